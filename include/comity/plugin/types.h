@@ -1,0 +1,73 @@
+// The vocabulary that every room shares: data types, operations, collectives.
+//
+// The numeric values equal those of the C API (comity.h) and travel in signatures between ranks, so
+// they never change. Nothing here allocates, blocks or fails.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace comity {
+
+// Element types, in the order of the C API's comityDataType_t.
+enum class DataType : uint8_t {
+  kInt8 = 0,
+  kUint8 = 1,
+  kInt32 = 2,
+  kUint32 = 3,
+  kInt64 = 4,
+  kUint64 = 5,
+  kFloat16 = 6,
+  kFloat32 = 7,
+  kFloat64 = 8,
+  kBfloat16 = 9,
+  kFloat8e4m3 = 10,  // OCP e4m3fn: no infinity, one NaN encoding per sign
+  kFloat8e5m2 = 11,  // OCP e5m2: infinities and NaNs as in IEEE
+};
+inline constexpr int kDataTypeCount = 12;
+
+// Reductions, in the order of the C API's comityRedOp_t. kAvg is kSum followed by one division by the
+// number of ranks, done in the accumulator and rounded with it; integers truncate toward zero.
+enum class RedOp : uint8_t { kSum = 0, kProd = 1, kMax = 2, kMin = 3, kAvg = 4 };
+inline constexpr int kRedOpCount = 5;
+
+enum class Collective : uint8_t {
+  kAllReduce = 0,
+  kReduce = 1,
+  kBroadcast = 2,
+  kAllGather = 3,
+  kReduceScatter = 4,
+  kBarrier = 5,
+};
+inline constexpr int kCollectiveCount = 6;
+
+// Bytes of one element: 1, 2, 4 or 8.
+constexpr size_t size_of(DataType type) {
+  constexpr size_t kSizes[kDataTypeCount] = {1, 1, 4, 4, 8, 8, 2, 4, 8, 2, 1, 1};
+  return kSizes[static_cast<int>(type)];
+}
+
+constexpr std::string_view name_of(DataType type) {
+  constexpr std::string_view kNames[kDataTypeCount] = {"int8",    "uint8",   "int32",   "uint32",   "int64",   "uint64",
+                                                       "float16", "float32", "float64", "bfloat16", "f8e4m3", "f8e5m2"};
+  return kNames[static_cast<int>(type)];
+}
+
+constexpr std::string_view name_of(RedOp op) {
+  constexpr std::string_view kNames[kRedOpCount] = {"sum", "prod", "max", "min", "avg"};
+  return kNames[static_cast<int>(op)];
+}
+
+constexpr std::string_view name_of(Collective collective) {
+  constexpr std::string_view kNames[kCollectiveCount] = {"all_reduce", "reduce",         "broadcast",
+                                                         "all_gather", "reduce_scatter", "barrier"};
+  return kNames[static_cast<int>(collective)];
+}
+
+constexpr bool is_reduction(Collective collective) {
+  return collective == Collective::kAllReduce || collective == Collective::kReduce ||
+         collective == Collective::kReduceScatter;
+}
+
+}  // namespace comity
