@@ -1,0 +1,53 @@
+// Sockets without surprises: addresses as values, non-blocking descriptors, interface selection.
+#pragma once
+
+#include <sys/socket.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "comity/plugin/result.h"
+#include "src/base/unique_fd.h"
+
+namespace comity {
+
+// An IPv4 or IPv6 address with a port, as a value; IPv6 link-local keeps its scope.
+struct SocketAddress {
+  sockaddr_storage storage{};
+  socklen_t length = 0;
+
+  int family() const { return storage.ss_family; }
+  uint16_t port() const;
+  void set_port(uint16_t port);
+  std::string text() const;  // "10.0.0.1:5000", "[fe80::1%2]:5000"
+  // 28 bytes that every rank encodes alike: family (2), port (2), scope (4), address (16), zero (4).
+  std::vector<std::byte> encode() const;
+  static Result<SocketAddress> decode(const std::byte* bytes, size_t size);
+  // "10.0.0.1", "10.0.0.1:80", "[::1]:80", "::1". kInvalidArgument says what is wrong.
+  static Result<SocketAddress> parse(std::string_view text);
+};
+
+struct NetworkInterface {
+  std::string name;
+  SocketAddress address;
+  uint64_t speed_bits_per_s = 0;  // 0: unknown (virtual)
+  bool loopback = false;
+};
+
+// Interfaces that are up and pass COMITY_SOCKET_IFNAME and COMITY_SOCKET_ADDRESS, one address each (IPv4 before IPv6, link-local last),
+// non-loopback first. Without any other, the loopback. kInvalidArgument names a filter that matches nothing and lists what there is.
+Result<std::vector<NetworkInterface>> usable_interfaces();
+
+// A listening, non-blocking, close-on-exec socket bound to `address` (port 0: chosen). kSystemError names the
+// address, the cause ("in use") and what to try.
+Result<UniqueFd> listen_on(const SocketAddress& address, int backlog);
+// A non-blocking, close-on-exec socket whose connect to `to` has begun; `from` (may be null) selects the source address.
+Result<UniqueFd> connect_to(const SocketAddress& to, const SocketAddress* from);
+// The next waiting connection as a non-blocking descriptor, or an invalid one if none waits.
+Result<UniqueFd> accept_from(int listener);
+SocketAddress local_address_of(int fd);
+
+}  // namespace comity
