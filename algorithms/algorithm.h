@@ -1,0 +1,52 @@
+// Algorithm: a pure function (Topology, collective, size) -> Plan. It touches no socket, no clock, no memory.
+//
+// Each algorithm lives in algorithms/<collective>/<name>.cc, states its steps, its bytes on the wire, a diagram and its
+// paper, and registers itself in the table of algorithms/registry.cc. A rank's part is generated alone, in time
+// proportional to that part.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "comity/plugin/result.h"
+#include "src/plan/plan.h"
+#include "topology/topology.h"
+
+namespace comity::algorithms {
+
+// What an algorithm is asked for. block_bytes is a size class's representative: a plan is valid for every count, the
+// size only tunes tile_bytes and window.
+struct Request {
+  const topology::Topology* topology = nullptr;
+  uint32_t root = 0;
+  uint64_t block_bytes = 0;
+};
+
+struct Algorithm {
+  std::string_view name;
+  Collective collective;
+  std::string_view summary;  // one line for people: steps and bytes
+  // Whether it can plan for this topology ("hierarchical" needs two hosts, "group" needs a provider's reach).
+  bool (*applies)(const topology::Topology& topology);
+  plan::Shape (*shape)(const Request& request);
+  // Only primitive steps, or groups with definitions. `rank` < nranks.
+  plan::Part (*part)(const Request& request, const plan::Shape& shape, uint32_t rank);
+  // Predicted time in ns by the closed form in the algorithm's file. Integer arithmetic, equal on every rank.
+  uint64_t (*cost_ns)(const Request& request);
+  // Made of group steps: never what a forced name means when it is not this very name.
+  bool uses_groups = false;
+};
+
+// All algorithms, in stable order. Static storage.
+std::span<const Algorithm> all();
+// Null if there is none of that name.
+const Algorithm* find(Collective collective, std::string_view name);
+// The names for a collective, for messages: "ring, direct, ...".
+std::string names_of(Collective collective);
+// All parts at once, for the verifier, printers and tests. kInvalidArgument if the algorithm does not apply.
+Result<plan::Plan> make_plan(const Algorithm& algorithm, const Request& request);
+
+}  // namespace comity::algorithms
