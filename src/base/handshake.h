@@ -8,16 +8,19 @@
 //            "initiator")            ---->
 //                                   <----  one byte: welcome
 //
-// Proofs are keyed hashes (libsodium crypto_generichash, 32 bytes) whose key is derived from the secret; the secret
-// never crosses the wire, and a proof binds role, epoch, ranks and both nonces, so it cannot be replayed or reflected.
-// Handshake is a pollable state machine on a non-blocking socket: poll() never blocks, reads not one byte past the
-// handshake, and fails once its deadline passed. One thread at a time.
+// Proofs are keyed hashes (libsodium crypto_generichash, 32 bytes) whose key is derived from the secret; the
+// secret never crosses the wire, and a proof binds role, epoch, ranks and both nonces, so it cannot be
+// replayed or reflected. Handshake is a pollable state machine on a non-blocking socket: poll() never blocks,
+// reads not one byte past the handshake, and fails once its deadline passed. One thread at a time.
 #pragma once
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <span>
+#include <string_view>
 
 #include "comity/plugin/result.h"
 #include "src/base/clock.h"
@@ -29,7 +32,8 @@ using Secret = std::array<std::byte, 32>;
 // What a socket is for; part of the proof.
 enum class SocketRole : uint16_t { kMeeting = 1, kTree = 2, kDescriptor = 3, kData = 4 };
 
-// What the initiator says of itself. All of it is covered by the proof. `detail` is the role's own (a rail number).
+// What the initiator says of itself. All of it is covered by the proof. `detail` is the role's own (a rail
+// number).
 struct HandshakeHello {
   SocketRole role = SocketRole::kMeeting;
   uint32_t epoch = 0;
@@ -39,18 +43,29 @@ struct HandshakeHello {
   uint64_t communicator = 0;  // public id of the communicator, so that one listener can serve several
 };
 
+// The secret that a hello (not yet proven) must be checked against; null: nothing here goes by that
+// communicator. Called once, inside poll(); the secret is copied before poll() returns.
+using SecretLookup = std::function<const Secret*(const HandshakeHello& claimed)>;
+
 class Handshake {
  public:
   enum class State { kInProgress, kDone };
 
-  // Starts the initiator's side. `fd` is a connected or connecting non-blocking socket; it stays the caller's.
+  // Starts the initiator's side. `fd` is a connected or connecting non-blocking socket; it stays the
+  // caller's.
   static Handshake initiate(int fd, const Secret& secret, const HandshakeHello& hello, Deadline deadline);
-  // Starts the acceptor's side. `secret` may be looked up once the hello is known: see hello().
+  // Starts the acceptor's side, with the one secret that this listener serves.
   static Handshake accept(int fd, const Secret& secret, Deadline deadline);
+  // Starts the acceptor's side of a listener that serves several communicators.
+  static Handshake accept(int fd, SecretLookup lookup, Deadline deadline);
 
-  // Advances as far as the socket lets it. Errors: kRemoteError (closed, garbage, wrong secret, other version: the
-  // message says which), kTimeout. After an error the caller closes the socket.
+  // Advances as far as the socket lets it. Errors: kRemoteError (closed, garbage, wrong secret, other
+  // version: the message says which), kTimeout. After an error the caller closes the socket. That peer_rank
+  // is oneself is for the acceptor's caller to check: only it knows which ranks it speaks for.
   Result<State> poll();
+  // What to wait for before the next poll(): POLLIN or POLLOUT (whose values are those of EPOLLIN and
+  // EPOLLOUT).
+  short poll_events() const;
   // The peer's hello, proven once poll() said kDone. For the initiator: its own.
   const HandshakeHello& hello() const;
 
@@ -63,6 +78,12 @@ class Handshake {
   explicit Handshake(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
+
+// A key for one purpose, derived from `secret`: the keyed hash of `purpose`. Pure; knowing one derived key
+// tells nothing of the secret or of another purpose's key.
+Secret derive_secret(const Secret& secret, std::string_view purpose);
+// Hash of anything, 32 bytes, not keyed. Equal on every machine.
+std::array<std::byte, 32> hash_of(std::span<const std::byte> bytes);
 
 // Fills with random bytes (libsodium). Any thread.
 void random_bytes(void* to, size_t bytes);

@@ -37,17 +37,32 @@ struct NetworkInterface {
   bool loopback = false;
 };
 
-// Interfaces that are up and pass COMITY_SOCKET_IFNAME and COMITY_SOCKET_ADDRESS, one address each (IPv4 before IPv6, link-local last),
-// non-loopback first. Without any other, the loopback. kInvalidArgument names a filter that matches nothing and lists what there is.
+// Interfaces that are up and pass COMITY_SOCKET_IFNAME and COMITY_SOCKET_ADDRESS, one address each (IPv4
+// before IPv6, link-local last), ports zero, in the kernel's order. The loopback and container bridges
+// (docker*, virbr*, whose addresses repeat on every host) are there only when selected by name or address, or
+// when nothing else is.
+//   COMITY_SOCKET_IFNAME  comma list of prefixes: "eth" takes eth0 and eth1; "=eth0" takes just eth0;
+//   "^docker"
+//                         excludes. A sign before the first item holds for all, as in NCCL.
+//   COMITY_SOCKET_ADDRESS comma list of addresses of this host; a port in it is for the meeting point alone.
+// kInvalidArgument names a filter that matches nothing and lists what there is. Reads the environment at each
+// call.
 Result<std::vector<NetworkInterface>> usable_interfaces();
+
+// The addresses of COMITY_SOCKET_ADDRESS, ports kept; empty if it is unset.
+Result<std::vector<SocketAddress>> configured_addresses();
 
 // A listening, non-blocking, close-on-exec socket bound to `address` (port 0: chosen). kSystemError names the
 // address, the cause ("in use") and what to try.
 Result<UniqueFd> listen_on(const SocketAddress& address, int backlog);
-// A non-blocking, close-on-exec socket whose connect to `to` has begun; `from` (may be null) selects the source address.
+// A non-blocking, close-on-exec socket (TCP_NODELAY) whose connect to `to` has begun; `from` (may be null)
+// selects the source address. kSystemError if the kernel refuses at once; a refusal that comes later shows at
+// the first send.
 Result<UniqueFd> connect_to(const SocketAddress& to, const SocketAddress* from);
-// The next waiting connection as a non-blocking descriptor, or an invalid one if none waits.
+// The next waiting connection as a non-blocking, close-on-exec descriptor (TCP_NODELAY), or an invalid one if
+// none waits. kSystemError: this process has no descriptors or memory left; the listener stays usable.
 Result<UniqueFd> accept_from(int listener);
+// The address that `fd` is bound to, length 0 if none.
 SocketAddress local_address_of(int fd);
 
 }  // namespace comity
