@@ -67,7 +67,7 @@ struct Step {
 };
 
 // A sub-collective over an ordered set of ranks, carried out whole by a provider where one reaches every member's
-// memory, else by its definition. Runs of all members have equal lengths and follow one shape:
+// memory, else by its definition. Run i has equal length on all members; the runs follow one shape:
 //   all_reduce      src {x}            dst {y}            y = reduction of all members' x
 //   reduce          src {x}            dst {y} on root, {} elsewhere
 //   broadcast       src {x} on root, {} elsewhere         dst {y} (root's too)
