@@ -3,34 +3,46 @@
  * A rank is one member of a communicator: a process, or a thread of one, with a number from 0 to nranks - 1.
  * Every rank of a communicator makes the same collective calls in the same order, each with its own buffers:
  *
- *   comityUniqueId id;                                  // rank 0 makes it and hands it to the others by any
- * means: if (rank == 0) comityGetUniqueId(&id);              // a file, a socket, an environment variable, a
- * launcher
- *   ...
+ *   comityUniqueId id;
+ *   if (rank == 0) comityGetUniqueId(&id);
+ *   ... the caller passes id to the other ranks: a file, a socket, an environment variable, a launcher ...
  *   comityComm_t comm;
  *   comityCommInitRank(&comm, nranks, id, rank);
  *   comityAllReduce(send, recv, count, comityFloat32, comitySum, comm, NULL);
  *   comityCommDestroy(comm);
  *
- * Results.   Every function but the two that return text returns a comityResult_t, and comitySuccess alone
- * means that it did what it says. comityInvalidArgument: the call had no effect, on this rank or another.
- *            comityInvalidUsage found before anything was sent likewise. Any other error of a collective ends
+ * Results
+ *   Every function but the two that return text returns a comityResult_t, and comitySuccess alone means that
+ *   it did what it says. comityInvalidArgument: the call had no effect, on this rank or another; the same
+ * goes for comityInvalidUsage that is found before anything was sent. Any other error of a collective ends
  * the communicator: every rank gets that error, from the call, from comityCommGetAsyncError or from its next
- * call; what remains is comityCommAbort or comityCommDestroy. comityGetLastError says who, what, where and
- * what to try. Buffers.   Belong to the caller. Addresses are multiples of the element's size. Counts are
- * elements, not bytes, from 0 to as many as memory holds. A buffer handed to a collective may not be read (a
- * receive buffer) or written (any) until the call is complete. Where two arguments overlap in any other way
- * than the one that a function calls "in place", the result is undefined. After an error the content of
- * receive buffers is undefined. Streams.   A collective's last argument orders it among the work of a device.
- * NULL means none: on memory of the host the call is complete when it returns, and runs on the caller's
- * thread. Any other value is comityInvalidUsage in this version. Threads.   Different communicators may be
- * used by different threads at the same time. One communicator is used by one thread at a time, except for
- * comityCommAbort, comityCommGetAsyncError, comityGetLastError, comityCommCount and comityCommUserRank, which
- * any thread may call at any time before the communicator is destroyed or aborted. Blocking.  Stated for each
- * function; "does not block" means that it waits for no other rank. Forking.   A communicator does not
- * survive fork(): use it only in the process that made it.
+ *   call, and what remains is comityCommAbort or comityCommDestroy. comityGetLastError says who, what, where
+ *   and what to try.
  *
- * This header is C99 and C++. Environment variables that change behaviour are listed by `comity doctor`.
+ * Buffers
+ *   belong to the caller. Addresses are multiples of the element's size. Counts are elements, not bytes, from
+ *   0 to as many as memory holds. Until the call is complete, a send buffer may be read but not written, and
+ * a receive buffer neither. Where two arguments overlap in another way than the one that a function calls "in
+ * place", the result is undefined. After an error the content of receive buffers is undefined.
+ *
+ * Streams
+ *   A collective's last argument orders it among the work of a device. NULL means none: on memory of the host
+ *   the call is complete when it returns, and runs on the caller's thread. Any other value is
+ *   comityInvalidUsage in this version.
+ *
+ * Threads
+ *   Different communicators may be used by different threads at the same time. One communicator is used by
+ * one thread at a time, except for comityCommAbort, comityCommGetAsyncError, comityGetLastError,
+ * comityCommCount and comityCommUserRank, which any thread may call until the communicator is destroyed or
+ * aborted.
+ *
+ * Blocking
+ *   Stated for each function; "does not block" means that it waits for no other rank.
+ *
+ * Processes
+ *   A communicator does not survive fork(): use it only in the process that made it.
+ *
+ * This header is C99 and C++. `comity doctor` lists the environment variables that change behaviour.
  */
 #ifndef COMITY_COMITY_H_
 #define COMITY_COMITY_H_
@@ -54,8 +66,7 @@
 extern "C" {
 #endif
 
-/* ---- Types
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- Types ------------------------------------------------------------------------------------------- */
 
 /* One rank's handle of a communicator. */
 typedef struct comityComm* comityComm_t;
@@ -117,11 +128,11 @@ typedef enum {
   comityNumOps = 5
 } comityRedOp_t;
 
-/* ---- Version and errors
- * ----------------------------------------------------------------------------------------- */
+/* ---- Version and errors ------------------------------------------------------------------------------ */
 
 /* Writes the library's COMITY_VERSION_CODE to *version: compare with the header's to find a mixed
- * installation. Any thread, does not block. Errors: comityInvalidArgument (version is NULL). */
+ * installation. Any thread, does not block.
+ * Errors: comityInvalidArgument (version is NULL). */
 COMITY_API comityResult_t comityGetVersion(int* version);
 
 /* A few words on what `result` means; for a value that is no comityResult_t, words that say so. Static
@@ -134,89 +145,94 @@ COMITY_API const char* comityGetErrorString(comityResult_t result);
  * NULL, and stays valid until this thread's next comityGetLastError. Any thread, does not block. */
 COMITY_API const char* comityGetLastError(comityComm_t comm);
 
-/* ---- Communicators
- * ---------------------------------------------------------------------------------------------- */
+/* ---- Communicators ----------------------------------------------------------------------------------- */
 
 /* Writes a new id to *uniqueId and opens the meeting point that it names in this process. One rank calls it,
  * once for each communicator, and passes the id to all; its process must live until every rank's
  * comityCommInitRank returned. COMITY_SOCKET_IFNAME and COMITY_SOCKET_ADDRESS choose the interface. Any
- * thread; does not block. Errors: comityInvalidArgument (NULL, or a setting that makes no sense),
- * comitySystemError (no address, or a port in use). */
+ * thread; does not block.
+ * Errors: comityInvalidArgument (NULL, or a setting that makes no sense), comitySystemError (no address, or
+ * a port in use). */
 COMITY_API comityResult_t comityGetUniqueId(comityUniqueId* uniqueId);
 
 /* Joins the communicator of `commId` as rank `rank` of `nranks`, and writes its handle to *comm, which the
  * caller gives back by comityCommDestroy or comityCommAbort. Blocks until all ranks have joined, or
  * COMITY_INIT_TIMEOUT_MS passed. One id makes one communicator. Several ranks may be threads of one process,
  * each calling this; one thread that is several ranks wraps its calls into a group, and has the handles when
- * comityGroupEnd returns. On an error *comm is COMITY_COMM_NULL. Errors: comityInvalidArgument (comm NULL,
- * nranks < 1, rank not in [0, nranks), a damaged id, a rank given twice or ranks that disagree on nranks),
- * comityInvalidUsage (ranks differ in version or in a setting that all must share; names both), comityTimeout
- * (names the missing ranks), comityRemoteError (another rank failed, or knows another secret),
- * comitySystemError. */
+ * comityGroupEnd returns. On an error *comm is COMITY_COMM_NULL.
+ * Errors: comityInvalidArgument (comm NULL, nranks < 1, rank not in [0, nranks), a damaged id, a rank given
+ * twice or ranks that disagree on nranks), comityInvalidUsage (ranks differ in version or in a setting that
+ * all must share; names both), comityTimeout (names the missing ranks), comityRemoteError (another rank
+ * failed, or knows another secret), comitySystemError. */
 COMITY_API comityResult_t comityCommInitRank(comityComm_t* comm, int nranks, comityUniqueId commId, int rank);
 
 /* Makes one communicator of `ndev` ranks that are all in this process, and writes rank i's handle to
- * comms[i]. `comms` has room for ndev handles; each is given back separately. devlist[i] is the number of the
- * device that rank i works on; NULL means 0 .. ndev - 1. On a machine without accelerators every number
+ * comms[i]. `comms` has room for ndev handles; each is given back separately. devlist[i] is the number of
+ * the device that rank i works on; NULL means 0 .. ndev - 1. On a machine without accelerators every number
  * stands for the host. Collectives on these handles are called from one thread inside a group, or from a
  * thread for each handle. Blocks for the time of the set-up. On an error all comms[i] are COMITY_COMM_NULL.
  * Errors: comityInvalidArgument (comms NULL, ndev < 1, a negative device), comitySystemError. */
 COMITY_API comityResult_t comityCommInitAll(comityComm_t* comms, int ndev, const int* devlist);
 
-/* Gives back `comm` and all that it holds, after its collectives completed. Every rank calls it; it tells the
- * others that this rank leaves in order and does not wait for them. The handle is dead afterwards, whatever
- * is returned: calls with it are refused. Memory of comityMemAlloc stays. Blocks at most some tens of
- * milliseconds. Errors: comityInvalidArgument (NULL, or a handle that is none or dead), comityInvalidUsage
- * (inside a group), or the error that the communicator had. */
+/* Gives back `comm` and all that it holds, after its collectives completed. Every rank calls it; it tells
+ * the others that this rank leaves in order and does not wait for them. The handle is dead afterwards,
+ * whatever is returned: calls with it are refused. Memory of comityMemAlloc stays. Blocks at most some tens
+ * of milliseconds.
+ * Errors: comityInvalidArgument (NULL, or a handle that is none or dead), comityInvalidUsage (inside a
+ * group), or the error that the communicator had. */
 COMITY_API comityResult_t comityCommDestroy(comityComm_t comm);
 
 /* Ends `comm` at once, from any thread: each of its pending calls, in whichever thread, returns
  * comityRemoteError within 100 ms, and the other ranks get that error, naming this one. Then gives back what
  * the communicator holds; the handle is dead afterwards. What pending calls were to write is undefined, and
  * peers may write to the buffers that they knew until those are freed. Blocks until the pending calls have
- * left. Errors: comityInvalidArgument (NULL, or a handle that is none or dead). */
+ * left.
+ * Errors: comityInvalidArgument (NULL, or a handle that is none or dead). */
 COMITY_API comityResult_t comityCommAbort(comityComm_t comm);
 
 /* Writes to *asyncError the error that `comm` has come to since it was made, also through what other ranks
  * reported: comitySuccess while all is well. Ask from another thread while a call waits; comityGetLastError
- * has the sentence. Any thread, does not block, costs one load. Errors: comityInvalidArgument. */
+ * has the sentence. Any thread, does not block, costs one load.
+ * Errors: comityInvalidArgument. */
 COMITY_API comityResult_t comityCommGetAsyncError(comityComm_t comm, comityResult_t* asyncError);
 
-/* Writes the number of ranks of `comm` to *count. Any thread, does not block. Errors: comityInvalidArgument.
- */
+/* Writes the number of ranks of `comm` to *count. Any thread, does not block.
+ * Errors: comityInvalidArgument. */
 COMITY_API comityResult_t comityCommCount(comityComm_t comm, int* count);
 
-/* Writes this handle's rank to *rank. Any thread, does not block. Errors: comityInvalidArgument. */
+/* Writes this handle's rank to *rank. Any thread, does not block.
+ * Errors: comityInvalidArgument. */
 COMITY_API comityResult_t comityCommUserRank(comityComm_t comm, int* rank);
 
-/* ---- Memory
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- Memory ------------------------------------------------------------------------------------------ */
 
-/* Allocates `size` bytes that other ranks on this host can reach directly: collectives on such buffers skip a
- * copy and are the fastest. Zeroed, aligned to 4096 bytes; *ptr is the caller's until comityMemFree. A size
- * of 0 gives NULL. Not bound to a communicator. Nothing of it outlives the process, however that ends. Any
- * thread, does not block. Errors: comityInvalidArgument (ptr is NULL), comitySystemError (the system or
- * COMITY_ARENA_CAP refuses the size; *ptr is NULL). */
+/* Allocates `size` bytes that other ranks on this host can reach directly: collectives on such buffers skip
+ * a copy and are the fastest. Zeroed, aligned to 4096 bytes; *ptr is the caller's until comityMemFree. A
+ * size of 0 gives NULL. Not bound to a communicator. Nothing of it outlives the process, however that ends.
+ * Any thread, does not block.
+ * Errors: comityInvalidArgument (ptr is NULL), comitySystemError (the system or COMITY_ARENA_CAP refuses the
+ * size; *ptr is NULL). */
 COMITY_API comityResult_t comityMemAlloc(void** ptr, size_t size);
 
 /* Frees what comityMemAlloc gave; NULL is accepted and ignored. No collective may be using it, on any rank
  * that shares it: it is free to go when the collectives that named it are complete on this rank. Any thread,
- * does not block. Errors: comityInvalidArgument (no such allocation). */
+ * does not block.
+ * Errors: comityInvalidArgument (no such allocation). */
 COMITY_API comityResult_t comityMemFree(void* ptr);
 
-/* Tells `comm` that [buff, buff + size), memory of the caller's own, will be used again and again, and writes
- * to *handle what comityCommDeregister takes. A hint: it may make calls on the buffer faster and never
- * changes what they do. The memory must stay until it is deregistered. Overlapping registrations are counted.
- * Does not block, not collective. Errors: comityInvalidArgument (NULL, size 0, a range that wraps). */
+/* Tells `comm` that [buff, buff + size), memory of the caller's own, will be used again and again, and
+ * writes to *handle what comityCommDeregister takes. A hint: it may make calls on the buffer faster and
+ * never changes what they do. The memory must stay until it is deregistered. Overlapping registrations are
+ * counted. Does not block, not collective.
+ * Errors: comityInvalidArgument (NULL, size 0, a range that wraps). */
 COMITY_API comityResult_t comityCommRegister(comityComm_t comm, void* buff, size_t size, void** handle);
 
 /* Takes a registration back; destroying the communicator takes back all of them. No collective may be using
- * the buffer. Does not block. Errors: comityInvalidArgument (a handle that is not `comm`'s or was taken
- * back). */
+ * the buffer. Does not block.
+ * Errors: comityInvalidArgument (a handle that is not `comm`'s or was taken back). */
 COMITY_API comityResult_t comityCommDeregister(comityComm_t comm, void* handle);
 
-/* ---- Groups
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- Groups ------------------------------------------------------------------------------------------ */
 
 /* Collects the calls that this thread makes until the matching comityGroupEnd, which then carries them out
  * together: so one thread can drive several communicators of one process without waiting for itself. Calls
@@ -227,21 +243,24 @@ COMITY_API comityResult_t comityGroupStart(void);
 
 /* Ends the group. The outermost end carries out the calls collected and blocks until each is complete (NULL
  * stream). Returns the first error, in the order of the calls: of one that was refused inside the group, in
- * which case nothing of the group is carried out, or of one that failed. Errors: comityInvalidUsage (no group
- * is open in this thread); those of the calls inside. */
+ * which case nothing of the group is carried out, or of one that failed.
+ * Errors: comityInvalidUsage (no group is open in this thread); those of the calls inside. */
 COMITY_API comityResult_t comityGroupEnd(void);
 
-/* ---- Collectives
- * ------------------------------------------------------------------------------------------------- */
+/* ---- Collectives ------------------------------------------------------------------------------------- */
 /* Each is called by every rank of `comm` in the same order, with the same count, datatype, op and root. Each
- * blocks until complete (NULL stream), as long as its peers live and COMITY_TIMEOUT is not passed. Common
- * errors: comityInvalidArgument  comm is NULL or dead; a NULL buffer with count > 0; a misaligned buffer; a
- * count whose bytes overflow; a datatype, op or root out of range. Nothing happened; the communicator lives.
- *   comityInvalidUsage     ranks made different calls (the text names both), within about a second of the
- * later one; or the stream is not NULL (nothing happened). comityRemoteError      a peer died or aborted
- * (named). comityTimeout          COMITY_TIMEOUT seconds passed without a peer (named). `nranks` below is the
- * communicator's; "block r" is the r-th run of equal length of a buffer. A count of 0 is right everywhere:
- * nothing is read or written, ranks stay in step. A buffer that a rank does not use may be NULL. */
+ * blocks until complete (NULL stream), as long as its peers live and COMITY_TIMEOUT has not passed. A count
+ * of 0 is right everywhere: nothing is read or written, and ranks stay in step. A buffer that a rank does not
+ * use may be NULL. Below, `nranks` is the communicator's, and block r is the r-th run of equal length of a
+ * buffer.
+ *
+ * Errors of all of them:
+ *   comityInvalidArgument: comm is NULL or dead; a NULL buffer with count > 0; a misaligned buffer; a count
+ *     whose bytes overflow; a datatype, op or root out of range. Nothing happened; the communicator lives.
+ *   comityInvalidUsage: ranks made different calls (the text names both), told within about a second of the
+ *     later one; or the stream is not NULL (nothing happened).
+ *   comityRemoteError: a peer died or aborted (named).
+ *   comityTimeout: COMITY_TIMEOUT seconds passed without a peer (named). */
 
 /* recvbuff[i] = op over all ranks of sendbuff[i], for i < count, on every rank; the same bits on every rank.
  * sendbuff, recvbuff: count elements. In place: recvbuff == sendbuff. */
