@@ -1,0 +1,197 @@
+#include "src/plan/plan.h"
+
+#include <algorithm>
+
+namespace comity::plan {
+namespace {
+
+constexpr uint64_t kChunkAlignment = 64;
+
+// Where each step of a lane lies once groups are expanded: begin of step i, and the end as the last entry.
+std::vector<uint32_t> expanded_begins(const Part& part, const Lane& lane) {
+  std::vector<uint32_t> begins{0};
+  begins.reserve(lane.steps.size() + 1);
+  for (const Step& step : lane.steps) {
+    const bool group = step.kind == StepKind::kGroup && step.group < part.groups.size();
+    const size_t length = group ? part.groups[step.group].definition.size() : 1;
+    begins.push_back(begins.back() + static_cast<uint32_t>(length));
+  }
+  return begins;
+}
+
+class Expander {
+ public:
+  explicit Expander(const Part& part) : part_(part) {
+    for (const Lane& lane : part.lanes) begins_.push_back(expanded_begins(part, lane));
+  }
+
+  Part run() const {
+    Part result;
+    result.rank = part_.rank;
+    result.lanes.resize(part_.lanes.size());
+    for (uint32_t lane = 0; lane < part_.lanes.size(); ++lane) {
+      std::vector<Step>& steps = result.lanes[lane].steps;
+      steps.reserve(begins_[lane].back());
+      for (uint32_t index = 0; index < part_.lanes[lane].steps.size(); ++index) add(lane, index, steps);
+    }
+    return result;
+  }
+
+ private:
+  bool is_group(const Step& step) const {
+    return step.kind == StepKind::kGroup && step.group < part_.groups.size();
+  }
+
+  void add(uint32_t lane, uint32_t index, std::vector<Step>& steps) const {
+    const Step& step = part_.lanes[lane].steps[index];
+    std::vector<After> after;
+    rewrite(step.after, false, 0, after);
+    if (!is_group(step)) {
+      Step& copy = steps.emplace_back(step);
+      copy.after = std::move(after);
+      for (auto* runs : {&copy.src, &copy.dst}) {
+        for (ChunkRun& run : *runs) {
+          if (run.space == Space::kReceived && run.block < part_.lanes[lane].steps.size()) {
+            run.block = begins_[lane][run.block];
+          }
+        }
+      }
+      return;
+    }
+    const uint32_t base = begins_[lane][index];
+    for (const Step& inner : part_.groups[step.group].definition) {
+      Step& copy = steps.emplace_back(inner);
+      for (After& dependency : copy.after)
+        dependency = {lane, base + dependency.step, dependency.in_place_only};
+      if (inner.after.empty()) copy.after = after;
+      for (auto* runs : {&copy.src, &copy.dst}) {
+        for (ChunkRun& run : *runs) {
+          if (run.space == Space::kReceived) run.block += base;
+        }
+      }
+    }
+  }
+
+  // Names every expanded step of each dependency. A group without steps stands for what it waited for itself.
+  void rewrite(const std::vector<After>& from, bool in_place_only, int depth, std::vector<After>& to) const {
+    for (const After& dependency : from) {
+      const bool only = in_place_only || dependency.in_place_only;
+      if (dependency.lane >= part_.lanes.size() ||
+          dependency.step >= part_.lanes[dependency.lane].steps.size()) {
+        to.push_back(dependency);
+        continue;
+      }
+      const uint32_t begin = begins_[dependency.lane][dependency.step];
+      const uint32_t end = begins_[dependency.lane][dependency.step + 1];
+      for (uint32_t step = begin; step < end; ++step) to.push_back({dependency.lane, step, only});
+      constexpr int kDeepest = 64;
+      if (begin == end && depth < kDeepest) {
+        rewrite(part_.lanes[dependency.lane].steps[dependency.step].after, only, depth + 1, to);
+      }
+    }
+  }
+
+  const Part& part_;
+  std::vector<std::vector<uint32_t>> begins_;
+};
+
+// FNV-1a over 64-bit words, finished by splitmix64's mixer.
+class Hasher {
+ public:
+  void add(uint64_t word) {
+    state_ = (state_ ^ word) * 0x100000001b3u + 0x9e3779b97f4a7c15u * (state_ >> 47);
+  }
+  void add(std::string_view text) {
+    for (const char letter : text) add(static_cast<uint8_t>(letter));
+    add(text.size());
+  }
+  uint64_t finish() const {
+    uint64_t mixed = state_;
+    mixed = (mixed ^ (mixed >> 30)) * 0xbf58476d1ce4e5b9u;
+    mixed = (mixed ^ (mixed >> 27)) * 0x94d049bb133111ebu;
+    return mixed ^ (mixed >> 31);
+  }
+
+ private:
+  uint64_t state_ = 0xcbf29ce484222325u;
+};
+
+uint64_t boundary(uint64_t tile_length, uint64_t weight_before, uint64_t weight_total) {
+  const auto scaled = static_cast<unsigned __int128>(tile_length) * weight_before / weight_total;
+  return static_cast<uint64_t>(scaled) / kChunkAlignment * kChunkAlignment;
+}
+
+}  // namespace
+
+uint32_t input_blocks(const Shape& shape) {
+  if (shape.collective == Collective::kBarrier) return 0;
+  return shape.collective == Collective::kReduceScatter ? shape.nranks : 1;
+}
+
+uint32_t output_blocks(const Shape& shape) {
+  if (shape.collective == Collective::kBarrier) return 0;
+  return shape.collective == Collective::kAllGather ? shape.nranks : 1;
+}
+
+uint64_t chunk_begin(const Shape& shape, uint64_t tile_length, uint32_t chunk) {
+  if (chunk >= shape.weights.size()) return tile_length;
+  uint64_t before = 0;
+  uint64_t total = 0;
+  for (size_t i = 0; i < shape.weights.size(); ++i) {
+    if (i < chunk) before += shape.weights[i];
+    total += shape.weights[i];
+  }
+  return total == 0 ? 0 : boundary(tile_length, before, total);
+}
+
+void chunk_begins(const Shape& shape, uint64_t tile_length, std::vector<uint64_t>& begins) {
+  uint64_t total = 0;
+  for (const uint32_t weight : shape.weights) total += weight;
+  begins.resize(shape.weights.size() + 1);
+  uint64_t before = 0;
+  for (size_t i = 0; i < shape.weights.size(); ++i) {
+    begins[i] = total == 0 ? 0 : boundary(tile_length, before, total);
+    before += shape.weights[i];
+  }
+  begins.back() = tile_length;
+}
+
+uint64_t tile_count(const Shape& shape, uint64_t block_bytes) {
+  if (block_bytes == 0) return 0;
+  if (shape.tile_bytes == 0 || shape.tile_bytes >= kWholeBlock) return 1;
+  return (block_bytes - 1) / shape.tile_bytes + 1;
+}
+
+uint64_t tile_length(const Shape& shape, uint64_t block_bytes, uint64_t tile) {
+  if (tile >= tile_count(shape, block_bytes)) return 0;
+  if (shape.tile_bytes == 0 || shape.tile_bytes >= kWholeBlock) return block_bytes;
+  return std::min(shape.tile_bytes, block_bytes - tile * shape.tile_bytes);
+}
+
+Part expand(const Part& part) {
+  return Expander(part).run();
+}
+
+bool has_groups(const Part& part) {
+  return std::any_of(part.lanes.begin(), part.lanes.end(), [](const Lane& lane) {
+    return std::any_of(lane.steps.begin(), lane.steps.end(),
+                       [](const Step& step) { return step.kind == StepKind::kGroup; });
+  });
+}
+
+uint64_t name_hash(const Shape& shape) {
+  Hasher hasher;
+  hasher.add(shape.algorithm);
+  hasher.add(static_cast<uint64_t>(shape.collective));
+  hasher.add(shape.nranks);
+  hasher.add(shape.root);
+  hasher.add(shape.weights.size());
+  for (const uint32_t weight : shape.weights) hasher.add(weight);
+  hasher.add(shape.scratch_slots);
+  hasher.add(shape.window);
+  hasher.add(shape.tile_bytes);
+  hasher.add(static_cast<uint64_t>(shape.placement));
+  return hasher.finish();
+}
+
+}  // namespace comity::plan
