@@ -120,6 +120,7 @@ struct Handshake::Impl {
   Bytes out;
   size_t sent = 0;
   Status refusal;  // what to return once the peer was told
+  bool stranger = false;
 };
 
 Result<bool> Handshake::Impl::flush() {
@@ -252,7 +253,10 @@ Result<Handshake::State> Handshake::Impl::advance() {
       if (!deadline.passed()) return State::kInProgress;
       return Status(Code::kTimeout, "the peer did not finish the handshake in time (silent, or not Comity)");
     }
-    COMITY_RETURN_IF_ERROR(take_message());
+    if (Status taken = take_message(); !taken.ok()) {  // the peer's bytes themselves are wrong
+      stranger = true;
+      return taken;
+    }
   }
 }
 
@@ -285,6 +289,9 @@ Result<Handshake::State> Handshake::poll() {
 }
 short Handshake::poll_events() const {
   return impl_->out.empty() ? POLLIN : POLLOUT;
+}
+bool Handshake::met_stranger() const {
+  return impl_->stranger;
 }
 const HandshakeHello& Handshake::hello() const {
   return impl_->hello;

@@ -66,6 +66,9 @@ class Handshake {
   // What to wait for before the next poll(): POLLIN or POLLOUT (whose values are those of EPOLLIN and
   // EPOLLOUT).
   short poll_events() const;
+  // After an error: whether the peer showed itself to be something else (garbage, other version, wrong
+  // secret), so that trying the same address again is useless.
+  bool met_stranger() const;
   // The peer's hello, proven once poll() said kDone. For the initiator: its own.
   const HandshakeHello& hello() const;
 

@@ -1,13 +1,14 @@
 // The control plane: how ranks find each other, learn what each one sees, agree, and hear of faults.
 //
 //   unique id     128 bytes that the caller passes around: addresses of the creator's meeting point, a secret
-//   meeting       each rank visits the creator briefly, proves the secret, tells its own listener, and gets its
+//   meeting       each rank visits the creator briefly, proves the secret, tells its own listener, and gets
+//   its
 //                 parent's address or "come back"; the creator's process must live until init ends
 //   tree          rank r's parent is (r - 1) / kFanOut: a rank holds at most kFanOut + 1 control sockets
 //   verdict       what the tree decided of a fault or mismatch: the same code and sentence on every rank
 //
-// One control thread per process, asleep in epoll, advances every Session of the process; Session's methods only
-// hand it work and wait with a deadline. Nothing here touches a data endpoint.
+// One control thread per process, asleep in epoll, advances every Session of the process; Session's methods
+// only hand it work and wait with a deadline. Nothing here touches a data endpoint.
 #pragma once
 
 #include <array>
@@ -34,9 +35,9 @@ inline constexpr uint32_t kFanOut = 8;
 
 using UniqueId = std::array<std::byte, 128>;
 
-// Opens a meeting point in this process (bound per COMITY_SOCKET_ADDRESS / COMITY_SOCKET_IFNAME, served by the control
-// thread until every rank of one communicator met, or the process ends) and returns its id. Blocks briefly.
-// Errors: kSystemError (address in use, none usable), kInvalidArgument (a setting).
+// Opens a meeting point in this process (bound per COMITY_SOCKET_ADDRESS / COMITY_SOCKET_IFNAME, served by
+// the control thread until every rank of one communicator met, or the process ends) and returns its id.
+// Blocks briefly. Errors: kSystemError (address in use, none usable), kInvalidArgument (a setting).
 Result<UniqueId> create_unique_id();
 
 struct Verdict {
@@ -49,7 +50,8 @@ struct JoinOptions {
   uint32_t rank = 0;
   uint32_t nranks = 1;
   Deadline deadline = Deadline::never();
-  const std::atomic<bool>* cancelled = nullptr;  // may be null; set by another thread to end the wait
+  // May be null. Set by another thread to end any wait of the session; must outlive the session.
+  const std::atomic<bool>* cancelled = nullptr;
 };
 
 // The name of a local socket and a number; another process on this host asks it for a descriptor.
@@ -60,23 +62,25 @@ struct DescriptorRequest {
 
 class Session {
  public:
-  // Meets the other ranks and stands in the tree. Blocks until all `nranks` are connected or the deadline passed.
-  // Errors, each naming what is wrong: kInvalidArgument (damaged id, rank >= nranks, rank given twice, ranks that
-  // disagree on nranks), kTimeout (names the missing ranks), kRemoteError (wrong secret), kSystemError.
+  // Meets the other ranks and stands in the tree. Blocks until all `nranks` are connected or the deadline
+  // passed. Errors, each naming what is wrong: kInvalidArgument (damaged id, rank >= nranks, rank given
+  // twice, ranks that disagree on nranks), kTimeout (names the missing ranks), kRemoteError (wrong secret),
+  // kSystemError.
   static Result<std::unique_ptr<Session>> join(const JoinOptions& options);
   virtual ~Session() = default;  // leaves in order, as leave() does, if that was not called
 
   // Everyone's `mine`, by rank. A collective of the session: all ranks call in the same order. Blocks.
   virtual Result<std::vector<Bytes>> all_gather(const Bytes& mine, Deadline deadline) = 0;
   // Checks that every rank has the same items (name, value). One hash crosses the tree when all is well; else
-  // kInvalidUsage names the first differing item, two ranks and their values. Collective; blocks; same error on all.
+  // kInvalidUsage names the first differing item, two ranks and their values. Collective; blocks; same error
+  // on all.
   virtual Status agree(std::span<const std::pair<std::string, std::string>> items, Deadline deadline) = 0;
 
   // The calls of this rank, to answer the root's questions from. Owned by the session.
   virtual CallLog& calls() = 0;
-  // "I have waited, or saw another signature, in call `number`." Never blocks, any thread; at most one report per
-  // number and 100 ms goes up the tree. The root then asks all ranks for their call of that number and, if two
-  // differ, floods the verdict, which names both.
+  // "I have waited, or saw another signature, in call `number`." Never blocks, any thread; at most one report
+  // per number and 100 ms goes up the tree. The root then asks all ranks for their call of that number and,
+  // if two differ, floods the verdict, which names both.
   virtual void report(uint64_t number) = 0;
   // Declares an error of this rank (its code and sentence) to all; the first one wins everywhere.
   virtual void declare(Code code, std::string message) = 0;
@@ -87,21 +91,23 @@ class Session {
   virtual const Secret& data_secret() const = 0;
   virtual uint64_t communicator_id() const = 0;
 
-  // Leaves: with `orderly`, peers are told and see no fault; without (abort), peers get the verdict "rank r aborted".
-  // Blocks at most some tens of ms. Idempotent.
+  // Leaves: with `orderly`, peers are told and see no fault; without (abort), peers get the verdict "rank r
+  // aborted". Blocks at most some tens of ms. Idempotent.
   virtual void leave(bool orderly) = 0;
 };
 
-// --- Descriptors of this process's memory, for peers on the same host --------------------------------------------
-// Called on the control thread with an arena's number; returns a descriptor that stays the callee's, or an error.
+// --- Descriptors of this process's memory, for peers on the same host
+// -------------------------------------------- Called on the control thread with an arena's number; returns a
+// descriptor that stays the callee's, or an error.
 using DescriptorProvider = std::function<Result<int>(uint32_t arena)>;
 // Serves descriptors of this process's arenas from now on. Once per process, before the first join.
 void serve_descriptors(DescriptorProvider provider);
-// Abstract unix socket name at which this process answers, unguessable and without a file; starts the service.
+// Abstract unix socket name at which this process answers, unguessable and without a file; starts the
+// service.
 Result<std::string> descriptor_socket_name();
-// Asks another process (authenticated with `secret`, role kDescriptor; the owner accepts the secret of any communicator
-// alive there). Blocks up to the deadline. Errors: kSystemError, kRemoteError, kTimeout.
-Result<UniqueFd> fetch_descriptor(const DescriptorRequest& request, const Secret& secret, uint64_t communicator_id,
-                                  Deadline deadline);
+// Asks another process (authenticated with `secret`, role kDescriptor; the owner accepts the secret of any
+// communicator alive there). Blocks up to the deadline. Errors: kSystemError, kRemoteError, kTimeout.
+Result<UniqueFd> fetch_descriptor(const DescriptorRequest& request, const Secret& secret,
+                                  uint64_t communicator_id, Deadline deadline);
 
 }  // namespace comity::control

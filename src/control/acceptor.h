@@ -1,0 +1,70 @@
+// Listening sockets whose connections are handshaked side by side, so that silent, garbage and wrong-secret
+// connections cost a table entry for some seconds and stall nobody.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <list>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "comity/plugin/result.h"
+#include "src/base/handshake.h"
+#include "src/base/socket.h"
+#include "src/base/unique_fd.h"
+#include "src/control/loop.h"
+
+namespace comity::control {
+
+struct Listeners {
+  std::vector<UniqueFd> sockets;
+  std::vector<SocketAddress> addresses;  // of the sockets, with their ports
+};
+// Listens on up to 4 of usable_interfaces(). With `configured_ports` the ports in COMITY_SOCKET_ADDRESS are
+// used, else the system chooses. kSystemError (a configured port in use, no interface on which one can
+// listen).
+Result<Listeners> open_listeners(bool configured_ports);
+
+class Acceptor : public std::enable_shared_from_this<Acceptor> {
+ public:
+  static constexpr size_t kMaxPending =
+      256;  // unproven connections at once; a further one displaces the oldest
+  static constexpr uint64_t kProofWithinMs =
+      5000;  // a connection that has not proven itself by then is closed
+  using Proven = std::function<void(UniqueFd fd, const HandshakeHello& hello)>;
+
+  // Accepts until close(). Control thread only. `proven` gets each connection that knows the secret; it may
+  // close().
+  static std::shared_ptr<Acceptor> open(Loop& loop, std::vector<UniqueFd> listeners, SecretLookup lookup,
+                                        Proven proven);
+  // Closes the listeners and all unproven connections. Must be called to release it.
+  void close();
+
+ private:
+  struct Pending {
+    UniqueFd fd;
+    std::optional<Handshake> handshake;
+    uint64_t watch = 0;
+    uint64_t timer = 0;
+    short interest = 0;
+  };
+  using PendingIterator = std::list<Pending>::iterator;
+
+  Acceptor(Loop& loop, SecretLookup lookup, Proven proven);
+  void watch_listener(size_t index);
+  void on_listener(size_t index);
+  void admit(UniqueFd fd);
+  void advance(PendingIterator pending);
+  void drop(PendingIterator pending);
+
+  Loop& loop_;
+  SecretLookup lookup_;
+  Proven proven_;
+  std::vector<UniqueFd> listeners_;
+  std::vector<uint64_t> watches_;  // of the listeners
+  std::list<Pending> pending_;     // oldest first
+  bool closed_ = false;
+};
+
+}  // namespace comity::control

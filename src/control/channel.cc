@@ -1,0 +1,152 @@
+#include "src/control/channel.h"
+
+#include <fmt/core.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+namespace comity::control {
+namespace {
+constexpr size_t kHeaderBytes = 8;
+constexpr size_t kReadBytes = 64 * 1024;
+constexpr int kReadsPerTurn = 4;  // then others get their turn
+}  // namespace
+
+std::shared_ptr<Channel> Channel::open(Loop& loop, UniqueFd fd, uint32_t max_payload_bytes, Events events) {
+  std::shared_ptr<Channel> channel(new Channel(loop, std::move(fd), max_payload_bytes, std::move(events)));
+  channel->interest_ = EPOLLIN;
+  channel->watch_ =
+      loop.watch(channel->fd_.get(), EPOLLIN, [channel](uint32_t ready) { channel->on_ready(ready); });
+  return channel;
+}
+
+Channel::Channel(Loop& loop, UniqueFd fd, uint32_t max_payload_bytes, Events events)
+    : loop_(loop), fd_(std::move(fd)), max_payload_bytes_(max_payload_bytes), events_(std::move(events)) {}
+
+void Channel::send(uint16_t type, std::span<const std::byte> payload) {
+  if (!is_open()) return;
+  ByteWriter writer;
+  writer.put(static_cast<uint32_t>(payload.size())).put(type).put(uint16_t{0});
+  Bytes frame = writer.take();
+  frame.insert(frame.end(), payload.begin(), payload.end());
+  const bool idle = out_.empty();
+  out_.push_back(std::move(frame));
+  // A failure shows as an event of the socket, on which the owner's callback is called: never inside send().
+  if (idle) write_some();
+  update_interest();
+}
+
+void Channel::close() {
+  loop_.unwatch(std::exchange(watch_, 0));
+  loop_.cancel(std::exchange(timer_, 0));
+  fd_.reset();
+  events_ = {};
+  out_.clear();
+}
+
+void Channel::close_after_flush(uint64_t limit_ms) {
+  if (!is_open()) return;
+  lingering_ = true;
+  events_ = {};
+  in_.clear();
+  timer_ = loop_.after_ms(limit_ms, [self = shared_from_this()] { self->close(); });
+  end_direction_when_flushed();
+  update_interest();
+}
+
+void Channel::end_direction_when_flushed() {
+  if (!out_.empty() || direction_ended_) return;
+  direction_ended_ = true;
+  ::shutdown(fd_.get(), SHUT_WR);
+}
+
+void Channel::update_interest() {
+  const uint32_t wanted = EPOLLIN | (out_.empty() ? 0u : uint32_t{EPOLLOUT});
+  if (!fd_.valid() || wanted == interest_) return;
+  interest_ = wanted;
+  loop_.change(watch_, wanted);
+}
+
+bool Channel::write_some() {
+  while (!out_.empty()) {
+    const Bytes& front = out_.front();
+    const ssize_t n = ::send(fd_.get(), front.data() + out_offset_, front.size() - out_offset_,
+                             MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return errno == EAGAIN;
+    out_offset_ += static_cast<size_t>(n);
+    if (out_offset_ == front.size()) {
+      out_.pop_front();
+      out_offset_ = 0;
+    }
+  }
+  return true;
+}
+
+bool Channel::deliver(std::string& why) {
+  size_t at = 0;
+  while (in_.size() - at >= kHeaderBytes) {
+    const std::span<const std::byte> waiting(in_);
+    ByteReader header(waiting.subspan(at, kHeaderBytes));
+    const auto length = header.get<uint32_t>();
+    const auto type = header.get<uint16_t>();
+    if (length > max_payload_bytes_ || header.get<uint16_t>() != 0) {
+      why = fmt::format("sent a malformed frame of {} bytes", length);
+      return false;
+    }
+    if (in_.size() - at - kHeaderBytes < length) break;
+    if (events_.message) {
+      // A copy of the function: the callback may close the channel, which drops events_.
+      const auto message = events_.message;
+      message(type, waiting.subspan(at + kHeaderBytes, length));
+    }
+    if (!is_open()) return true;
+    at += kHeaderBytes + length;
+  }
+  in_.erase(in_.begin(), in_.begin() + static_cast<ptrdiff_t>(at));
+  return true;
+}
+
+bool Channel::read_some(std::string& why) {
+  for (int turn = 0; turn < kReadsPerTurn && fd_.valid(); ++turn) {
+    static thread_local std::byte buffer[kReadBytes];
+    const ssize_t n = ::recv(fd_.get(), buffer, sizeof(buffer), MSG_DONTWAIT);
+    if (n == 0) {
+      why = "its control connection closed";
+      return false;
+    }
+    if (n < 0) {
+      if (errno == EAGAIN || errno == EINTR) return true;
+      why = fmt::format("its control connection broke: {}", std::strerror(errno));
+      return false;
+    }
+    if (lingering_) continue;
+    in_.insert(in_.end(), buffer, buffer + n);
+    if (!deliver(why)) return false;
+  }
+  return true;
+}
+
+void Channel::on_ready(uint32_t events) {
+  const std::shared_ptr<Channel> self = shared_from_this();
+  if ((events & EPOLLOUT) != 0) write_some();
+  std::string why;
+  if ((events & ~uint32_t{EPOLLOUT}) != 0 && !read_some(why)) {
+    fail(why);
+    return;
+  }
+  if (!fd_.valid()) return;
+  if (lingering_) end_direction_when_flushed();
+  update_interest();
+}
+
+void Channel::fail(const std::string& why) {
+  const auto closed = std::move(events_.closed);
+  close();
+  if (closed) closed(why);
+}
+
+}  // namespace comity::control

@@ -1,0 +1,60 @@
+// Reaches one of several addresses of a peer and proves itself there: the initiator's half of every control
+// socket.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "comity/plugin/result.h"
+#include "src/base/handshake.h"
+#include "src/base/socket.h"
+#include "src/base/unique_fd.h"
+#include "src/control/loop.h"
+
+namespace comity::control {
+
+struct ConnectTarget {
+  std::vector<SocketAddress> addresses;  // tried in this order, one at a time
+  Secret secret{};
+  HandshakeHello hello;
+  uint64_t per_address_ms = 1500;
+};
+
+class Connector : public std::enable_shared_from_this<Connector> {
+ public:
+  // One connection, or why none: kTimeout if an address did not answer in time, else kSystemError or
+  // kRemoteError; the message names each address. `useless` says that all of them answered and are something
+  // else (wrong secret).
+  using Done = std::function<void(Result<UniqueFd> fd, bool useless)>;
+
+  // Tries each address once; calls `done` once, later, unless cancelled. Control thread only.
+  static std::shared_ptr<Connector> start(Loop& loop, ConnectTarget target, Done done);
+  // No call of `done` any more.
+  void cancel();
+
+ private:
+  Connector(Loop& loop, ConnectTarget target, Done done);
+  void try_next();
+  void advance();
+  void next_after(const Status& failure, bool stranger);
+  void stop_watching();
+
+  Loop& loop_;
+  ConnectTarget target_;
+  Done done_;
+  size_t next_ = 0;
+  UniqueFd fd_;
+  std::optional<Handshake> handshake_;
+  uint64_t watch_ = 0;
+  uint64_t timer_ = 0;
+  short interest_ = 0;
+  Code code_ = Code::kSystemError;
+  bool all_strangers_ = true;
+  std::string failures_;
+};
+
+}  // namespace comity::control

@@ -1,0 +1,183 @@
+#include "src/control/loop.h"
+
+#include <pthread.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <system_error>
+
+#include "src/base/clock.h"
+#include "src/base/log.h"
+
+namespace comity::control {
+namespace {
+constexpr uint64_t kEventId = 0;  // of the eventfd among the watches
+}  // namespace
+
+// Stops the thread when static objects are destroyed, before the process ends.
+class Loop::Stopper {
+ public:
+  explicit Stopper(Loop& loop) : loop_(loop) {}
+  ~Stopper() { loop_.stop(); }
+
+ private:
+  Loop& loop_;
+};
+
+Loop& Loop::instance() {
+  static Loop& loop = *new Loop();
+  static const Stopper stopper(loop);
+  return loop;
+}
+
+Loop::Loop() : epoll_(::epoll_create1(EPOLL_CLOEXEC)), event_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
+  epoll_event event{};
+  event.events = EPOLLIN;
+  event.data.u64 = kEventId;
+  const bool ready =
+      epoll_.valid() && event_.valid() && ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, event_.get(), &event) == 0;
+  if (ready) {
+    start_thread();
+  } else {
+    COMITY_LOG_ERROR("the control thread cannot start: {}; see ulimit -n", std::strerror(errno));
+    stopped_ = true;
+  }
+}
+
+void Loop::start_thread() {
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  try {
+    thread_ = std::thread([this] { run(); });
+    pthread_setname_np(thread_.native_handle(), "comity-control");
+  } catch (const std::system_error& error) {
+    COMITY_LOG_ERROR("the control thread cannot start: {}; see ulimit -u", error.what());
+    stopped_ = true;
+  }
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+void Loop::stop() {
+  stopping_ = true;
+  wake();
+  if (!thread_.joinable()) return;
+  if (on_thread()) {
+    thread_.detach();  // a callback called exit()
+  } else {
+    thread_.join();
+  }
+}
+
+void Loop::wake() {
+  const uint64_t one = 1;
+  // Fails only when the counter is full, and then the thread is awake anyway.
+  [[maybe_unused]] const ssize_t written = ::write(event_.get(), &one, sizeof(one));
+}
+
+bool Loop::post(Task task) {
+  if (stopped() || stopping_.load()) return false;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    tasks_.push_back(std::move(task));
+    if (tasks_.size() > 1) return true;  // whoever put the first one woke the thread
+  }
+  wake();
+  return true;
+}
+
+uint64_t Loop::watch(int fd, uint32_t events, Callback callback) {
+  const uint64_t id = next_id_++;
+  epoll_event event{};
+  event.events = events;
+  event.data.u64 = id;
+  if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0) {
+    // The owner's deadline ends what waits for this descriptor.
+    COMITY_LOG_ERROR("the control thread cannot watch a socket: {}", std::strerror(errno));
+  }
+  watches_[id] = Watch{fd, std::make_shared<Callback>(std::move(callback))};
+  return id;
+}
+
+void Loop::change(uint64_t id, uint32_t events) {
+  const auto found = watches_.find(id);
+  if (found == watches_.end()) return;
+  epoll_event event{};
+  event.events = events;
+  event.data.u64 = id;
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, found->second.fd, &event);
+}
+
+void Loop::unwatch(uint64_t id) {
+  const auto found = watches_.find(id);
+  if (found == watches_.end()) return;
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, found->second.fd, nullptr);
+  watches_.erase(found);
+}
+
+uint64_t Loop::after_ms(uint64_t ms, Task task) {
+  const uint64_t id = next_id_++;
+  const uint64_t at_ns = now_ns() + ms * 1'000'000u;
+  timers_[{at_ns, id}] = std::move(task);
+  timer_times_[id] = at_ns;
+  return id;
+}
+
+void Loop::cancel(uint64_t timer) {
+  const auto found = timer_times_.find(timer);
+  if (found == timer_times_.end()) return;
+  timers_.erase({found->second, timer});
+  timer_times_.erase(found);
+}
+
+int Loop::run_timers() {
+  while (!timers_.empty()) {
+    const auto first = timers_.begin();
+    const uint64_t now = now_ns();
+    if (first->first.first > now) {
+      const uint64_t left_ms = (first->first.first - now + 999'999u) / 1'000'000u;
+      return left_ms > 60'000 ? 60'000 : static_cast<int>(left_ms);
+    }
+    const Task task = std::move(first->second);
+    timer_times_.erase(first->first.second);
+    timers_.erase(first);
+    task();
+  }
+  return -1;
+}
+
+void Loop::run_tasks() {
+  std::vector<Task> tasks;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    tasks.swap(tasks_);
+  }
+  for (const Task& task : tasks) task();
+}
+
+void Loop::run() {
+  thread_id_ = std::this_thread::get_id();
+  epoll_event events[64];
+  while (!stopping_.load()) {
+    const int count = ::epoll_wait(epoll_.get(), events, 64, run_timers());
+    for (int i = 0; i < count; ++i) {
+      if (events[i].data.u64 == kEventId) {
+        uint64_t drained = 0;
+        [[maybe_unused]] const ssize_t got = ::read(event_.get(), &drained, sizeof(drained));
+        run_tasks();
+        continue;
+      }
+      const auto found = watches_.find(events[i].data.u64);
+      if (found == watches_.end()) continue;  // an earlier callback of this round removed it
+      const std::shared_ptr<Callback> callback = found->second.callback;
+      (*callback)(events[i].events);
+    }
+  }
+  stopped_ = true;
+}
+
+}  // namespace comity::control

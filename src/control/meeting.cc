@@ -1,0 +1,188 @@
+#include "src/control/meeting.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "src/base/clock.h"
+#include "src/base/log.h"
+#include "src/control/rank_list.h"
+#include "src/control/tree_shape.h"
+#include "src/control/unique_id.h"
+
+namespace comity::control {
+namespace {
+
+constexpr uint64_t kVisitWithinMs = 5000;
+constexpr uint64_t kCloseAfterFailureMs = 60'000;
+constexpr uint64_t kCloseAfterAllCameMs = 120'000;
+constexpr uint64_t kMissingKeptNs = 20'000'000;  // writing the list is O(ranks): not once per visit
+
+// Visitors come back at most four times per ms in all, whatever the number of ranks.
+uint32_t come_back_ms_for(uint32_t nranks) {
+  return std::clamp(nranks / 4, 4u, 1000u);
+}
+
+// Meetings of this process, by communicator. Control thread only; never destroyed, as the thread may outlive
+// statics.
+std::map<uint64_t, std::shared_ptr<Meeting>>& meetings() {
+  static auto& all = *new std::map<uint64_t, std::shared_ptr<Meeting>>();
+  return all;
+}
+
+}  // namespace
+
+Answer MeetingBook::refuse(Code code, std::string text) const {
+  Answer answer;
+  answer.kind = AnswerKind::kRefused;
+  answer.code = code;
+  answer.text = std::move(text);
+  return answer;
+}
+
+Answer MeetingBook::fail(Code code, std::string text) {
+  if (failure_.ok()) failure_ = Status(code, std::move(text));
+  return refuse(failure_.code(), std::string(failure_.message()));
+}
+
+const std::string& MeetingBook::missing() {
+  const uint64_t now = now_ns();
+  const bool may_be_old = nranks_ > 256 && now - missing_at_ns_ < kMissingKeptNs && !all_came();
+  if (missing_as_of_ == members_.size() || (may_be_old && missing_as_of_ != SIZE_MAX)) return missing_;
+  std::vector<bool> present(nranks_, false);
+  for (const auto& member : members_) present[member.first] = true;
+  missing_ = list_absent(present);
+  if (!missing_.empty()) missing_ += fmt::format(" of {}", nranks_);
+  missing_as_of_ = members_.size();
+  missing_at_ns_ = now;
+  return missing_;
+}
+
+Answer MeetingBook::answer(uint32_t rank, const Visit& visit) {
+  if (!failure_.ok()) return refuse(failure_.code(), std::string(failure_.message()));
+  switch (visit.purpose) {
+    case VisitPurpose::kJoin:
+      return answer_join(rank, visit);
+    case VisitPurpose::kGiveUp:
+      fail(visit.code == Code::kSuccess ? Code::kRemoteError : visit.code, visit.text);
+      break;
+    case VisitPurpose::kStatus:
+    case VisitPurpose::kDone:
+      break;
+  }
+  Answer answer;
+  answer.missing = missing();
+  return answer;
+}
+
+Answer MeetingBook::answer_join(uint32_t rank, const Visit& visit) {
+  if (nranks_ != 0 && visit.nranks != nranks_) {
+    return fail(Code::kInvalidArgument,
+                fmt::format("ranks disagree on the number of ranks: rank {} says {}, rank {} says {}",
+                            nranks_from_, nranks_, rank, visit.nranks));
+  }
+  if (visit.nranks == 0 || visit.nranks > kMaxRanks || rank >= visit.nranks) {
+    return refuse(Code::kInvalidArgument, fmt::format("rank {} of {} ranks cannot be", rank, visit.nranks));
+  }
+  if (nranks_ == 0) nranks_from_ = rank;
+  nranks_ = visit.nranks;
+  const auto [member, is_new] = members_.try_emplace(rank, Member{visit.visitor, visit.addresses});
+  if (!is_new && member->second.visitor != visit.visitor) {
+    return fail(
+        Code::kInvalidArgument,
+        fmt::format("rank {} of {} was given twice: two callers joined with that number", rank, nranks_));
+  }
+  Answer answer;
+  answer.missing = missing();
+  answer.kind = AnswerKind::kParent;
+  if (rank == 0) return answer;
+  const auto parent = members_.find(parent_of(rank));
+  if (parent != members_.end()) {
+    answer.addresses = parent->second.addresses;
+  } else {
+    answer.kind = AnswerKind::kComeBack;
+    answer.come_back_ms = come_back_ms_for(nranks_);
+  }
+  return answer;
+}
+
+Meeting::Meeting(Loop& loop, const Secret& secret)
+    : loop_(loop), secret_(secret), communicator_(communicator_id_of(secret)) {}
+
+void Meeting::open(Loop& loop, std::vector<UniqueFd> listeners, const Secret& secret) {
+  std::shared_ptr<Meeting> meeting(new Meeting(loop, secret));
+  meetings()[meeting->communicator_] = meeting;
+  meeting->acceptor_ = Acceptor::open(
+      loop, std::move(listeners), [meeting](const HandshakeHello&) { return &meeting->secret_; },
+      [meeting](UniqueFd fd, const HandshakeHello& hello) { meeting->on_proven(std::move(fd), hello); });
+}
+
+void Meeting::close_if_here(uint64_t communicator) {
+  const auto found = meetings().find(communicator);
+  if (found == meetings().end()) return;
+  const std::shared_ptr<Meeting> meeting = found->second;
+  meeting->close();
+}
+
+void Meeting::close() {
+  loop_.cancel(std::exchange(close_timer_, 0));
+  if (acceptor_) std::exchange(acceptor_, nullptr)->close();
+  meetings().erase(communicator_);
+}
+
+void Meeting::close_in_ms(uint64_t ms) {
+  if (!acceptor_) return;
+  loop_.cancel(close_timer_);
+  close_timer_ = loop_.after_ms(ms, [self = shared_from_this()] { self->close(); });
+}
+
+void Meeting::on_proven(UniqueFd fd, const HandshakeHello& hello) {
+  if (hello.role != SocketRole::kMeeting) return;
+  const auto self = shared_from_this();
+  struct Visitor {
+    std::shared_ptr<Channel> channel;
+    uint64_t timer = 0;
+  };
+  const auto visitor = std::make_shared<Visitor>();
+  Channel::Events events;
+  events.message = [self, visitor, rank = hello.rank](uint16_t type, std::span<const std::byte> payload) {
+    self->loop_.cancel(visitor->timer);
+    const auto channel = std::exchange(visitor->channel, nullptr);
+    if (!channel) return;
+    const auto visit = decode_visit(payload);
+    if (type == static_cast<uint16_t>(MessageType::kVisit) && visit) {
+      self->on_visit(rank, *visit, *channel);
+    } else {
+      channel->close();
+    }
+  };
+  events.closed = [self, visitor](const std::string&) {
+    self->loop_.cancel(visitor->timer);
+    visitor->channel.reset();
+  };
+  visitor->channel = Channel::open(loop_, std::move(fd), kMeetingPayloadBytes, std::move(events));
+  visitor->timer = loop_.after_ms(kVisitWithinMs, [visitor] {
+    if (visitor->channel) std::exchange(visitor->channel, nullptr)->close();
+  });
+}
+
+void Meeting::on_visit(uint32_t rank, const Visit& visit, Channel& channel) {
+  const bool had_failed = book_.failed();
+  const bool had_all = book_.all_came();
+  const Answer answer = book_.answer(rank, visit);
+  channel.send(static_cast<uint16_t>(MessageType::kAnswer), encode(answer));
+  channel.close_after_flush(2000);
+  if (visit.purpose == VisitPurpose::kDone && rank == 0) {
+    close();
+  } else if (!had_failed && book_.failed()) {
+    COMITY_LOG_WARN("the meeting of communicator {:016x} failed: {}", communicator_,
+                    answer.kind == AnswerKind::kRefused ? answer.text : visit.text);
+    close_in_ms(kCloseAfterFailureMs);
+  } else if (!had_all && book_.all_came() && !book_.failed()) {
+    close_in_ms(kCloseAfterAllCameMs);
+  }
+}
+
+}  // namespace comity::control
