@@ -14,7 +14,9 @@ constexpr uint64_t mix(uint64_t a) {
 }
 
 // Order matters.
-constexpr uint64_t mix(uint64_t a, uint64_t b) { return mix(mix(a) ^ b); }
+constexpr uint64_t mix(uint64_t a, uint64_t b) {
+  return mix(mix(a) ^ b);
+}
 
 // FNV-1a, then mixed.
 constexpr uint64_t hash_text(std::string_view text) {

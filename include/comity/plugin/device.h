@@ -32,8 +32,8 @@ struct MemoryHandle {
 };
 
 // What one reduction does. All spans are of `count` elements of `type` on this device's memory.
-// destinations[k][i] = round(sources[0][i] op sources[1][i] op ...), folded from the left, so that callers who
-// list the lower rank first all get the same bits. fp16, bf16 and fp8 accumulate in fp32 and round once.
+// destinations[k][i] = round(sources[0][i] op sources[1][i] op ...), folded from the left, so that callers
+// who list the lower rank first all get the same bits. fp16, bf16 and fp8 accumulate in fp32 and round once.
 // `divisor` > 0 divides the accumulator before rounding (avg); 0 leaves it. A destination may equal a source
 // exactly; partial overlap is undefined.
 struct ReduceWork {
@@ -52,7 +52,8 @@ class Device {
   // Stable, lower case: "host", "sim", "opencl". Owned by the device.
   virtual std::string_view name() const = 0;
 
-  // True if [pointer, pointer + bytes) is memory of this device. Never blocks. The host owns what no other does.
+  // True if [pointer, pointer + bytes) is memory of this device. Never blocks. The host owns what no other
+  // does.
   virtual bool owns(const void* pointer, uint64_t bytes) const = 0;
   // True if the CPU may load and store this device's memory through the same pointers.
   virtual bool host_addressable() const = 0;
@@ -67,11 +68,11 @@ class Device {
 
   // Number of independent queues, at least 1; `queue` arguments below are smaller than it.
   virtual uint32_t queue_count() const = 0;
-  // Copies between device memory and/or host memory (either side may be host memory of any kind). The ranges do
-  // not overlap. Both must stay valid until the token completes. Never blocks.
+  // Copies between device memory and/or host memory (either side may be host memory of any kind). The ranges
+  // do not overlap. Both must stay valid until the token completes. Never blocks.
   virtual Result<Token> copy(uint32_t queue, void* destination, const void* source, uint64_t bytes) = 0;
-  // Reduces. The spans of pointers are read before the call returns; the memory they name must stay valid until
-  // the token completes. Never blocks.
+  // Reduces. The spans of pointers are read before the call returns; the memory they name must stay valid
+  // until the token completes. Never blocks.
   virtual Result<Token> reduce(uint32_t queue, const ReduceWork& work) = 0;
   // True once the work of `token` on `queue`, and all before it there, is complete and visible to the CPU's
   // transports. An error is fatal to the queue.

@@ -56,7 +56,8 @@ template <typename T>
 class [[nodiscard]] Result {
  public:
   Result(T value) : value_(std::move(value)) {}  // NOLINT(google-explicit-constructor): `return value;`
-  Result(Status status) : status_(std::move(status)) {  // NOLINT(google-explicit-constructor): `return status;`
+  Result(Status status)
+      : status_(std::move(status)) {  // NOLINT(google-explicit-constructor): `return status;`
     assert(!status_.ok());
   }
   Result(Code code, std::string message) : status_(code, std::move(message)) {}
@@ -80,8 +81,8 @@ class [[nodiscard]] Result {
 }  // namespace comity
 
 // Early return, the only macros of this header. The expression yields a Status or a Result.
-#define COMITY_RETURN_IF_ERROR(expression)                    \
-  do {                                                        \
+#define COMITY_RETURN_IF_ERROR(expression)                                                        \
+  do {                                                                                            \
     if (::comity::Status comity_status = (expression); !comity_status.ok()) return comity_status; \
   } while (0)
 

@@ -1,16 +1,18 @@
 // Transport: moves bytes between two ranks. What an author of a transport implements.
 //
-// A Transport belongs to one rank of one communicator. It states what it can do in units, opens Endpoints, and knows how
-// to sleep until something happens. An Endpoint is one connection on one interface: striping over several, retries and
-// failover are the engine's. Everything here is called by the one thread that progresses the communicator at that
-// moment (calls never overlap, but the thread may change between collectives), unless a method says otherwise.
+// A Transport belongs to one rank of one communicator. It states what it can do in units, opens Endpoints,
+// and knows how to sleep until something happens. An Endpoint is one connection on one interface: striping
+// over several, retries and failover are the engine's. Everything here is called by the one thread that
+// progresses the communicator at that moment (calls never overlap, but the thread may change between
+// collectives), unless a method says otherwise.
 //
-// Data travels as segments. The engine owns numbering and flow control: it never has more than kSegmentsInFlight
-// unacknowledged segments of one lane to a peer, so a receiver can always take what arrives, and a transport never has
-// to refuse or to buffer beyond its own needs.
+// Data travels as segments. The engine owns numbering and flow control: it never has more than
+// kSegmentsInFlight unacknowledged segments of one lane to a peer, so a receiver can always take what
+// arrives, and a transport never has to refuse or to buffer beyond its own needs.
 //
 //   sender's engine                 transport                  receiver's engine
-//     try_send(header, payload) ---> ... bytes ... ---> place(header) -> where the payload goes   (stream transports)
+//     try_send(header, payload) ---> ... bytes ... ---> place(header) -> where the payload goes   (stream
+//     transports)
 //                                                 ---> arrived(header, payload)
 //     transmitted() counts up   <---
 #pragma once
@@ -41,15 +43,15 @@ enum class SegmentKind : uint8_t {
 // Little-endian on every wire, 48 bytes, before the payload.
 struct SegmentHeader {
   SegmentKind kind = SegmentKind::kData;
-  uint8_t flags = 0;           // kSegmentLast
+  uint8_t flags = 0;  // kSegmentLast
   uint16_t lane = 0;
-  uint32_t epoch = 0;          // of the path; counted up when it is fenced
-  uint64_t number = 0;         // of this segment in its lane's stream to this peer, from 0
-  uint64_t offset = 0;         // of its first byte in its message
-  uint32_t length = 0;         // payload bytes, at most the endpoint's segment_bytes
-  uint32_t communicator = 0;   // low half of the communicator's public id
-  uint64_t signature = 0;      // of the collective this message belongs to
-  uint64_t done = 0;           // contiguous prefix received of the opposite stream of the lane
+  uint32_t epoch = 0;         // of the path; counted up when it is fenced
+  uint64_t number = 0;        // of this segment in its lane's stream to this peer, from 0
+  uint64_t offset = 0;        // of its first byte in its message
+  uint32_t length = 0;        // payload bytes, at most the endpoint's segment_bytes
+  uint32_t communicator = 0;  // low half of the communicator's public id
+  uint64_t signature = 0;     // of the collective this message belongs to
+  uint64_t done = 0;          // contiguous prefix received of the opposite stream of the lane
 };
 static_assert(sizeof(SegmentHeader) == 48);
 inline constexpr uint8_t kSegmentLast = 1;  // last of its message
@@ -58,17 +60,19 @@ inline constexpr uint8_t kSegmentLast = 1;  // last of its message
 class SegmentSink {
  public:
   virtual ~SegmentSink() = default;
-  // Host memory for header.length > 0 payload bytes, valid until arrived() of that segment, or null if the header is not
-  // acceptable (unknown lane, number outside the window, wrong length): the endpoint then fails with kRemoteError.
+  // Host memory for header.length > 0 payload bytes, valid until arrived() of that segment, or null if the
+  // header is not acceptable (unknown lane, number outside the window, wrong length): the endpoint then fails
+  // with kRemoteError.
   virtual std::byte* place(const SegmentHeader& header) = 0;
-  // The payload lies at `payload`: what place() returned, or memory of the transport that is valid during this call only
-  // (transports whose bytes are addressable skip place()). kDone segments come here with null. False: as null above.
+  // The payload lies at `payload`: what place() returned, or memory of the transport that is valid during
+  // this call only (transports whose bytes are addressable skip place()). kDone segments come here with null.
+  // False: as null above.
   virtual bool arrived(const SegmentHeader& header, const std::byte* payload) = 0;
 };
 
 struct EndpointTraits {
-  uint32_t segment_bytes = 64 * 1024;  // longest payload of one segment; equal on both ends
-  uint64_t latency_ns = 1000;          // one way, small message; an estimate before calibration
+  uint32_t segment_bytes = 64 * 1024;              // longest payload of one segment; equal on both ends
+  uint64_t latency_ns = 1000;                      // one way, small message; an estimate before calibration
   uint64_t bandwidth_bytes_per_s = 1'000'000'000;  // one way
 };
 
@@ -76,16 +80,17 @@ class Endpoint {
  public:
   virtual ~Endpoint() = default;
   virtual const EndpointTraits& traits() const = 0;
-  // Accepts a segment for transmission, or returns false: not now (still connecting, or the previous segment is not out
-  // yet). Never blocks. On acceptance the header is copied; the payload must stay valid and unchanged until
-  // transmitted() counts it. kDone segments have no payload.
+  // Accepts a segment for transmission, or returns false: not now (still connecting, or the previous segment
+  // is not out yet). Never blocks. On acceptance the header is copied; the payload must stay valid and
+  // unchanged until transmitted() counts it. kDone segments have no payload.
   virtual bool try_send(const SegmentHeader& header, const std::byte* payload) = 0;
-  // Number of accepted segments whose payload may be overwritten as far as this connection is concerned. Monotone.
+  // Number of accepted segments whose payload may be overwritten as far as this connection is concerned.
+  // Monotone.
   virtual uint64_t transmitted() const = 0;
   // Pushes out what waits, takes in what arrived. Never blocks. True if anything moved.
   virtual bool progress(SegmentSink& sink) = 0;
-  // Success until the connection failed; then the first error, for good, naming peer, address and cause. A failed
-  // endpoint accepts nothing and delivers nothing.
+  // Success until the connection failed; then the first error, for good, naming peer, address and cause. A
+  // failed endpoint accepts nothing and delivers nothing.
   virtual const Status& status() const = 0;
   // "tcp eth0 10.0.0.1:4000 -> 10.0.0.2:53312", for people.
   virtual std::string describe() const = 0;
@@ -116,13 +121,14 @@ struct GroupCall {
   std::span<const Piece> dst;
 };
 
-// Carries out group calls whole among a fixed, ordered set of ranks whose memory it reaches. Calls are numbered by the
-// order of start(), which is equal on all members. One call at a time.
+// Carries out group calls whole among a fixed, ordered set of ranks whose memory it reaches. Calls are
+// numbered by the order of start(), which is equal on all members. One call at a time.
 class GroupProvider {
  public:
   virtual ~GroupProvider() = default;
-  // Announces the call. `call` and its spans must stay valid until poll() returned something other than kBusy. Never
-  // blocks, except to map a peer's memory at first sight (bounded by a deadline; failure is kFailed at poll()).
+  // Announces the call. `call` and its spans must stay valid until poll() returned something other than
+  // kBusy. Never blocks, except to map a peer's memory at first sight (bounded by a deadline; failure is
+  // kFailed at poll()).
   virtual void start(const GroupCall& call) = 0;
   // Advances. May spin for some hundred ns. After kMismatch or kFailed the provider is unusable.
   virtual Progress poll() = 0;
@@ -133,7 +139,8 @@ class GroupProvider {
 class DescriptorSource {
  public:
   virtual ~DescriptorSource() = default;
-  // Blocks up to a few seconds; the descriptor becomes the caller's. Errors: kSystemError, kRemoteError, kTimeout.
+  // Blocks up to a few seconds; the descriptor becomes the caller's. Errors: kSystemError, kRemoteError,
+  // kTimeout.
   virtual Result<int> fetch(std::string_view owner_socket_name, uint32_t arena) = 0;
 };
 
@@ -141,10 +148,10 @@ class DescriptorSource {
 struct TransportContext {
   uint32_t rank = 0;
   uint32_t nranks = 1;
-  uint64_t communicator = 0;             // public id
-  std::array<std::byte, 32> secret{};    // every socket proves it
+  uint64_t communicator = 0;           // public id
+  std::array<std::byte, 32> secret{};  // every socket proves it
   DescriptorSource* descriptors = nullptr;
-  std::string descriptor_socket_name;    // of this process
+  std::string descriptor_socket_name;  // of this process
 };
 
 class Transport {
@@ -153,23 +160,25 @@ class Transport {
   virtual std::string_view name() const = 0;
   // What peers need to reach this rank; gathered by everyone before the first reach(). At most 4 KiB.
   virtual const std::vector<std::byte>& address() const = 0;
-  // Looks at a peer's address, and prepares what can be prepared without it (mapping its memory; no connection). May
-  // block some ms. kUnsupported: this transport does not join the two; any other error is a failure to say so.
+  // Looks at a peer's address, and prepares what can be prepared without it (mapping its memory; no
+  // connection). May block some ms. kUnsupported: this transport does not join the two; any other error is a
+  // failure to say so.
   virtual Status reach(uint32_t peer, std::span<const std::byte> address) = 0;
-  // The endpoints to a reached peer, one per connection, connecting if they are new: they accept segments once they
-  // are up. The same pointers at every call; owned by the transport. Both ranks call it for the pair before they
-  // exchange anything.
+  // The endpoints to a reached peer, one per connection, connecting if they are new: they accept segments
+  // once they are up. The same pointers at every call; owned by the transport. Both ranks call it for the
+  // pair before they exchange anything.
   virtual Result<std::span<Endpoint* const>> endpoints(uint32_t peer) = 0;
-  // Advances what belongs to no endpoint yet (accepting, handshakes). Never blocks; nearly free when idle. An error is fatal
-  // to the transport.
+  // Advances what belongs to no endpoint yet (accepting, handshakes). Never blocks; nearly free when idle. An
+  // error is fatal to the transport.
   virtual Status progress() = 0;
-  // A provider over these ranks (all reached, this one among them, ascending), or null. Owned by the transport; equal
-  // members give the same provider.
+  // A provider over these ranks (all reached, this one among them, ascending), or null. Owned by the
+  // transport; equal members give the same provider.
   virtual GroupProvider* group(std::span<const uint32_t> members) = 0;
 
-  // Sleeping: arm() announces that this rank is about to sleep; the caller polls everything once more, then calls
-  // sleep(), which returns when something may have happened or after `max_ns`, whichever is first, and disarms. If that last
-  // poll found something the caller calls disarm() instead. wake() ends a sleep from any other thread.
+  // Sleeping: arm() announces that this rank is about to sleep; the caller polls everything once more, then
+  // calls sleep(), which returns when something may have happened or after `max_ns`, whichever is first, and
+  // disarms. If that last poll found something the caller calls disarm() instead. wake() ends a sleep from
+  // any other thread.
   virtual void arm() = 0;
   virtual void sleep(uint64_t max_ns) = 0;
   virtual void disarm() = 0;

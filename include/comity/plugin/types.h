@@ -49,8 +49,9 @@ constexpr size_t size_of(DataType type) {
 }
 
 constexpr std::string_view name_of(DataType type) {
-  constexpr std::string_view kNames[kDataTypeCount] = {"int8",    "uint8",   "int32",   "uint32",   "int64",   "uint64",
-                                                       "float16", "float32", "float64", "bfloat16", "f8e4m3", "f8e5m2"};
+  constexpr std::string_view kNames[kDataTypeCount] = {"int8",    "uint8",    "int32",   "uint32",
+                                                       "int64",   "uint64",   "float16", "float32",
+                                                       "float64", "bfloat16", "f8e4m3",  "f8e5m2"};
   return kNames[static_cast<int>(type)];
 }
 

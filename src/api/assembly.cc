@@ -1,0 +1,326 @@
+#include "src/api/assembly.h"
+
+#include <fmt/core.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <mutex>
+
+#include "comity/comity.h"
+#include "src/api/calibrate.h"
+#include "src/api/plans.h"
+#include "src/base/log.h"
+#include "src/base/settings.h"
+#include "src/device/host/arena.h"
+#include "src/device/registry.h"
+#include "transports/shm/shm_transport.h"
+#include "transports/tcp/tcp_transport.h"
+
+namespace comity::api {
+namespace {
+
+constexpr uint8_t kUnreached = UINT8_MAX;
+constexpr const char* kTransportNames[] = {"shm", "tcp"};  // in order of preference
+
+// Fetches descriptors over the control plane.
+class ControlDescriptors final : public DescriptorSource {
+ public:
+  ControlDescriptors(const Secret& secret, uint64_t communicator)
+      : secret_(secret), communicator_(communicator) {}
+  Result<int> fetch(std::string_view owner_socket_name, uint32_t arena) override {
+    COMITY_ASSIGN_OR_RETURN(UniqueFd fd,
+                            control::fetch_descriptor({std::string(owner_socket_name), arena}, secret_,
+                                                      communicator_, Deadline::after_ms(10'000)));
+    return fd.release();
+  }
+
+ private:
+  Secret secret_;
+  uint64_t communicator_;
+};
+
+// The session as the engine sees it.
+class SessionOversight final : public engine::Oversight {
+ public:
+  explicit SessionOversight(control::Session& session) : session_(session) {}
+  bool condemned() const override { return session_.verdict() != nullptr; }
+  Status verdict() const override {
+    const control::Verdict* verdict = session_.verdict();
+    return verdict == nullptr ? Status() : Status(verdict->code, verdict->message);
+  }
+  void report(uint64_t number) override { session_.report(number); }
+
+ private:
+  control::Session& session_;
+};
+
+Result<std::vector<std::string>> wanted_transports() {
+  const std::string text = setting_text("COMITY_TRANSPORTS");
+  std::vector<std::string> wanted;
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = std::min(text.find(',', at), text.size());
+    wanted.push_back(text.substr(at, end - at));
+    at = end + 1;
+  }
+  for (const std::string& name : wanted) {
+    if (std::find(std::begin(kTransportNames), std::end(kTransportNames), name) ==
+        std::end(kTransportNames)) {
+      return Status(
+          Code::kInvalidArgument,
+          fmt::format("COMITY_TRANSPORTS=\"{}\": there is no transport \"{}\"; there are shm and tcp", text,
+                      name));
+    }
+  }
+  if (wanted.empty()) wanted.assign(std::begin(kTransportNames), std::end(kTransportNames));
+  return wanted;
+}
+
+uint32_t usable_cores() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
+  return std::max(1, CPU_COUNT(&set));
+}
+
+class Builder;
+
+class AssemblyImpl final : public Assembly {
+ public:
+  ~AssemblyImpl() override {
+    engine_.reset();
+    transports_.clear();
+  }
+  engine::Communicator& engine() override { return *engine_; }
+  control::Session& session() override { return *session_; }
+
+ private:
+  friend class Builder;
+  std::unique_ptr<control::Session> session_;
+  std::unique_ptr<ControlDescriptors> descriptors_;
+  std::unique_ptr<SessionOversight> oversight_;
+  std::vector<std::unique_ptr<Transport>> transports_;
+  std::unique_ptr<SelectedPlans> plans_;
+  std::unique_ptr<engine::Communicator> engine_;
+};
+
+class Builder {
+ public:
+  Builder(uint32_t nranks, uint32_t rank, Deadline deadline)
+      : nranks_(nranks), rank_(rank), deadline_(deadline), transport_of_peer_(nranks, kUnreached) {}
+
+  Result<std::unique_ptr<Assembly>> run(const control::UniqueId& id) {
+    COMITY_ASSIGN_OR_RETURN(registry_, devices());
+    COMITY_ASSIGN_OR_RETURN(made_->session_,
+                            control::Session::join({id, rank_, nranks_, deadline_, nullptr}));
+    Status status = assemble();
+    if (status.ok()) return std::unique_ptr<Assembly>(std::move(made_));
+    // Others are still waiting for us; they hear the reason.
+    made_->session_->declare(status.code(),
+                             fmt::format("rank {} could not set up: {}", rank_, status.message()));
+    if (const control::Verdict* verdict = made_->session_->verdict())
+      status = Status(verdict->code, verdict->message);
+    return status;
+  }
+
+ private:
+  Status assemble() {
+    made_->oversight_ = std::make_unique<SessionOversight>(*made_->session_);
+    COMITY_RETURN_IF_ERROR(open_transports());
+    COMITY_RETURN_IF_ERROR(exchange_addresses());
+    COMITY_RETURN_IF_ERROR(find_hosts());
+    COMITY_RETURN_IF_ERROR(reach_the_rest());
+    COMITY_RETURN_IF_ERROR(choose(topology_));
+    COMITY_RETURN_IF_ERROR(agree("before calibration"));
+    make_engine();
+    COMITY_RETURN_IF_ERROR(calibrate(*made_->engine_, *made_->plans_, topology_));
+    COMITY_RETURN_IF_ERROR(choose(topology_));
+    made_->engine_->forget_bindings();
+    COMITY_RETURN_IF_ERROR(agree("after calibration"));
+    if (rank_ == 0)
+      COMITY_LOG_INFO("{}\n{}", topology::describe(topology_), made_->plans_->selection().describe());
+    return {};
+  }
+
+  Status open_transports() {
+    if (nranks_ == 1) return {};
+    control::Session& session = *made_->session_;
+    made_->descriptors_ =
+        std::make_unique<ControlDescriptors>(session.data_secret(), session.communicator_id());
+    TransportContext context;
+    context.rank = rank_;
+    context.nranks = nranks_;
+    context.communicator = session.communicator_id();
+    context.secret = session.data_secret();
+    context.descriptors = made_->descriptors_.get();
+    COMITY_ASSIGN_OR_RETURN(context.descriptor_socket_name, control::descriptor_socket_name());
+    COMITY_ASSIGN_OR_RETURN(const auto wanted, wanted_transports());
+    for (const char* name : kTransportNames) {
+      if (std::find(wanted.begin(), wanted.end(), name) == wanted.end()) continue;
+      auto made = std::string_view(name) == "shm" ? shm::make_shm_transport(context)
+                                                  : tcp::make_tcp_transport(context);
+      if (!made.ok()) return made.status().in(name);
+      made_->transports_.push_back(std::move(made).value());
+    }
+    return {};
+  }
+
+  Status exchange_addresses() {
+    ByteWriter mine;
+    for (const auto& transport : made_->transports_)
+      mine.put_text(transport->name()).put_blob(transport->address());
+    COMITY_ASSIGN_OR_RETURN(const auto all, made_->session_->all_gather(mine.take(), deadline_));
+    addresses_.resize(nranks_);
+    for (uint32_t peer = 0; peer < nranks_; ++peer) {
+      ByteReader reader(all[peer]);
+      for (const auto& transport : made_->transports_) {
+        const std::string name = reader.get_text();
+        const auto blob = reader.get_blob();
+        if (!reader.ok() || name != transport->name()) {
+          return Status(Code::kInvalidUsage,
+                        fmt::format("rank {} has other transports than rank {}: set COMITY_TRANSPORTS alike",
+                                    peer, rank_));
+        }
+        addresses_[peer].emplace_back(blob.begin(), blob.end());
+      }
+    }
+    return {};
+  }
+
+  // Tries shared memory with everyone; ranks that name the same lowest rank share a host. One that could not
+  // reach a rank of its own host stands alone and uses sockets, so that all see the same hosts.
+  Status find_hosts() {
+    std::string mine = fmt::format("host of rank {}", rank_);
+    if (!made_->transports_.empty() && made_->transports_[0]->name() == "shm") {
+      uint32_t lowest = rank_;
+      bool failed = false;
+      for (uint32_t peer = 0; peer < nranks_; ++peer) {
+        if (peer == rank_) continue;
+        const Status status = made_->transports_[0]->reach(peer, addresses_[peer][0]);
+        if (status.ok()) {
+          transport_of_peer_[peer] = 0;
+          lowest = std::min(lowest, peer);
+        } else if (status.code() != Code::kUnsupported) {
+          COMITY_LOG_WARN("rank {}: shared memory with rank {} failed, using sockets: {}", rank_, peer,
+                          status.message());
+          failed = true;
+        }
+      }
+      mine = fmt::format("{} of rank {}", failed ? "alone" : "host", failed ? rank_ : lowest);
+    }
+    ByteWriter writer;
+    writer.put_text(mine);
+    COMITY_ASSIGN_OR_RETURN(const auto all, made_->session_->all_gather(writer.take(), deadline_));
+    std::vector<std::string> hosts;
+    for (const Bytes& bytes : all) hosts.push_back(ByteReader(bytes).get_text());
+    COMITY_ASSIGN_OR_RETURN(topology_, topology::from_hosts(hosts));
+    return {};
+  }
+
+  Status reach_the_rest() {
+    const size_t last = made_->transports_.size() - 1;
+    for (uint32_t peer = 0; peer < nranks_; ++peer) {
+      if (peer == rank_) continue;
+      const bool together = topology_.host_of_rank[peer] == topology_.host_of_rank[rank_];
+      if (together && transport_of_peer_[peer] != kUnreached) continue;
+      if (made_->transports_[last]->name() != "tcp") {
+        return Status(
+            Code::kInvalidUsage,
+            fmt::format("rank {} is on another host than rank {} and COMITY_TRANSPORTS allows no sockets",
+                        peer, rank_));
+      }
+      COMITY_RETURN_IF_ERROR(made_->transports_[last]->reach(peer, addresses_[peer][last]));
+      transport_of_peer_[peer] = static_cast<uint8_t>(last);
+    }
+    set_default_figures();
+    return {};
+  }
+
+  // Figures to plan with before anything was measured: orders of magnitude, equal on all ranks.
+  void set_default_figures() {
+    const bool shm = !made_->transports_.empty() && made_->transports_[0]->name() == "shm";
+    topology_.inside = {300, 10'000'000'000, 1, shm, shm ? "shm" : "tcp"};
+    topology_.across = {10'000, 3'000'000'000, 1, false, "tcp"};
+    if (!shm) topology_.inside = {10'000, 3'000'000'000, 1, false, "tcp"};
+  }
+
+  Status choose(const topology::Topology& topology) {
+    COMITY_ASSIGN_OR_RETURN(auto selection,
+                            algorithms::Selection::make(topology, setting_text("COMITY_ALGO")));
+    if (made_->plans_ == nullptr) {
+      made_->plans_ = std::make_unique<SelectedPlans>(topology, std::move(selection));
+      made_->plans_->set_rank(rank_);
+    } else {
+      made_->plans_->use(topology, std::move(selection));
+    }
+    return {};
+  }
+
+  Status agree(const char* when) {
+    std::vector<std::pair<std::string, std::string>> items;
+    items.emplace_back("version", std::to_string(COMITY_VERSION_CODE));
+    for (const Setting& setting : settings()) {
+      if (setting.agreed) items.emplace_back(setting.name, setting_text(setting.name));
+    }
+    items.emplace_back(fmt::format("topology {}", when), topology::describe(topology_));
+    items.emplace_back(fmt::format("selection {}", when), made_->plans_->selection().describe());
+    return made_->session_->agree(items, deadline_);
+  }
+
+  void make_engine() {
+    engine::CommunicatorOptions options;
+    options.rank = rank_;
+    options.nranks = nranks_;
+    options.id = made_->session_->communicator_id();
+    for (const auto& transport : made_->transports_) options.transports.push_back(transport.get());
+    options.transport_of_peer = transport_of_peer_;
+    options.plans = made_->plans_.get();
+    options.devices = registry_;
+    options.calls = &made_->session_->calls();
+    options.oversight = made_->oversight_.get();
+    const auto local = topology_.ranks_on(topology_.host_of_rank[rank_]).size();
+    options.oversubscribed = local > usable_cores();
+    options.timeout_ns = timeout_ns_;
+    made_->engine_ = std::make_unique<engine::Communicator>(std::move(options));
+  }
+
+ public:
+  Status read_settings() {
+    COMITY_ASSIGN_OR_RETURN(const uint64_t seconds, setting_number("COMITY_TIMEOUT"));
+    timeout_ns_ = seconds * 1'000'000'000u;
+    return {};
+  }
+
+ private:
+  uint32_t nranks_, rank_;
+  Deadline deadline_;
+  uint64_t timeout_ns_ = 0;
+  DeviceRegistry* registry_ = nullptr;
+  std::unique_ptr<AssemblyImpl> made_ = std::make_unique<AssemblyImpl>();
+  std::vector<std::vector<Bytes>> addresses_;  // by rank, by transport
+  std::vector<uint8_t> transport_of_peer_;
+  topology::Topology topology_;
+};
+
+}  // namespace
+
+Result<DeviceRegistry*> devices() {
+  static std::mutex mutex;
+  static DeviceRegistry* registry = nullptr;  // lives as long as the process: buffers outlive communicators
+  const std::lock_guard lock(mutex);
+  if (registry == nullptr) {
+    COMITY_ASSIGN_OR_RETURN(auto made, DeviceRegistry::make());
+    registry = made.release();
+    control::serve_descriptors([](uint32_t arena) { return ArenaPool::instance().descriptor_of(arena); });
+  }
+  return registry;
+}
+
+Result<std::unique_ptr<Assembly>> Assembly::make(const control::UniqueId& id, uint32_t nranks,
+                                                 uint32_t rank) {
+  COMITY_ASSIGN_OR_RETURN(const uint64_t timeout_ms, setting_number("COMITY_INIT_TIMEOUT_MS"));
+  Builder builder(nranks, rank, Deadline::after_ms(timeout_ms));
+  COMITY_RETURN_IF_ERROR(builder.read_settings());
+  return builder.run(id);
+}
+
+}  // namespace comity::api

@@ -1,0 +1,42 @@
+// Plans for the engine, chosen by the selector.
+#pragma once
+
+#include <atomic>
+#include <string_view>
+
+#include "algorithms/selector.h"
+#include "src/engine/plan_source.h"
+#include "topology/topology.h"
+
+namespace comity::api {
+
+class SelectedPlans final : public engine::PlanSource {
+ public:
+  // Until use() is called every collective is planned by the selection given here.
+  SelectedPlans(topology::Topology topology, algorithms::Selection selection)
+      : topology_(std::move(topology)), selection_(std::move(selection)) {}
+
+  // Takes another topology and its selection. The engine's bindings must be forgotten with it.
+  void use(topology::Topology topology, algorithms::Selection selection) {
+    topology_ = std::move(topology);
+    selection_ = std::move(selection);
+  }
+  // While set, all_reduce is planned by this algorithm: calibration measures known plans. Null: the
+  // selection.
+  void force(const algorithms::Algorithm* algorithm) { forced_ = algorithm; }
+  const topology::Topology& topology() const { return topology_; }
+  const algorithms::Selection& selection() const { return selection_; }
+
+  // The bit width of the block length: 0..64.
+  uint32_t pick(Collective collective, uint64_t block_bytes) override;
+  Result<engine::PlannedPart> generate(Collective collective, uint32_t picked, uint32_t root) override;
+  void set_rank(uint32_t rank) { rank_ = rank; }
+
+ private:
+  topology::Topology topology_;
+  algorithms::Selection selection_;
+  const algorithms::Algorithm* forced_ = nullptr;
+  uint32_t rank_ = 0;
+};
+
+}  // namespace comity::api

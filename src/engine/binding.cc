@@ -1,0 +1,246 @@
+#include "src/engine/binding.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <optional>
+
+#include "src/plan/verify.h"
+
+namespace comity::engine {
+namespace {
+
+constexpr uint64_t round_up(uint64_t n, uint64_t to) {
+  return (n + to - 1) / to * to;
+}
+constexpr uint32_t kNone = UINT32_MAX;
+
+class Binder {
+ public:
+  Binder(const plan::Shape& shape, const plan::Part& part, bool in_place, bool on_device,
+         BindingContext& context)
+      : part_(part), context_(context), bound_(std::make_unique<Binding>()) {
+    bound_->shape = shape;
+    bound_->in_place = in_place;
+    bound_->on_device = on_device;
+    chunk_begins(shape, shape.tile_bytes, begins_);
+  }
+
+  Result<std::unique_ptr<Binding>> run() {
+    number_steps();
+    for (uint32_t lane = 0; lane < part_.lanes.size(); ++lane) {
+      bound_->lanes.emplace_back();
+      for (uint32_t step = 0; step < part_.lanes[lane].steps.size(); ++step) {
+        COMITY_RETURN_IF_ERROR(add(lane, step));
+      }
+    }
+    lay_out_memory();
+    return std::move(bound_);
+  }
+
+ private:
+  // Gives every step an id; a reduce that is fused shares its recv's.
+  void number_steps() {
+    ids_.resize(part_.lanes.size());
+    fused_.resize(part_.lanes.size());
+    uint32_t next = 0;
+    for (uint32_t lane = 0; lane < part_.lanes.size(); ++lane) {
+      const auto& steps = part_.lanes[lane].steps;
+      ids_[lane].resize(steps.size());
+      fused_[lane].assign(steps.size(), false);
+      for (uint32_t i = 0; i < steps.size(); ++i) {
+        if (i > 0 && fuses(lane, i)) {
+          fused_[lane][i] = true;
+          ids_[lane][i] = ids_[lane][i - 1];
+        } else {
+          ids_[lane][i] = next++;
+        }
+      }
+    }
+    bound_->steps.resize(next);
+  }
+
+  bool needed(const plan::After& after) const { return bound_->in_place || !after.in_place_only; }
+
+  // Whether step i, a reduce, can be done on arrival of the recv before it: two operands, the recv's only
+  // use, and nothing to wait for that the recv does not wait for anyway (else the receive would be posted
+  // late and the peer might stall).
+  bool fuses(uint32_t lane, uint32_t i) const {
+    const auto& steps = part_.lanes[lane].steps;
+    const plan::Step& recv = steps[i - 1];
+    const plan::Step& reduce = steps[i];
+    if (bound_->on_device || recv.kind != plan::StepKind::kRecv || reduce.kind != plan::StepKind::kReduce)
+      return false;
+    if (recv.dst[0].space != plan::Space::kReceived || reduce.src.size() != 2 || fused_[lane][i - 1])
+      return false;
+    const bool first = reduce.src[0].space == plan::Space::kReceived;
+    const plan::ChunkRun& received = reduce.src[first ? 0 : 1];
+    const plan::ChunkRun& operand = reduce.src[first ? 1 : 0];
+    if (received.space != plan::Space::kReceived || received.block != i - 1) return false;
+    if (operand.space == plan::Space::kReceived) return false;
+    for (uint32_t later = i + 1; later < steps.size(); ++later) {
+      for (const plan::ChunkRun& src : steps[later].src) {
+        if (src.space == plan::Space::kReceived && src.block == i - 1) return false;
+      }
+    }
+    return std::all_of(reduce.after.begin(), reduce.after.end(), [&](const plan::After& after) {
+      if (!needed(after) || (after.lane == lane && after.step == i - 1)) return true;
+      return std::find(recv.after.begin(), recv.after.end(), after) != recv.after.end();
+    });
+  }
+
+  Status add(uint32_t lane, uint32_t i) {
+    const plan::Step& step = part_.lanes[lane].steps[i];
+    const uint32_t id = ids_[lane][i];
+    BoundStep& bound = bound_->steps[id];
+    if (fused_[lane][i]) {
+      fuse_into(bound, step);
+      return {};
+    }
+    bound_->lanes[lane].push_back(id);
+    add_after(bound, lane, step);
+    bound.last = step.last;
+    switch (step.kind) {
+      case plan::StepKind::kSend:
+        bound.kind = BoundKind::kSend;
+        COMITY_RETURN_IF_ERROR(add_link(bound, step.peer));
+        break;
+      case plan::StepKind::kRecv:
+        bound.kind = BoundKind::kRecv;
+        bound.lands = step.dst[0].space == plan::Space::kReceived;
+        COMITY_RETURN_IF_ERROR(add_link(bound, step.peer));
+        break;
+      case plan::StepKind::kCopy:
+        bound.kind = BoundKind::kCopy;
+        break;
+      case plan::StepKind::kReduce:
+        bound.kind = BoundKind::kReduce;
+        break;
+      case plan::StepKind::kGroup:
+        return add_group(bound, step);
+    }
+    if (!step.dst.empty()) bound.dst = step.dst[0];
+    add_sources(bound, lane, step);
+    return {};
+  }
+
+  void fuse_into(BoundStep& bound, const plan::Step& reduce) {
+    bound.kind = BoundKind::kRecvReduce;
+    bound.lands = false;
+    bound.last = reduce.last;
+    bound.received_first = reduce.src[0].space == plan::Space::kReceived;
+    bound.dst = reduce.dst[0];
+    bound.src = static_cast<uint32_t>(bound_->runs.size());
+    bound.src_count = 1;
+    bound_->runs.push_back(reduce.src[bound.received_first ? 1 : 0]);
+  }
+
+  void add_after(BoundStep& bound, uint32_t lane, const plan::Step& step) {
+    bound.after = static_cast<uint32_t>(bound_->after.size());
+    for (const plan::After& after : step.after) {
+      if (needed(after)) bound_->after.push_back(ids_[after.lane][after.step]);
+    }
+    // What a step reads where it landed is a dependency whether or not it is named.
+    for (const plan::ChunkRun& src : step.src) {
+      if (src.space == plan::Space::kReceived) bound_->after.push_back(ids_[lane][src.block]);
+    }
+    bound.after_count = static_cast<uint32_t>(bound_->after.size()) - bound.after;
+  }
+
+  void add_sources(BoundStep& bound, uint32_t lane, const plan::Step& step) {
+    bound.src = static_cast<uint32_t>(bound_->runs.size());
+    bound.src_count = static_cast<uint32_t>(step.src.size());
+    for (plan::ChunkRun run : step.src) {
+      if (run.space == plan::Space::kReceived) run.block = ids_[lane][run.block];
+      bound_->runs.push_back(run);
+    }
+  }
+
+  Status add_link(BoundStep& bound, uint32_t peer) {
+    COMITY_ASSIGN_OR_RETURN(bound.link, context_.link_to(peer, static_cast<uint32_t>(part_.lanes.size())));
+    if (std::find(bound_->links.begin(), bound_->links.end(), bound.link) == bound_->links.end()) {
+      bound_->links.push_back(bound.link);
+    }
+    bound_->transports |= context_.transport_bit(peer);
+    return {};
+  }
+
+  Status add_group(BoundStep& bound, const plan::Step& step) {
+    const plan::Group& group = part_.groups[step.group];
+    bound.kind = BoundKind::kGroup;
+    bound.group = static_cast<uint32_t>(bound_->groups.size());
+    bound_->groups.push_back({group.collective, group.root, group.last, context_.provider_of(group.members)});
+    for (uint32_t member : group.members) {
+      if (member != context_.rank()) bound_->transports |= context_.transport_bit(member);
+    }
+    bound.src = static_cast<uint32_t>(bound_->runs.size());
+    bound.src_count = static_cast<uint32_t>(step.src.size());
+    bound_->runs.insert(bound_->runs.end(), step.src.begin(), step.src.end());
+    bound.dst_runs = static_cast<uint32_t>(bound_->runs.size());
+    bound.dst_count = static_cast<uint32_t>(step.dst.size());
+    bound_->runs.insert(bound_->runs.end(), step.dst.begin(), step.dst.end());
+    bound_->max_group_runs = std::max<uint64_t>(bound_->max_group_runs, step.src.size() + step.dst.size());
+    return {};
+  }
+
+  // Bytes to keep for a run: its length in a full tile, and room for the rounding of shorter ones.
+  uint64_t room(const plan::ChunkRun& run) const {
+    return round_up(begins_[run.first + run.count] - begins_[run.first] + 64, 128);
+  }
+
+  void lay_out_memory() {
+    const uint64_t tile = round_up(bound_->shape.tile_bytes, 128);
+    bound_->landing_base = tile * bound_->shape.scratch_slots;
+    uint64_t landing = 0, bounce = 0;
+    for (BoundStep& step : bound_->steps) {
+      if (step.kind == BoundKind::kRecv && step.lands) {
+        step.landing = landing;
+        landing += room(step.dst);
+      }
+      if (!bound_->on_device) continue;
+      step.bounce = bounce;
+      if (step.kind == BoundKind::kSend) bounce += room(bound_->runs[step.src]);
+      if (step.kind == BoundKind::kRecv) bounce += room(step.dst);
+      if (step.kind != BoundKind::kGroup) continue;
+      for (uint32_t i = 0; i < step.src_count; ++i) bounce += room(bound_->runs[step.src + i]);
+      for (uint32_t i = 0; i < step.dst_count; ++i) bounce += room(bound_->runs[step.dst_runs + i]);
+    }
+    bound_->scratch_bytes = bound_->landing_base + landing;
+    bound_->bounce_bytes = bounce;
+  }
+
+  const plan::Part& part_;
+  BindingContext& context_;
+  std::unique_ptr<Binding> bound_;
+  std::vector<uint64_t> begins_;
+  std::vector<std::vector<uint32_t>> ids_;
+  std::vector<std::vector<bool>> fused_;
+};
+
+bool providers_reach(const plan::Part& part, BindingContext& context) {
+  return std::all_of(part.groups.begin(), part.groups.end(),
+                     [&](const plan::Group& group) { return context.provider_of(group.members) != nullptr; });
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Binding>> bind(const PlannedPart& planned, bool in_place, bool on_device,
+                                      BindingContext& context) {
+  if (plan::VerifyResult checked = plan::check_part(planned.shape, planned.part); !checked.ok) {
+    return Status(Code::kInternalError,
+                  fmt::format("plan {} for rank {} breaks rule {} at lane {}, step {}: {}",
+                              planned.shape.algorithm, context.rank(), checked.violation.rule,
+                              checked.violation.lane, checked.violation.step, checked.violation.message));
+  }
+  plan::Shape shape = planned.shape;
+  const bool grouped = plan::has_groups(planned.part) && providers_reach(planned.part, context);
+  shape.tile_bytes =
+      std::min(shape.tile_bytes,
+               grouped ? kMaxGroupTile : (shape.tile_bytes == plan::kWholeBlock ? kMaxTile : kMaxGroupTile));
+  const plan::Part part = grouped ? planned.part : plan::expand(planned.part);
+  COMITY_ASSIGN_OR_RETURN(auto bound, Binder(shape, part, in_place, on_device, context).run());
+  bound->name_hash = plan::name_hash(planned.shape);
+  return bound;
+}
+
+}  // namespace comity::engine

@@ -1,0 +1,412 @@
+#include "src/engine/executor.h"
+
+#include <algorithm>
+
+#include "src/base/hash.h"
+
+namespace comity::engine {
+
+using plan::ChunkRun;
+using plan::Space;
+
+void Executor::prepare(const Binding& binding) {
+  const size_t steps = binding.steps.size();
+  const size_t window = binding.shape.window;
+  complete_.resize(std::max(complete_.size(), steps * window));
+  slots_.resize(std::max(slots_.size(), window));
+  lanes_.resize(std::max(lanes_.size(), binding.lanes.size()));
+  tokens_.reserve(std::max(tokens_.capacity(), steps * window));
+  pieces_.resize(std::max<size_t>(pieces_.size(), binding.max_group_runs));
+  size_t most_sources = 1;
+  for (const BoundStep& step : binding.steps) most_sources = std::max<size_t>(most_sources, step.src_count);
+  sources_.resize(std::max(sources_.size(), most_sources));
+  full_begins_.reserve(binding.shape.weights.size() + 1);
+  last_begins_.reserve(binding.shape.weights.size() + 1);
+}
+
+void Executor::begin(const Binding& binding, const Arguments& arguments) {
+  binding_ = &binding;
+  args_ = arguments;
+  error_ = {};
+  tiles_ = plan::tile_count(binding.shape, args_.block_bytes);
+  tiles_complete_ = 0;
+  tokens_.clear();
+  provider_ = nullptr;
+  for (TileSlot& slot : slots_) slot = TileSlot{};
+  for (size_t lane = 0; lane < binding.lanes.size(); ++lane) {
+    lanes_[lane] = LaneState{};
+    if (binding.lanes[lane].empty()) lanes_[lane].tile = tiles_;
+  }
+  if (binding.steps.empty()) tiles_ = 0;
+  if (tiles_ == 0) return;
+  plan::chunk_begins(binding.shape, plan::tile_length(binding.shape, args_.block_bytes, tiles_ - 1),
+                     last_begins_);
+  if (tiles_ > 1) plan::chunk_begins(binding.shape, binding.shape.tile_bytes, full_begins_);
+}
+
+Progress Executor::poll() {
+  if (provider_ != nullptr) {
+    const Progress group = poll_group();
+    if (group == Progress::kFailed || group == Progress::kMismatch) return group;
+  }
+  bool moved = true;
+  while (moved && error_.ok()) {
+    moved = false;
+    for (uint32_t lane = 0; lane < binding_->lanes.size(); ++lane) moved |= advance_lane(lane);
+    for (Link* link : binding_->links) moved |= link->progress();
+    if (!tokens_.empty()) moved |= poll_tokens();
+  }
+  return outcome();
+}
+
+Progress Executor::outcome() {
+  if (!error_.ok()) return Progress::kFailed;
+  bool quiet = true;
+  for (const Link* link : binding_->links) {
+    if (link->mismatch()) return Progress::kMismatch;
+    if (error_ = link->status(); !error_.ok()) return Progress::kFailed;
+    quiet = quiet && link->quiescent();
+  }
+  return quiet && tiles_complete_ == tiles_ ? Progress::kDone : Progress::kBusy;
+}
+
+void Executor::abandon() {
+  if (binding_ == nullptr) return;
+  for (Link* link : binding_->links) link->fence();
+}
+
+// --- tiles and lanes
+// -------------------------------------------------------------------------------------------------
+
+bool Executor::enter_tile(LaneState& lane) {
+  const auto index = static_cast<uint32_t>(lane.tile % binding_->shape.window);
+  TileSlot& slot = slots_[index];
+  if (slot.tile == lane.tile) return true;
+  if (slot.remaining != 0) return false;  // an earlier tile still uses its scratch
+  slot.tile = lane.tile;
+  slot.offset = lane.tile * binding_->shape.tile_bytes;
+  slot.remaining = static_cast<uint32_t>(binding_->steps.size());
+  slot.begins = lane.tile + 1 == tiles_ ? last_begins_.data() : full_begins_.data();
+  std::fill_n(complete_.begin() + static_cast<ptrdiff_t>(index * binding_->steps.size()),
+              binding_->steps.size(), uint8_t{0});
+  return true;
+}
+
+bool Executor::advance_lane(uint32_t index) {
+  LaneState& lane = lanes_[index];
+  const std::vector<uint32_t>& steps = binding_->lanes[index];
+  bool moved = false;
+  while (lane.tile < tiles_ && error_.ok()) {
+    if (!enter_tile(lane)) break;
+    const auto slot = static_cast<uint32_t>(lane.tile % binding_->shape.window);
+    const uint32_t id = steps[lane.next];
+    if (!ready(slot, binding_->steps[id]) || !issue(index, lane, slot, id)) break;
+    moved = true;
+    lane.staged = false;
+    if (++lane.next == steps.size()) {
+      lane.next = 0;
+      ++lane.tile;
+    }
+  }
+  return moved;
+}
+
+bool Executor::ready(uint32_t slot, const BoundStep& step) const {
+  const uint8_t* complete = complete_.data() + slot * binding_->steps.size();
+  for (uint32_t i = 0; i < step.after_count; ++i) {
+    if (complete[binding_->after[step.after + i]] == 0) return false;
+  }
+  return true;
+}
+
+void Executor::set_complete(uint32_t slot, uint32_t id) {
+  complete_[slot * binding_->steps.size() + id] = 1;
+  if (--slots_[slot].remaining == 0) ++tiles_complete_;
+}
+
+// --- addresses
+// -------------------------------------------------------------------------------------------------------
+
+std::byte* Executor::at(uint32_t slot, const ChunkRun& run) const {
+  const TileSlot& tile = slots_[slot];
+  const uint64_t begin = tile.begins[run.first];
+  std::byte* scratch = args_.scratch + slot * binding_->scratch_bytes;
+  switch (run.space) {
+    case Space::kInput:
+      return args_.input + run.block * args_.block_bytes + tile.offset + begin;
+    case Space::kOutput:
+      return args_.output + run.block * args_.block_bytes + tile.offset + begin;
+    case Space::kScratch:
+      return scratch + run.block * ((binding_->shape.tile_bytes + 127) / 128 * 128) + begin;
+    case Space::kReceived:
+      break;
+  }
+  return scratch + binding_->landing_base + binding_->steps[run.block].landing;
+}
+
+// --- steps
+// -----------------------------------------------------------------------------------------------------------
+
+bool Executor::issue(uint32_t lane_index, LaneState& lane, uint32_t slot, uint32_t id) {
+  const BoundStep& step = binding_->steps[id];
+  switch (step.kind) {
+    case BoundKind::kSend:
+      return issue_send(lane_index, lane, slot, id, step);
+    case BoundKind::kRecv:
+    case BoundKind::kRecvReduce:
+      return issue_recv(lane_index, slot, id, step);
+    case BoundKind::kCopy:
+      issue_copy(lane_index, slot, id, step);
+      return true;
+    case BoundKind::kReduce:
+      issue_reduce(lane_index, slot, id, step);
+      return true;
+    case BoundKind::kGroup:
+      return issue_group(lane_index, lane, slot, id, step);
+  }
+  return false;
+}
+
+bool Executor::issue_send(uint32_t lane_index, LaneState& lane, uint32_t slot, uint32_t id,
+                          const BoundStep& step) {
+  const ChunkRun& run = binding_->runs[step.src];
+  const uint64_t bytes = bytes_of(slot, run);
+  if (bytes == 0) {
+    set_complete(slot, id);
+    return true;
+  }
+  if (!step.link->can_post_send(lane_index)) return false;
+  const std::byte* source = at(slot, run);
+  if (binding_->on_device) {
+    // Messages of a lane keep their order, so the lane waits for the copy to the host.
+    const uint32_t queue = queue_of(lane_index);
+    if (!lane.staged) {
+      Result<Token> token = args_.device->copy(queue, bounce_of(slot, step), source, bytes);
+      if (!token.ok()) {
+        error_ = token.status();
+        return false;
+      }
+      lane.staged = true;
+      lane.token = *token;
+    }
+    Result<bool> copied = args_.device->poll(queue, lane.token);
+    if (!copied.ok()) error_ = copied.status();
+    if (!copied.ok() || !*copied) return false;
+    source = bounce_of(slot, step);
+  }
+  step.link->post_send(lane_index, source, bytes, args_.signature, *this, tag_of(slot, id));
+  return true;
+}
+
+bool Executor::issue_recv(uint32_t lane_index, uint32_t slot, uint32_t id, const BoundStep& step) {
+  const uint64_t bytes = bytes_of(slot, step.dst);
+  if (bytes == 0) {
+    set_complete(slot, id);
+    return true;
+  }
+  if (!step.link->can_post_recv(lane_index)) return false;
+  ReceiveAction action;
+  if (binding_->on_device) {
+    action.destination = bounce_of(slot, step);
+  } else if (step.lands) {
+    action.destination =
+        args_.scratch + slot * binding_->scratch_bytes + binding_->landing_base + step.landing;
+  } else {
+    action.destination = at(slot, step.dst);
+  }
+  if (step.kind == BoundKind::kRecvReduce) {
+    action.reduce = true;
+    action.received_first = step.received_first;
+    action.operand = at(slot, binding_->runs[step.src]);
+    action.type = args_.type;
+    action.op = args_.op;
+    action.divisor = step.last ? args_.divisor : 0;
+  }
+  step.link->post_recv(lane_index, bytes, args_.signature, action, *this, tag_of(slot, id));
+  return true;
+}
+
+void Executor::issue_copy(uint32_t lane_index, uint32_t slot, uint32_t id, const BoundStep& step) {
+  const ChunkRun& run = binding_->runs[step.src];
+  const uint64_t bytes = bytes_of(slot, run);
+  std::byte* destination = at(slot, step.dst);
+  const std::byte* source = at(slot, run);
+  if (bytes == 0 || destination == source) {
+    set_complete(slot, id);
+    return;
+  }
+  wait_for(lane_index, args_.device->copy(queue_of(lane_index), destination, source, bytes),
+           tag_of(slot, id));
+}
+
+void Executor::issue_reduce(uint32_t lane_index, uint32_t slot, uint32_t id, const BoundStep& step) {
+  const uint64_t bytes = bytes_of(slot, step.dst);
+  if (bytes == 0) {
+    set_complete(slot, id);
+    return;
+  }
+  for (uint32_t i = 0; i < step.src_count; ++i) sources_[i] = at(slot, binding_->runs[step.src + i]);
+  std::byte* destination = at(slot, step.dst);
+  ReduceWork work;
+  work.type = args_.type;
+  work.op = args_.op;
+  work.sources = std::span(sources_.data(), step.src_count);
+  work.destinations = std::span(&destination, 1);
+  work.count = bytes / size_of(args_.type);
+  work.divisor = step.last ? args_.divisor : 0;
+  wait_for(lane_index, args_.device->reduce(queue_of(lane_index), work), tag_of(slot, id));
+}
+
+// --- completion
+// ------------------------------------------------------------------------------------------------------
+
+void Executor::wait_for(uint32_t lane_index, Result<Token> token, uint32_t tag) {
+  const uint32_t queue = queue_of(lane_index);
+  Result<bool> done = token.ok() ? args_.device->poll(queue, *token) : Result<bool>(token.status());
+  if (!done.ok()) {
+    error_ = done.status();
+  } else if (*done) {
+    set_complete(tag >> 24, tag & 0xffffff);
+  } else {
+    tokens_.push_back(PendingToken{tag, queue, *token});
+  }
+}
+
+// A link finished with a send or a receive.
+void Executor::completed(uint32_t tag) {
+  const uint32_t slot = tag >> 24, id = tag & 0xffffff;
+  const BoundStep& step = binding_->steps[id];
+  if (!binding_->on_device || step.kind != BoundKind::kRecv) {
+    set_complete(slot, id);
+    return;
+  }
+  std::byte* destination =
+      step.lands ? args_.scratch + slot * binding_->scratch_bytes + binding_->landing_base + step.landing
+                 : at(slot, step.dst);
+  wait_for(0, args_.device->copy(queue_of(0), destination, bounce_of(slot, step), bytes_of(slot, step.dst)),
+           tag);
+}
+
+bool Executor::poll_tokens() {
+  bool moved = false;
+  for (size_t i = 0; i < tokens_.size();) {
+    Result<bool> done = args_.device->poll(tokens_[i].queue, tokens_[i].token);
+    if (!done.ok()) {
+      error_ = done.status();
+      return false;
+    }
+    if (!*done) {
+      ++i;
+      continue;
+    }
+    const uint32_t tag = tokens_[i].tag;
+    tokens_[i] = tokens_.back();
+    tokens_.pop_back();
+    set_complete(tag >> 24, tag & 0xffffff);
+    moved = true;
+  }
+  return moved;
+}
+
+// --- groups
+// ----------------------------------------------------------------------------------------------------------
+
+bool Executor::issue_group(uint32_t lane_index, LaneState& lane, uint32_t slot, uint32_t id,
+                           const BoundStep& step) {
+  if (provider_ != nullptr) return false;  // one at a time
+  if (binding_->on_device && !lane.staged) {
+    std::byte* bounce = bounce_of(slot, step);
+    Token last = 0;
+    for (uint32_t i = 0; i < step.src_count; ++i) {
+      const ChunkRun& run = binding_->runs[step.src + i];
+      const uint64_t bytes = bytes_of(slot, run);
+      if (bytes == 0) continue;
+      Result<Token> token = args_.device->copy(queue_of(lane_index), bounce, at(slot, run), bytes);
+      if (!token.ok()) {
+        error_ = token.status();
+        return false;
+      }
+      last = *token;
+      bounce += (bytes + 127) / 128 * 128;
+    }
+    lane.staged = true;
+    lane.token = last;
+  }
+  if (binding_->on_device) {
+    Result<bool> copied = args_.device->poll(queue_of(lane_index), lane.token);
+    if (!copied.ok()) error_ = copied.status();
+    if (!copied.ok() || !*copied) return false;
+  }
+  group_tag_ = tag_of(slot, id);
+  group_queue_ = queue_of(lane_index);
+  group_copy_out_ = false;
+  start_group(slot, step);
+  if (const Progress now = poll_group(); now == Progress::kFailed) error_ = provider_->error();
+  return true;
+}
+
+void Executor::start_group(uint32_t slot, const BoundStep& step) {
+  const BoundGroup& group = binding_->groups[step.group];
+  std::byte* bounce = binding_->on_device ? bounce_of(slot, step) : nullptr;
+  for (uint32_t i = 0; i < step.src_count + step.dst_count; ++i) {
+    const ChunkRun& run = i < step.src_count ? binding_->runs[step.src + i]
+                                             : binding_->runs[step.dst_runs + i - step.src_count];
+    const uint64_t bytes = bytes_of(slot, run);
+    pieces_[i] = Piece{bounce != nullptr ? bounce : at(slot, run), bytes};
+    if (bounce != nullptr) bounce += (bytes + 127) / 128 * 128;
+  }
+  group_call_.collective = group.collective;
+  group_call_.type = args_.type;
+  group_call_.op = args_.op;
+  group_call_.root = group.root;
+  group_call_.divisor = group.last ? args_.divisor : 0;
+  group_call_.signature = mix(args_.signature, slots_[slot].tile);
+  group_call_.src = std::span(pieces_.data(), step.src_count);
+  group_call_.dst = std::span(pieces_.data() + step.src_count, step.dst_count);
+  provider_ = group.provider;
+  provider_->start(group_call_);
+}
+
+Progress Executor::poll_group() {
+  if (group_copy_out_) {
+    Result<bool> copied = args_.device->poll(group_queue_, group_token_);
+    if (!copied.ok()) {
+      error_ = copied.status();
+      return Progress::kFailed;
+    }
+    if (!*copied) return Progress::kBusy;
+    provider_ = nullptr;
+    set_complete(group_tag_ >> 24, group_tag_ & 0xffffff);
+    return Progress::kDone;
+  }
+  const Progress progress = provider_->poll();
+  if (progress == Progress::kFailed) error_ = provider_->error();
+  if (progress != Progress::kDone) return progress;
+  if (binding_->on_device && !finish_group()) return Progress::kFailed;
+  if (group_copy_out_) return Progress::kBusy;
+  provider_ = nullptr;
+  set_complete(group_tag_ >> 24, group_tag_ & 0xffffff);
+  return Progress::kDone;
+}
+
+// Device memory: takes the results from bounce memory to where they belong.
+bool Executor::finish_group() {
+  const uint32_t slot = group_tag_ >> 24;
+  const BoundStep& step = binding_->steps[group_tag_ & 0xffffff];
+  group_token_ = 0;
+  for (uint32_t i = 0; i < step.dst_count; ++i) {
+    const ChunkRun& run = binding_->runs[step.dst_runs + i];
+    const Piece& piece = group_call_.dst[i];
+    if (piece.bytes == 0) continue;
+    Result<Token> token = args_.device->copy(group_queue_, at(slot, run), piece.data, piece.bytes);
+    if (!token.ok()) {
+      error_ = token.status();
+      return false;
+    }
+    group_token_ = *token;
+  }
+  group_copy_out_ = true;
+  return true;
+}
+
+}  // namespace comity::engine

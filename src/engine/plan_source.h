@@ -1,0 +1,28 @@
+// Where the engine gets plans from: it knows no algorithm. The API implements this with the selector; tests
+// by hand.
+#pragma once
+
+#include <cstdint>
+
+#include "comity/plugin/result.h"
+#include "comity/plugin/types.h"
+#include "src/plan/plan.h"
+
+namespace comity::engine {
+
+struct PlannedPart {
+  plan::Shape shape;
+  plan::Part part;
+};
+
+class PlanSource {
+ public:
+  virtual ~PlanSource() = default;
+  // A small stable number for the plan of this collective and block length: equal numbers mean equal plans
+  // (for one root). The same on every rank; O(1), no allocation: it is asked at every call.
+  virtual uint32_t pick(Collective collective, uint64_t block_bytes) = 0;
+  // This rank's part of that plan. Not on the hot path.
+  virtual Result<PlannedPart> generate(Collective collective, uint32_t picked, uint32_t root) = 0;
+};
+
+}  // namespace comity::engine

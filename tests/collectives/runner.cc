@@ -1,0 +1,179 @@
+#include "tests/collectives/runner.h"
+
+#include <fmt/core.h>
+
+#include <cstring>
+#include <memory>
+
+#include "src/api/assembly.h"
+#include "src/device/registry.h"
+
+namespace comity::test {
+namespace {
+
+constexpr uint64_t kGuard = 64;
+constexpr std::byte kGuardByte{0xa5};
+
+// Memory of one kind that grows and is kept, filled and read through host mirrors.
+class Store {
+ public:
+  explicit Store(Memory kind) : kind_(kind) {}
+  ~Store() { drop(); }
+  Store(const Store&) = delete;
+  Store& operator=(const Store&) = delete;
+
+  std::byte* get(uint64_t bytes) {
+    if (bytes <= bytes_) return data_;
+    drop();
+    bytes_ = bytes + bytes / 2;
+    if (kind_ == Memory::kMalloc) {
+      data_ = static_cast<std::byte*>(std::aligned_alloc(64, (bytes_ + 63) / 64 * 64));
+    } else if (kind_ == Memory::kMemAlloc) {
+      void* memory = nullptr;
+      if (comityMemAlloc(&memory, bytes_) == comitySuccess) data_ = static_cast<std::byte*>(memory);
+    } else {
+      auto memory = device()->allocate(bytes_);
+      if (memory.ok()) data_ = static_cast<std::byte*>(*memory);
+    }
+    return data_;
+  }
+
+  void write(std::byte* to, const std::vector<std::byte>& from) { move(to, from.data(), from.size()); }
+  void read(std::vector<std::byte>& to, const std::byte* from) { move(to.data(), from, to.size()); }
+
+ private:
+  static Device* device() { return (*api::devices())->find("sim"); }
+  void move(void* to, const void* from, uint64_t bytes) {
+    if (bytes == 0) return;
+    if (kind_ != Memory::kSimDevice) {
+      std::memcpy(to, from, bytes);
+      return;
+    }
+    const auto token = device()->copy(0, to, from, bytes);
+    while (token.ok()) {
+      const auto done = device()->poll(0, *token);
+      if (!done.ok() || *done) break;
+    }
+  }
+  void drop() {
+    if (data_ == nullptr) return;
+    if (kind_ == Memory::kMalloc) std::free(data_);
+    if (kind_ == Memory::kMemAlloc) static_cast<void>(comityMemFree(data_));
+    if (kind_ == Memory::kSimDevice) static_cast<void>(device()->release(data_));
+    data_ = nullptr;
+    bytes_ = 0;
+  }
+
+  Memory kind_;
+  std::byte* data_ = nullptr;
+  uint64_t bytes_ = 0;
+};
+
+comityResult_t call(const Row& row, const void* in, void* out, comityComm_t comm) {
+  const auto type = static_cast<comityDataType_t>(row.type);
+  const auto op = static_cast<comityRedOp_t>(row.op);
+  const int root = static_cast<int>(row.root);
+  switch (row.collective) {
+    case Collective::kAllReduce:
+      return comityAllReduce(in, out, row.count, type, op, comm, nullptr);
+    case Collective::kReduce:
+      return comityReduce(in, out, row.count, type, op, root, comm, nullptr);
+    case Collective::kBroadcast:
+      return comityBroadcast(in, out, row.count, type, root, comm, nullptr);
+    case Collective::kAllGather:
+      return comityAllGather(in, out, row.count, type, comm, nullptr);
+    case Collective::kReduceScatter:
+      return comityReduceScatter(in, out, row.count, type, op, comm, nullptr);
+    case Collective::kBarrier:
+      return comityBarrier(comm, nullptr);
+  }
+  return comityInternalError;
+}
+
+class Walker {
+ public:
+  Walker(comityComm_t comm, uint32_t rank) : comm_(comm), rank_(rank) {}
+
+  // "" if all is well.
+  std::string step(const TableRow& table_row, bool tamper) {
+    const Row& row = table_row.row;
+    Store& store = stores_[static_cast<int>(table_row.memory)];
+    const size_t size = size_of(row.type);
+    const uint64_t in_bytes = input_count(row) * size, out_bytes = output_count(row) * size;
+    const uint64_t room = (std::max(in_bytes, out_bytes) + 2 * kGuard + 63) / 64 * 64;
+    std::byte* base = store.get(2 * room);
+    if (base == nullptr) return "no memory: " + std::string(comityGetLastError(nullptr));
+    std::byte* in = base + kGuard;
+    std::byte* out = row.in_place ? in : base + room + kGuard;
+    if (row.in_place && row.collective == Collective::kAllGather) in = out + rank_ * row.count * size;
+    if (row.in_place && row.collective == Collective::kReduceScatter) out = in + rank_ * row.count * size;
+    prepare(store, row, in, out, in_bytes, out_bytes);
+    const comityResult_t result = call(row, in, out, comm_);
+    if (result != comitySuccess) {
+      failed_ = true;
+      return fmt::format("{}: {}", comityGetErrorString(result), comityGetLastError(comm_));
+    }
+    if (!has_output(row, rank_)) return "";
+    return check(store, row, out, out_bytes, tamper);
+  }
+  bool failed() const { return failed_; }
+
+ private:
+  void prepare(Store& store, const Row& row, std::byte* in, std::byte* out, uint64_t in_bytes,
+               uint64_t out_bytes) {
+    scratch_.assign(out_bytes + 2 * kGuard, kGuardByte);
+    if (!row.in_place || row.collective == Collective::kAllGather) store.write(out - kGuard, scratch_);
+    if (row.in_place && row.collective != Collective::kAllGather) {
+      scratch_.assign(in_bytes + 2 * kGuard, kGuardByte);
+      store.write(in - kGuard, scratch_);
+    }
+    scratch_.resize(in_bytes);
+    fill_input(row, rank_, scratch_.data());
+    store.write(in, scratch_);
+  }
+
+  std::string check(Store& store, const Row& row, const std::byte* out, uint64_t out_bytes, bool tamper) {
+    // In place reduce_scatter writes the middle of its input: its neighbours are not guards.
+    const bool guarded = !(row.in_place && row.collective == Collective::kReduceScatter);
+    const uint64_t guard = guarded ? kGuard : 0;
+    scratch_.resize(out_bytes + 2 * guard);
+    store.read(scratch_, out - guard);
+    want_.assign(out_bytes, std::byte{0});
+    fill_expected(row, rank_, want_.data());
+    if (tamper && out_bytes > 0) scratch_[guard] ^= std::byte{1};
+    for (uint64_t i = 0; i < guard; ++i) {
+      if (scratch_[i] != kGuardByte || scratch_[guard + out_bytes + i] != kGuardByte)
+        return "wrote outside the output buffer";
+    }
+    if (out_bytes == 0 || std::memcmp(scratch_.data() + guard, want_.data(), out_bytes) == 0) return "";
+    uint64_t at = 0;
+    while (scratch_[guard + at] == want_[at]) ++at;
+    return fmt::format("element {} is wrong (first differing byte {:#x}, want {:#x})", at / size_of(row.type),
+                       static_cast<unsigned>(scratch_[guard + at]), static_cast<unsigned>(want_[at]));
+  }
+
+  comityComm_t comm_;
+  uint32_t rank_;
+  bool failed_ = false;
+  Store stores_[3] = {Store(Memory::kMalloc), Store(Memory::kMemAlloc), Store(Memory::kSimDevice)};
+  std::vector<std::byte> scratch_, want_;
+};
+
+}  // namespace
+
+Report run_rows(comityComm_t comm, uint32_t rank, const std::vector<TableRow>& rows, uint64_t tamper) {
+  Report report;
+  Walker walker(comm, rank);
+  for (const TableRow& row : rows) {
+    ++report.rows;
+    const std::string wrong = walker.step(row, report.rows == tamper);
+    if (wrong.empty()) continue;
+    ++report.wrong_rows;
+    if (report.first_wrong.empty())
+      report.first_wrong = fmt::format("row {} ({}), rank {}: {}", report.rows, describe(row), rank, wrong);
+    if (walker.failed()) break;
+  }
+  return report;
+}
+
+}  // namespace comity::test

@@ -1,0 +1,130 @@
+#include "tests/collectives/table.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <array>
+#include <random>
+#include <set>
+#include <sstream>
+
+namespace comity::test {
+namespace {
+
+std::vector<uint64_t> sizes(uint32_t nranks) {
+  // 0, 1, below p, odd, prime, 64 Ki + 1.
+  return {0, 1, nranks > 1 ? nranks - 1 : 2, 255, 1009, 65537};
+}
+
+std::vector<Collective> collectives_of(const TableChoice& choice) {
+  if (!choice.collectives.empty()) return choice.collectives;
+  return {Collective::kAllReduce, Collective::kReduce,        Collective::kBroadcast,
+          Collective::kAllGather, Collective::kReduceScatter, Collective::kBarrier};
+}
+
+constexpr size_t kColumns = 6;
+std::array<uint32_t, kColumns> columns(const TableRow& r, uint32_t size_index) {
+  return {static_cast<uint32_t>(r.row.collective), static_cast<uint32_t>(r.row.type),
+          static_cast<uint32_t>(r.row.op),         r.row.in_place ? 1u : 0u,
+          static_cast<uint32_t>(r.memory),         size_index};
+}
+
+// Keeps rows that cover a pair of column values not seen before.
+std::vector<TableRow> covering(std::vector<TableRow> rows, uint64_t seed, uint32_t nranks) {
+  std::mt19937_64 random(seed);
+  std::shuffle(rows.begin(), rows.end(), random);
+  const auto all_sizes = sizes(nranks);
+  std::set<std::array<uint32_t, 4>> seen;
+  std::vector<TableRow> kept;
+  for (const TableRow& row : rows) {
+    const auto size_index = static_cast<uint32_t>(
+        std::find(all_sizes.begin(), all_sizes.end(), row.row.count) - all_sizes.begin());
+    const auto values = columns(row, size_index);
+    bool news = false;
+    for (uint32_t a = 0; a < kColumns; ++a) {
+      for (uint32_t b = a + 1; b < kColumns; ++b) news |= seen.insert({a, values[a], b, values[b]}).second;
+    }
+    if (news) kept.push_back(row);
+  }
+  return kept;
+}
+
+void add_rows(const TableChoice& choice, Collective collective, std::vector<TableRow>& rows) {
+  if (collective == Collective::kBarrier) {
+    rows.push_back(
+        {Row{collective, DataType::kInt8, RedOp::kSum, choice.nranks, 0, 0, false}, choice.memories.front()});
+    return;
+  }
+  const int ops = is_reduction(collective) ? kRedOpCount : 1;
+  for (const uint64_t count : sizes(choice.nranks)) {
+    for (int type = 0; type < kDataTypeCount; ++type) {
+      for (int op = 0; op < ops; ++op) {
+        for (const bool in_place : {false, true}) {
+          for (const Memory memory : choice.memories) {
+            const auto root = static_cast<uint32_t>((count + static_cast<uint64_t>(type)) % choice.nranks);
+            rows.push_back(
+                {Row{collective, static_cast<DataType>(type), static_cast<RedOp>(op), choice.nranks,
+                     collective == Collective::kReduce || collective == Collective::kBroadcast ? root : 0,
+                     count, in_place},
+                 memory});
+          }
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+
+std::string describe(const TableRow& row) {
+  constexpr const char* kNames[] = {"malloc", "MemAlloc", "sim device"};
+  return fmt::format("{}, {}", describe(row.row), kNames[static_cast<int>(row.memory)]);
+}
+
+std::vector<TableRow> make_rows(const TableChoice& choice) {
+  std::vector<TableRow> rows;
+  for (const Collective collective : collectives_of(choice)) add_rows(choice, collective, rows);
+  return choice.pairwise ? covering(std::move(rows), choice.seed, choice.nranks) : rows;
+}
+
+uint64_t full_count(const TableChoice& choice) {
+  uint64_t count = 0;
+  for (const Collective collective : collectives_of(choice)) {
+    const uint64_t ops = is_reduction(collective) ? 5 : 1;
+    count += collective == Collective::kBarrier ? 1 : 6 * 12 * ops * 2 * choice.memories.size();
+  }
+  return count;
+}
+
+std::string encode_choice(const TableChoice& choice) {
+  std::string text = fmt::format("{} {} {}", choice.nranks, choice.pairwise ? 1 : 0, choice.seed);
+  text += fmt::format(" {}", choice.memories.size());
+  for (const Memory memory : choice.memories) text += fmt::format(" {}", static_cast<int>(memory));
+  text += fmt::format(" {}", choice.collectives.size());
+  for (const Collective collective : choice.collectives)
+    text += fmt::format(" {}", static_cast<int>(collective));
+  return text;
+}
+
+TableChoice decode_choice(const std::string& text) {
+  std::istringstream in(text);
+  TableChoice choice;
+  size_t memories = 0, collectives = 0;
+  in >> choice.nranks >> choice.pairwise >> choice.seed >> memories;
+  choice.memories.resize(memories);
+  for (Memory& memory : choice.memories) {
+    int value = 0;
+    in >> value;
+    memory = static_cast<Memory>(value);
+  }
+  in >> collectives;
+  choice.collectives.resize(collectives);
+  for (Collective& collective : choice.collectives) {
+    int value = 0;
+    in >> value;
+    collective = static_cast<Collective>(value);
+  }
+  return choice;
+}
+
+}  // namespace comity::test

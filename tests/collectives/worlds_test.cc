@@ -1,0 +1,181 @@
+// The table of collectives, with ranks as threads and as processes, over shared memory and over sockets.
+//
+// COMITY_TEST_FULL=1: every row everywhere. Else: every row on host memory over shared memory, and a seeded
+// set that covers all pairs of column values elsewhere and under sanitizers.
+#include <gtest/gtest.h>
+
+#include <fmt/core.h>
+
+#include <sstream>
+#include <thread>
+
+#include "algorithms/algorithm.h"
+#include "tests/collectives/runner.h"
+#include "tests/support/spawn.h"
+#include "topology/topology.h"
+
+namespace comity::test {
+namespace {
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kSanitized = true;
+#else
+constexpr bool kSanitized = false;
+#endif
+
+bool full() {
+  return std::getenv("COMITY_TEST_FULL") != nullptr;
+}
+
+struct World {
+  uint32_t nranks;
+  const char* transports;
+  bool sim_device;
+  bool every_row;  // in the ordinary run
+};
+
+std::string name_of_world(const testing::TestParamInfo<World>& info) {
+  std::string transports = info.param.transports;
+  if (transports.empty()) transports = "all";
+  return fmt::format("p{}_{}_{}", info.param.nranks, transports, info.param.sim_device ? "sim" : "host");
+}
+
+TableChoice choice_of(const World& world) {
+  TableChoice choice;
+  choice.nranks = world.nranks;
+  choice.pairwise = kSanitized || !(full() || world.every_row);
+  choice.seed = world.nranks;
+  if (world.sim_device) choice.memories = {Memory::kSimDevice};
+  return choice;
+}
+
+void expect_report(const Report& report, const TableChoice& choice, uint64_t rows) {
+  EXPECT_EQ(report.rows, rows) << report.first_wrong;
+  EXPECT_EQ(report.wrong_rows, 0u) << report.first_wrong;
+  if (!choice.pairwise) {
+    EXPECT_EQ(report.rows, full_count(choice));
+  }
+}
+
+// Ranks as threads.
+std::vector<Report> run_threads(const TableChoice& choice, uint64_t tamper = 0) {
+  const auto rows = make_rows(choice);
+  std::vector<comityComm_t> comms(choice.nranks);
+  EXPECT_EQ(comityCommInitAll(comms.data(), static_cast<int>(choice.nranks), nullptr), comitySuccess)
+      << comityGetLastError(nullptr);
+  std::vector<Report> reports(choice.nranks);
+  if (testing::Test::HasFailure()) return reports;
+  std::vector<std::thread> threads;
+  for (uint32_t r = 0; r < choice.nranks; ++r) {
+    threads.emplace_back([&, r] { reports[r] = run_rows(comms[r], r, rows, tamper); });
+  }
+  for (auto& thread : threads) thread.join();
+  for (comityComm_t comm : comms)
+    EXPECT_EQ(comityCommDestroy(comm), comitySuccess) << comityGetLastError(nullptr);
+  return reports;
+}
+
+class Threads : public testing::TestWithParam<World> {};
+
+TEST_P(Threads, GiveExactResultsInEveryRow) {
+  const ScopedEnv transports("COMITY_TRANSPORTS", GetParam().transports);
+  const TableChoice choice = choice_of(GetParam());
+  for (const Report& report : run_threads(choice)) expect_report(report, choice, make_rows(choice).size());
+}
+
+class Processes : public testing::TestWithParam<World> {};
+
+TEST_P(Processes, GiveExactResultsInEveryRow) {
+  const ScopedEnv transports("COMITY_TRANSPORTS", GetParam().transports);
+  const TableChoice choice = choice_of(GetParam());
+  comityUniqueId id;
+  ASSERT_EQ(comityGetUniqueId(&id), comitySuccess) << comityGetLastError(nullptr);
+  std::string hex;
+  for (const char c : id.internal) hex += fmt::format("{:02x}", static_cast<unsigned char>(c));
+  std::vector<Child> children;
+  for (uint32_t r = 0; r < choice.nranks; ++r) {
+    children.emplace_back(std::vector<std::string>{program_folder() + "comity_collectives_worker",
+                                                   std::to_string(r), hex, encode_choice(choice)});
+  }
+  const Deadline deadline = Deadline::after_ms(1'500'000);
+  for (Child& child : children) {
+    const auto [status, output] = child.finish(deadline);
+    EXPECT_EQ(status, 0) << output;
+    std::istringstream in(output);
+    Report report;
+    in >> report.rows >> report.wrong_rows;
+    report.first_wrong = output;
+    expect_report(report, choice, make_rows(choice).size());
+  }
+}
+
+std::vector<World> worlds(bool processes) {
+  std::vector<World> all;
+  for (const uint32_t p : {1u, 2u, 3u, 4u, 7u, 8u}) {
+    all.push_back({p, "", false, true});
+    all.push_back({p, "", true, false});
+    all.push_back({p, "tcp", false, !processes && p <= 3});
+    all.push_back({p, "tcp", true, false});
+  }
+  return all;
+}
+
+INSTANTIATE_TEST_SUITE_P(Table, Threads, testing::ValuesIn(worlds(false)), name_of_world);
+INSTANTIATE_TEST_SUITE_P(Table, Processes, testing::ValuesIn(worlds(true)), name_of_world);
+
+TEST(Table, NoticesAPlantedWrongResult) {
+  TableChoice choice;
+  choice.nranks = 2;
+  choice.collectives = {Collective::kAllReduce};
+  const auto rows = make_rows(choice);
+  uint64_t tamper = 0;
+  while (rows[tamper].row.count == 0) ++tamper;
+  for (const Report& report : run_threads(choice, tamper + 1)) {
+    EXPECT_EQ(report.wrong_rows, 1u);
+    EXPECT_NE(report.first_wrong.find("is wrong"), std::string::npos) << report.first_wrong;
+  }
+}
+
+// Every algorithm, forced by name, over real transports.
+class Forced : public testing::TestWithParam<const algorithms::Algorithm*> {};
+
+TEST_P(Forced, GivesExactResults) {
+  const algorithms::Algorithm& algorithm = *GetParam();
+  const ScopedEnv forced("COMITY_ALGO",
+                         std::string(name_of(algorithm.collective)) + ":" + std::string(algorithm.name));
+  for (const char* transports : {"", "tcp"}) {
+    const ScopedEnv scoped("COMITY_TRANSPORTS", transports);
+    for (const uint32_t nranks : {2u, 3u, 4u, 7u}) {
+      auto topology = topology::one_host(nranks);
+      topology.inside.direct = *transports == '\0';
+      if (!algorithm.applies(topology)) continue;
+      TableChoice choice;
+      choice.nranks = nranks;
+      choice.pairwise = !full();
+      choice.seed = nranks + 100;
+      choice.collectives = {algorithm.collective};
+      for (const Report& report : run_threads(choice))
+        expect_report(report, choice, make_rows(choice).size());
+      if (HasFailure()) FAIL() << algorithm.name << " p=" << nranks << " over " << transports;
+    }
+  }
+}
+
+std::vector<const algorithms::Algorithm*> every_algorithm() {
+  std::vector<const algorithms::Algorithm*> all;
+  for (const auto& algorithm : algorithms::all()) all.push_back(&algorithm);
+  return all;
+}
+
+INSTANTIATE_TEST_SUITE_P(Algorithms, Forced, testing::ValuesIn(every_algorithm()), [](const auto& each) {
+  return std::string(name_of(each.param->collective)) + "_" + std::string(each.param->name);
+});
+
+}  // namespace
+}  // namespace comity::test
+
+int main(int argc, char** argv) {
+  ::setenv("COMITY_DEVICES", "host,sim", 1);
+  testing::InitGoogleTest(&argc, argv);
+  return RUN_ALL_TESTS();
+}

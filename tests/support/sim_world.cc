@@ -1,0 +1,110 @@
+#include "tests/support/sim_world.h"
+
+#include <fmt/core.h>
+
+#include <bit>
+#include <cstdio>
+#include <cstdlib>
+
+namespace comity::test {
+
+class SimWorld::Plans final : public engine::PlanSource {
+ public:
+  Plans(const topology::Topology& topology, const algorithms::Selection& selection, uint32_t rank)
+      : topology_(topology), selection_(selection), rank_(rank) {}
+  uint32_t pick(Collective, uint64_t block_bytes) override {
+    return static_cast<uint32_t>(std::bit_width(block_bytes));
+  }
+  Result<engine::PlannedPart> generate(Collective collective, uint32_t picked, uint32_t root) override {
+    const uint64_t block_bytes = picked == 0 ? 0 : uint64_t{1} << (picked - 1);
+    const algorithms::Algorithm& algorithm = *selection_.pick(collective, block_bytes).algorithm;
+    const algorithms::Request request{&topology_, root, block_bytes};
+    engine::PlannedPart planned{algorithm.shape(request), {}};
+    planned.part = algorithm.part(request, planned.shape, rank_);
+    return planned;
+  }
+
+ private:
+  topology::Topology topology_;
+  algorithms::Selection selection_;
+  uint32_t rank_;
+};
+
+SimWorld::SimWorld(SimWorldOptions options) : options_(std::move(options)) {
+  if (options_.topology.host_of_rank.empty()) options_.topology = topology::one_host(options_.nranks);
+  options_.topology.inside.direct = false;
+  auto selection = algorithms::Selection::make(options_.topology, options_.forced);
+  if (!selection.ok()) {
+    fmt::print(stderr, "SimWorld: {}\n", selection.status().message());
+    std::abort();
+  }
+  network_ = std::make_unique<sim::Network>(options_.seed, options_.nranks, options_.network);
+  for (uint32_t r = 0; r < options_.nranks; ++r) {
+    transports_.push_back(network_->make_transport(r));
+    plans_.push_back(std::make_unique<Plans>(options_.topology, *selection, r));
+    engine::CommunicatorOptions made;
+    made.rank = r;
+    made.nranks = options_.nranks;
+    made.id = 0x5eed;
+    made.transports = {transports_[r].get()};
+    made.transport_of_peer.assign(options_.nranks, 0);
+    made.plans = plans_[r].get();
+    made.devices = options_.devices;
+    made.release = options_.release;
+    ranks_.push_back(std::make_unique<engine::Communicator>(std::move(made)));
+  }
+  for (auto& transport : transports_) {
+    for (uint32_t peer = 0; peer < options_.nranks; ++peer) {
+      const Status reached = transport->reach(peer, transports_[peer]->address());
+      if (!reached.ok()) {
+        fmt::print(stderr, "SimWorld: reach: {}\n", reached.message());
+        std::abort();
+      }
+    }
+  }
+}
+
+SimWorld::~SimWorld() {
+  ranks_.clear();
+}
+
+Status SimWorld::run(const std::vector<engine::Call>& calls) {
+  return run(calls, std::vector<uint32_t>(options_.nranks, 0));
+}
+
+Status SimWorld::run(const std::vector<engine::Call>& calls, const std::vector<uint32_t>& start_after) {
+  std::vector<bool> started(options_.nranks, false), finished(options_.nranks, false);
+  uint32_t left = options_.nranks;
+  for (uint32_t round = 0; left > 0; ++round) {
+    const uint64_t events = network_->event_count();
+    bool waiting_to_start = false;
+    for (uint32_t r = 0; r < options_.nranks; ++r) {
+      if (finished[r]) continue;
+      if (!started[r]) {
+        if (round < start_after[r]) {
+          waiting_to_start = true;
+          continue;
+        }
+        if (Status status = ranks_[r]->start(calls[r]); !status.ok())
+          return status.in(fmt::format("rank {}", r));
+        started[r] = true;
+      }
+      const Progress progress = ranks_[r]->poll();
+      if (progress == Progress::kFailed) return ranks_[r]->error().in(fmt::format("rank {}", r));
+      if (progress != Progress::kDone) continue;
+      finished[r] = true;
+      --left;
+    }
+    if (left == 0 || network_->advance() || waiting_to_start || network_->event_count() != events) continue;
+    // Device work completes by polling, not by the network's time: give it some rounds before calling it a
+    // deadlock.
+    if (++quiet_rounds_ > 10'000)
+      return Status(Code::kInternalError,
+                    fmt::format("deadlock: {} ranks unfinished and nothing in flight", left));
+    continue;
+  }
+  quiet_rounds_ = 0;
+  return {};
+}
+
+}  // namespace comity::test

@@ -1,0 +1,51 @@
+// SimWorld: all ranks of a communicator in one thread, over the simulated network, with the real engine and
+// algorithms.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "algorithms/selector.h"
+#include "src/device/registry.h"
+#include "src/engine/communicator.h"
+#include "topology/topology.h"
+#include "transports/sim/sim_network.h"
+
+namespace comity::test {
+
+struct SimWorldOptions {
+  uint32_t nranks = 2;
+  uint64_t seed = 1;
+  topology::Topology topology;  // default: one host, no provider
+  std::string forced;           // as COMITY_ALGO
+  sim::NetworkOptions network;
+  engine::ReleaseRule release = engine::ReleaseRule::kTransmitted;
+  DeviceRegistry* devices = nullptr;  // required
+};
+
+class SimWorld {
+ public:
+  explicit SimWorld(SimWorldOptions options);
+  ~SimWorld();
+  // Starts calls[r] on rank r and polls all ranks until every one is done; an error names the first failing
+  // rank, and a deadlock says so.
+  Status run(const std::vector<engine::Call>& calls);
+  // The same for calls that do not all start at once: rank r starts when `started(r)` polls were made. For
+  // skew.
+  Status run(const std::vector<engine::Call>& calls, const std::vector<uint32_t>& start_after);
+  sim::Network& network() { return *network_; }
+  engine::Communicator& rank(uint32_t r) { return *ranks_[r]; }
+
+ private:
+  class Plans;
+  SimWorldOptions options_;
+  std::unique_ptr<sim::Network> network_;
+  std::vector<std::unique_ptr<Transport>> transports_;
+  std::vector<std::unique_ptr<Plans>> plans_;
+  std::vector<std::unique_ptr<engine::Communicator>> ranks_;
+  uint32_t quiet_rounds_ = 0;
+};
+
+}  // namespace comity::test

@@ -1,0 +1,167 @@
+// The engine over the simulated network: every collective and algorithm, host and sim device, bit for bit.
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include "src/device/registry.h"
+#include "tests/support/pattern.h"
+#include "tests/support/sim_world.h"
+
+namespace comity::test {
+namespace {
+
+// One rank's buffers on one device, with host mirrors for filling and checking.
+class Buffers {
+ public:
+  Buffers(const Row& row, uint32_t rank, Device& device) : row_(row), rank_(rank), device_(device) {
+    const size_t size = size_of(row.type);
+    input_bytes_ = input_count(row) * size;
+    output_bytes_ = output_count(row) * size;
+    const uint64_t most = std::max(input_bytes_, output_bytes_);
+    memory_ = allocate(most + (row.in_place ? 0 : most + 64));
+    input_ = memory_;
+    output_ = row.in_place ? memory_ : memory_ + (most + 63) / 64 * 64;
+    const uint64_t block = row.count * size;
+    if (row.in_place && row.collective == Collective::kAllGather) input_ = output_ + rank * block;
+    if (row.in_place && row.collective == Collective::kReduceScatter) output_ = input_ + rank * block;
+    std::vector<std::byte> mirror(input_bytes_);
+    fill_input(row, rank, mirror.data());
+    if (!row.in_place) write(output_, std::vector<std::byte>(output_bytes_, std::byte{0xee}));
+    write(input_, mirror);
+  }
+  ~Buffers() {
+    if (memory_ == nullptr) return;
+    EXPECT_TRUE(device_.release(memory_).ok());
+  }
+  Buffers(const Buffers&) = delete;
+  Buffers& operator=(const Buffers&) = delete;
+
+  engine::Call call() const {
+    return {row_.collective, row_.type, row_.op, row_.count, row_.root, input_, output_};
+  }
+  // Number of wrong bytes.
+  uint64_t wrong() {
+    if (!has_output(row_, rank_)) return 0;
+    std::vector<std::byte> want(output_bytes_), got(output_bytes_);
+    fill_expected(row_, rank_, want.data());
+    read(got, output_);
+    uint64_t count = 0;
+    for (uint64_t i = 0; i < output_bytes_; ++i) count += want[i] != got[i];
+    return count;
+  }
+
+ private:
+  std::byte* allocate(uint64_t bytes) {
+    if (bytes == 0) return nullptr;
+    auto memory = device_.allocate(bytes);
+    EXPECT_TRUE(memory.ok()) << memory.status().message();
+    return static_cast<std::byte*>(*memory);
+  }
+  void move(void* to, const void* from, uint64_t bytes) {
+    if (bytes == 0) return;
+    auto token = device_.copy(0, to, from, bytes);
+    ASSERT_TRUE(token.ok()) << token.status().message();
+    for (;;) {
+      auto done = device_.poll(0, *token);
+      ASSERT_TRUE(done.ok());
+      if (*done) return;
+    }
+  }
+  void write(std::byte* to, const std::vector<std::byte>& from) { move(to, from.data(), from.size()); }
+  void read(std::vector<std::byte>& to, const std::byte* from) { move(to.data(), from, to.size()); }
+
+  Row row_;
+  uint32_t rank_;
+  Device& device_;
+  uint64_t input_bytes_ = 0, output_bytes_ = 0;
+  std::byte *memory_ = nullptr, *input_ = nullptr, *output_ = nullptr;
+};
+
+DeviceRegistry& registry() {
+  static DeviceRegistry& instance = *[] {
+    ::setenv("COMITY_DEVICES", "host,sim", 1);
+    auto made = DeviceRegistry::make();
+    if (!made.ok()) std::abort();
+    return made->release();
+  }();
+  return instance;
+}
+
+void run_row(SimWorld& world, const Row& row, Device& device) {
+  std::vector<std::unique_ptr<Buffers>> buffers;
+  std::vector<engine::Call> calls;
+  for (uint32_t r = 0; r < row.nranks; ++r) {
+    buffers.push_back(std::make_unique<Buffers>(row, r, device));
+    calls.push_back(buffers.back()->call());
+  }
+  const Status status = world.run(calls);
+  ASSERT_TRUE(status.ok()) << describe(row) << ": " << status.message();
+  for (uint32_t r = 0; r < row.nranks; ++r) {
+    ASSERT_EQ(buffers[r]->wrong(), 0u) << describe(row) << " on " << device.name() << ", rank " << r;
+  }
+}
+
+void run_algorithm(const algorithms::Algorithm& algorithm, Device& device, uint32_t nranks,
+                   const topology::Topology& topology) {
+  SimWorldOptions options;
+  options.nranks = nranks;
+  options.seed = nranks * 31 + 7;
+  options.topology = topology;
+  options.devices = &registry();
+  options.forced = std::string(name_of(algorithm.collective)) + ":" + std::string(algorithm.name);
+  SimWorld world(options);
+  for (const uint64_t count : {0u, 1u, 3u, 257u, 5000u, 65537u}) {
+    for (const bool in_place : {false, true}) {
+      for (const RedOp op : {RedOp::kSum, RedOp::kAvg}) {
+        if (op == RedOp::kAvg && !is_reduction(algorithm.collective)) continue;
+        Row row{algorithm.collective, DataType::kFloat32, op, nranks, nranks / 2, count, in_place};
+        run_row(world, row, device);
+        if (testing::Test::HasFatalFailure()) return;
+      }
+    }
+  }
+}
+
+class EngineSim : public testing::TestWithParam<const algorithms::Algorithm*> {};
+
+TEST_P(EngineSim, GivesExactResultsOnHostMemory) {
+  for (const uint32_t nranks : {1u, 2u, 3u, 4u, 7u, 8u}) {
+    const auto topology = topology::one_host(nranks);
+    if (GetParam()->applies(topology)) run_algorithm(*GetParam(), registry().host(), nranks, topology);
+    if (HasFatalFailure()) return;
+  }
+}
+
+TEST_P(EngineSim, GivesExactResultsOnTwoHosts) {
+  for (const uint32_t nranks : {2u, 3u, 5u, 8u}) {
+    std::vector<std::string> hosts;
+    for (uint32_t r = 0; r < nranks; ++r) hosts.push_back(r < (nranks + 1) / 2 ? "a" : "b");
+    const auto topology = topology::from_hosts(hosts);
+    ASSERT_TRUE(topology.ok());
+    if (GetParam()->applies(*topology)) run_algorithm(*GetParam(), registry().host(), nranks, *topology);
+    if (HasFatalFailure()) return;
+  }
+}
+
+TEST_P(EngineSim, GivesExactResultsOnDeviceMemory) {
+  Device* device = registry().find("sim");
+  ASSERT_NE(device, nullptr);
+  for (const uint32_t nranks : {2u, 3u, 4u}) {
+    const auto topology = topology::one_host(nranks);
+    if (GetParam()->applies(topology)) run_algorithm(*GetParam(), *device, nranks, topology);
+    if (HasFatalFailure()) return;
+  }
+}
+
+std::vector<const algorithms::Algorithm*> every_algorithm() {
+  std::vector<const algorithms::Algorithm*> all;
+  for (const auto& algorithm : algorithms::all()) all.push_back(&algorithm);
+  return all;
+}
+
+INSTANTIATE_TEST_SUITE_P(Every, EngineSim, testing::ValuesIn(every_algorithm()), [](const auto& each) {
+  return std::string(name_of(each.param->collective)) + "_" + std::string(each.param->name);
+});
+
+}  // namespace
+}  // namespace comity::test
