@@ -45,7 +45,7 @@ class Expander {
   void add(uint32_t lane, uint32_t index, std::vector<Step>& steps) const {
     const Step& step = part_.lanes[lane].steps[index];
     std::vector<After> after;
-    rewrite(step.after, false, 0, after);
+    rewrite(step.after, after);
     if (!is_group(step)) {
       Step& copy = steps.emplace_back(step);
       copy.after = std::move(after);
@@ -72,10 +72,12 @@ class Expander {
     }
   }
 
-  // Names every expanded step of each dependency. A group without steps stands for what it waited for itself.
-  void rewrite(const std::vector<After>& from, bool in_place_only, int depth, std::vector<After>& to) const {
-    for (const After& dependency : from) {
-      const bool only = in_place_only || dependency.in_place_only;
+  // Names every expanded step of each dependency. A group without steps stands for what it waited for itself,
+  // once.
+  void rewrite(const std::vector<After>& from, std::vector<After>& to) const {
+    std::vector<After> pending = from;
+    for (size_t next = 0; next < pending.size(); ++next) {
+      const After dependency = pending[next];
       if (dependency.lane >= part_.lanes.size() ||
           dependency.step >= part_.lanes[dependency.lane].steps.size()) {
         to.push_back(dependency);
@@ -83,10 +85,13 @@ class Expander {
       }
       const uint32_t begin = begins_[dependency.lane][dependency.step];
       const uint32_t end = begins_[dependency.lane][dependency.step + 1];
-      for (uint32_t step = begin; step < end; ++step) to.push_back({dependency.lane, step, only});
-      constexpr int kDeepest = 64;
-      if (begin == end && depth < kDeepest) {
-        rewrite(part_.lanes[dependency.lane].steps[dependency.step].after, only, depth + 1, to);
+      for (uint32_t step = begin; step < end; ++step) {
+        to.push_back({dependency.lane, step, dependency.in_place_only});
+      }
+      if (begin != end) continue;
+      for (After through : part_.lanes[dependency.lane].steps[dependency.step].after) {
+        through.in_place_only |= dependency.in_place_only;
+        if (std::find(pending.begin(), pending.end(), through) == pending.end()) pending.push_back(through);
       }
     }
   }

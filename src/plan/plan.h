@@ -1,18 +1,22 @@
 // The Plan: what each rank sends, receives, copies and reduces, as data. One Plan describes one *tile*.
 //
-//   block    a contiguous part of a user's buffer: all-gather's output and reduce-scatter's input have one per rank,
+//   block    a contiguous part of a user's buffer: all-gather's output and reduce-scatter's input have one
+//   per rank,
 //            everything else has one. All blocks of a call have the same length in bytes.
 //   tile     the piece [t * tile_bytes, (t + 1) * tile_bytes) of every block, handled by one pass of the Plan
-//   chunk    a weighted part of a tile: chunk c of a tile of n bytes starts at floor(n * W(c) / W), W(c) the weights
-//            before c, in 128 bits, rounded down to 64 bytes (chunk_begin()). A chunk may be empty; what both ends compute
-//            as empty is not sent.
+//   chunk    a weighted part of a tile: chunk c of a tile of n bytes starts at floor(n * W(c) / W), W(c) the
+//   weights
+//            before c, in 128 bits, rounded down to 64 bytes (chunk_begin()). A chunk may be empty; what both
+//            ends compute as empty is not sent.
 //   step     send, recv, copy, reduce, group, over a run of chunks of one block
-//   lane     an ordered list of steps. A lane issues its steps in order, tile after tile; a step issues when those it
+//   lane     an ordered list of steps. A lane issues its steps in order, tile after tile; a step issues when
+//   those it
 //            names in `after` are complete, and completes later. What should overlap is on different lanes.
 //
-// Messages of one lane between two ranks match in order, and both sides name runs of chunks that have equal length for
-// every tile. Scratch is `scratch_slots` slots of one tile each, for each of `window` tiles in flight: tile t + window
-// waits until all steps of tile t are complete. So a Plan and its scratch do not grow with the count.
+// Messages of one lane between two ranks match in order, and both sides name runs of chunks that have equal
+// length for every tile. Scratch is `scratch_slots` slots of one tile each, for each of `window` tiles in
+// flight: tile t + window waits until all steps of tile t are complete. So a Plan and its scratch do not grow
+// with the count.
 //
 // A Plan is a value without pointers into anything; it is copied, printed, compared and verified freely.
 #pragma once
@@ -33,8 +37,8 @@ enum class Space : uint8_t {
   kInput,     // block: of the caller's input
   kOutput,    // block: of the caller's output
   kScratch,   // block: a scratch slot; a chunk lies in it where it lies in its tile
-  kReceived,  // block: index of an earlier recv of the same lane whose dst is kReceived ("left where it landed");
-              // first and count equal that recv's
+  kReceived,  // block: index of an earlier recv of the same lane whose dst is kReceived ("left where it
+              // landed"); first and count equal that recv's
 };
 
 // Chunks [first, first + count) of one block of one space, of the tile at hand.
@@ -50,24 +54,25 @@ struct ChunkRun {
 struct After {
   uint32_t lane = 0;
   uint32_t step = 0;
-  bool in_place_only = false;  // needed only where the caller's input is its output; a binding out of place drops it
+  bool in_place_only =
+      false;  // needed only where the caller's input is its output; a binding out of place drops it
   bool operator==(const After&) const = default;
 };
 
 struct Step {
   StepKind kind = StepKind::kCopy;
-  uint32_t peer = 0;           // send, recv: the other rank
-  std::vector<ChunkRun> src;   // send, copy: one; reduce: n >= 1, folded from the left; group: see Group
-  std::vector<ChunkRun> dst;   // recv, copy, reduce: one (recv: kReceived with block = its own index leaves the
-                               // message where it lands); group: see Group
+  uint32_t peer = 0;          // send, recv: the other rank
+  std::vector<ChunkRun> src;  // send, copy: one; reduce: n >= 1, folded from the left; group: see Group
+  std::vector<ChunkRun> dst;  // recv, copy, reduce: one (recv: kReceived with block = its own index leaves
+                              // the message where it lands); group: see Group
   std::vector<After> after;
-  bool last = false;           // reduce: the result holds every rank's contribution; avg divides here, exactly once
-  uint32_t group = 0;          // group: index into Part::groups
+  bool last = false;   // reduce: the result holds every rank's contribution; avg divides here, exactly once
+  uint32_t group = 0;  // group: index into Part::groups
   bool operator==(const Step&) const = default;
 };
 
-// A sub-collective over an ordered set of ranks, carried out whole by a provider where one reaches every member's
-// memory, else by its definition. Run i has equal length on all members; the runs follow one shape:
+// A sub-collective over an ordered set of ranks, carried out whole by a provider where one reaches every
+// member's memory, else by its definition. Run i has equal length on all members; the runs follow one shape:
 //   all_reduce      src {x}            dst {y}            y = reduction of all members' x
 //   reduce          src {x}            dst {y} on root, {} elsewhere
 //   broadcast       src {x} on root, {} elsewhere         dst {y} (root's too)
@@ -77,11 +82,11 @@ struct Step {
 // A dst may be exactly a src (in place by plan); user placement aliases further as described at Placement.
 struct Group {
   Collective collective = Collective::kAllReduce;
-  std::vector<uint32_t> members;   // ranks, in the order that folds and blocks follow
-  uint32_t root = 0;               // index into members
-  bool last = false;               // its reduction completes all ranks' contributions: avg divides here
-  std::vector<Step> definition;    // the same as primitive steps of the same lane, in the outer Plan's chunks;
-                                   // `after` and kReceived indexes count within the definition (lane ignored)
+  std::vector<uint32_t> members;  // ranks, in the order that folds and blocks follow
+  uint32_t root = 0;              // index into members
+  bool last = false;              // its reduction completes all ranks' contributions: avg divides here
+  std::vector<Step> definition;   // the same as primitive steps of the same lane, in the outer Plan's chunks;
+                                  // `after` and kReceived indexes count within the definition (lane ignored)
   bool operator==(const Group&) const = default;
 };
 
@@ -98,8 +103,8 @@ struct Part {
   bool operator==(const Part&) const = default;
 };
 
-// How the caller's input and output may relate. In place is NCCL's: all_reduce, reduce, broadcast: input == output;
-// all_gather: input == output + rank * block; reduce_scatter: output == input + rank * block.
+// How the caller's input and output may relate. In place is NCCL's: all_reduce, reduce, broadcast: input ==
+// output; all_gather: input == output + rank * block; reduce_scatter: output == input + rank * block.
 enum class Placement : uint8_t { kBoth = 0, kOutOfPlaceOnly = 1, kInPlaceOnly = 2 };
 
 // What all ranks of a Plan share.
@@ -110,8 +115,8 @@ struct Shape {
   uint32_t root = 0;                    // broadcast, reduce
   std::vector<uint32_t> weights = {1};  // of the chunks of a tile; each 1..2^16, at most 2^16 of them
   uint32_t scratch_slots = 0;
-  uint32_t window = 1;                  // tiles in flight, 1..64
-  uint64_t tile_bytes = 1u << 20;       // multiple of 64; kWholeBlock: one tile however long the block
+  uint32_t window = 1;             // tiles in flight, 1..64
+  uint64_t tile_bytes = 1u << 20;  // multiple of 64; kWholeBlock: one tile however long the block
   Placement placement = Placement::kBoth;
   bool operator==(const Shape&) const = default;
 };
@@ -123,13 +128,14 @@ struct Plan {
   bool operator==(const Plan&) const = default;
 };
 
-// Blocks of the caller's buffers on every rank. A barrier has neither; its messages carry a token of kBarrierBytes from
-// scratch slot 0, and its block length is kBarrierBytes.
+// Blocks of the caller's buffers on every rank. A barrier has neither; its messages carry a token of
+// kBarrierBytes from scratch slot 0, and its block length is kBarrierBytes.
 uint32_t input_blocks(const Shape& shape);
 uint32_t output_blocks(const Shape& shape);
 inline constexpr uint64_t kBarrierBytes = 8;
 
-// Byte at which chunk c (0..weights.size(); the last is the end) of a tile of `tile_length` bytes starts. O(weights).
+// Byte at which chunk c (0..weights.size(); the last is the end) of a tile of `tile_length` bytes starts.
+// O(weights).
 uint64_t chunk_begin(const Shape& shape, uint64_t tile_length, uint32_t chunk);
 // All boundaries at once: weights.size() + 1 values into `begins` (resized). For bindings.
 void chunk_begins(const Shape& shape, uint64_t tile_length, std::vector<uint64_t>& begins);
@@ -137,8 +143,8 @@ void chunk_begins(const Shape& shape, uint64_t tile_length, std::vector<uint64_t
 uint64_t tile_count(const Shape& shape, uint64_t block_bytes);
 uint64_t tile_length(const Shape& shape, uint64_t block_bytes, uint64_t tile);
 
-// The Part with every group replaced by its definition: only primitive steps remain, indexes rewritten. Steps that named
-// the group name all steps of its definition; first steps inherit what the group waited for. Pure.
+// The Part with every group replaced by its definition: only primitive steps remain, indexes rewritten. Steps
+// that named the group name all steps of its definition; first steps inherit what the group waited for. Pure.
 Part expand(const Part& part);
 // True if the part has a group step.
 bool has_groups(const Part& part);

@@ -1,0 +1,333 @@
+// Bounds and form of one part: everything that can be said of it without the other ranks' parts.
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <optional>
+
+#include "src/plan/checks.h"
+#include "src/plan/print.h"
+#include "src/plan/verify.h"
+
+namespace comity::plan {
+namespace {
+
+bool same_chunks(const ChunkRun& a, const ChunkRun& b) {
+  return a.first == b.first && a.count == b.count;
+}
+
+class PartChecker {
+ public:
+  PartChecker(const Shape& shape, const Part& part)
+      : shape_(shape), part_(part), defined_(part.groups.size(), false) {}
+
+  std::optional<Violation> run() {
+    if (part_.lanes.size() > kMostLanes)
+      fail("bounds", fmt::format("{} lanes, most {}", part_.lanes.size(), kMostLanes));
+    for (lane_ = 0; lane_ < part_.lanes.size() && !violation_; ++lane_) {
+      steps_ = &part_.lanes[lane_].steps;
+      for (step_ = 0; step_ < steps_->size() && !violation_; ++step_) check_step((*steps_)[step_], step_);
+    }
+    return violation_;
+  }
+
+ private:
+  bool fail(std::string rule, std::string why) {
+    if (!violation_) {
+      violation_ = Violation{std::move(rule), part_.rank, lane_, step_,
+                             fmt::format("rank {}, lane {}, step {}: {}", part_.rank, lane_, step_, why)};
+    }
+    return false;
+  }
+
+  void check_step(const Step& step, uint32_t index) {
+    check_form(step) && check_runs(step, index) && check_after(step, index) &&
+        (step.kind != StepKind::kGroup || check_group(step));
+  }
+
+  // How many sources and destinations each kind has, and whether the peer is one.
+  bool check_form(const Step& step) {
+    const size_t sources = step.src.size(), destinations = step.dst.size();
+    bool right = true;
+    switch (step.kind) {
+      case StepKind::kSend:
+        right = sources == 1 && destinations == 0;
+        break;
+      case StepKind::kRecv:
+        right = sources == 0 && destinations == 1;
+        break;
+      case StepKind::kCopy:
+        right = sources == 1 && destinations == 1;
+        break;
+      case StepKind::kReduce:
+        right = sources >= 1 && destinations == 1;
+        if (!is_reduction(shape_.collective))
+          return fail("shape", "reduces in a collective without an operation");
+        break;
+      case StepKind::kGroup:
+        if (in_group_) return fail("shape", "a group's definition holds a group");
+        break;
+      default:
+        return fail("shape", fmt::format("step kind {} is unknown", static_cast<int>(step.kind)));
+    }
+    if (!right)
+      return fail("shape", fmt::format("{} has {} sources and {} destinations", describe(step), sources,
+                                       destinations));
+    if (step.kind == StepKind::kSend || step.kind == StepKind::kRecv) {
+      if (step.peer >= shape_.nranks)
+        return fail("bounds", fmt::format("peer {} is not a rank below {}", step.peer, shape_.nranks));
+      if (step.peer == part_.rank)
+        return fail("shape", fmt::format("{}: a rank exchanges no message with itself", describe(step)));
+    }
+    return true;
+  }
+
+  bool check_runs(const Step& step, uint32_t index) {
+    for (const ChunkRun& run : step.src) {
+      if (!check_run(run) || !check_source(run, index)) return false;
+    }
+    for (const ChunkRun& run : step.dst) {
+      if (!check_run(run) || !check_destination(step, run, index)) return false;
+    }
+    if (step.kind == StepKind::kGroup) return true;  // one shape for each collective: check_group
+    const ChunkRun& first = step.src.empty() ? step.dst[0] : step.src[0];
+    for (const auto* runs : {&step.src, &step.dst}) {
+      for (const ChunkRun& run : *runs) {
+        if (!same_chunks(first, run)) {
+          return fail("shape", fmt::format("{}: {} and {} differ in length", describe(step), describe(first),
+                                           describe(run)));
+        }
+      }
+    }
+    return true;
+  }
+
+  bool check_run(const ChunkRun& run) {
+    const uint64_t chunks = shape_.weights.size();
+    if (run.count == 0 || uint64_t{run.first} + run.count > chunks) {
+      return fail("bounds", fmt::format("{} leaves the {} chunks of a tile", describe(run), chunks));
+    }
+    uint64_t blocks = 0;
+    switch (run.space) {
+      case Space::kInput:
+        blocks = rank_input_blocks(shape_, part_.rank);
+        break;
+      case Space::kOutput:
+        blocks = rank_output_blocks(shape_, part_.rank);
+        break;
+      case Space::kScratch:
+        blocks = shape_.scratch_slots;
+        break;
+      case Space::kReceived:
+        return true;  // by check_source, check_destination
+      default:
+        return fail("shape", fmt::format("space {} is unknown", static_cast<int>(run.space)));
+    }
+    if (run.block >= blocks) {
+      return fail("bounds", fmt::format("{} names block {} of {} that rank {} has", describe(run), run.block,
+                                        blocks, part_.rank));
+    }
+    return true;
+  }
+
+  bool check_source(const ChunkRun& run, uint32_t index) {
+    if (run.space != Space::kReceived) return true;
+    if (run.block >= index)
+      return fail("bounds", fmt::format("{} names no earlier step of its lane", describe(run)));
+    const Step& source = (*steps_)[run.block];
+    if (source.kind != StepKind::kRecv || source.dst.size() != 1 || source.dst[0].space != Space::kReceived) {
+      return fail("shape", fmt::format("{} names a step that leaves nothing where it lands: {}",
+                                       describe(run), describe(source)));
+    }
+    if (!same_chunks(source.dst[0], run)) {
+      return fail("bounds", fmt::format("{} names other chunks than were received: {}", describe(run),
+                                        describe(source)));
+    }
+    return true;
+  }
+
+  bool check_destination(const Step& step, const ChunkRun& run, uint32_t index) {
+    if (run.space == Space::kInput)
+      return fail("shape", fmt::format("{} writes to the caller's input", describe(step)));
+    if (run.space != Space::kReceived) return true;
+    if (step.kind != StepKind::kRecv)
+      return fail("shape", fmt::format("{} writes to what another step received", describe(step)));
+    if (run.block != index)
+      return fail("bounds", fmt::format("{} lands under another step's number", describe(step)));
+    return true;
+  }
+
+  bool check_after(const Step& step, uint32_t index) {
+    for (const After& after : step.after) {
+      const uint32_t lane = in_group_ ? lane_ : after.lane;
+      if (lane >= part_.lanes.size())
+        return fail("bounds", fmt::format("waits for lane {} of {}", after.lane, part_.lanes.size()));
+      const size_t steps = in_group_ ? steps_->size() : part_.lanes[lane].steps.size();
+      if (after.step >= steps)
+        return fail("bounds",
+                    fmt::format("waits for step {} of {} in lane {}", after.step, steps, after.lane));
+      if (lane == lane_ && after.step >= index) {
+        return fail("deadlock",
+                    fmt::format("waits for step {}, which its lane issues no earlier", after.step));
+      }
+    }
+    return true;
+  }
+
+  bool check_group(const Step& step);
+  bool check_members(const Group& group);
+  bool check_group_shape(const Step& step, const Group& group, uint32_t member);
+  bool check_definition(const Group& group);
+
+  const Shape& shape_;
+  const Part& part_;
+  std::vector<bool> defined_;  // groups whose definition was looked at
+  const std::vector<Step>* steps_ = nullptr;
+  bool in_group_ = false;
+  uint32_t lane_ = 0;
+  uint32_t step_ = 0;
+  std::optional<Violation> violation_;
+};
+
+bool PartChecker::check_group(const Step& step) {
+  if (step.group >= part_.groups.size()) {
+    return fail("bounds", fmt::format("group {} of {}", step.group, part_.groups.size()));
+  }
+  const Group& group = part_.groups[step.group];
+  if (!check_members(group)) return false;
+  const auto own = std::find(group.members.begin(), group.members.end(), part_.rank);
+  if (own == group.members.end())
+    return fail("shape", fmt::format("rank {} is no member of group {}", part_.rank, step.group));
+  for (const auto* runs : {&step.src, &step.dst}) {
+    for (const ChunkRun& run : *runs) {
+      if (run.space == Space::kReceived)
+        return fail("shape", "a group works on no message left where it landed");
+    }
+  }
+  if (!check_group_shape(step, group, static_cast<uint32_t>(own - group.members.begin()))) return false;
+  if (defined_[step.group]) return true;
+  defined_[step.group] = true;
+  return check_definition(group);
+}
+
+bool PartChecker::check_members(const Group& group) {
+  std::vector<uint32_t> sorted = group.members;
+  std::sort(sorted.begin(), sorted.end());
+  if (sorted.empty() || sorted.back() >= shape_.nranks)
+    return fail("bounds", "a group's members are ranks, at least one");
+  if (std::adjacent_find(sorted.begin(), sorted.end()) != sorted.end())
+    return fail("shape", "a group has a member twice");
+  if (group.root >= group.members.size())
+    return fail("bounds",
+                fmt::format("a group's root {} is none of its {} members", group.root, group.members.size()));
+  if (static_cast<int>(group.collective) >= kCollectiveCount)
+    return fail("shape", "a group's collective is unknown");
+  if (is_reduction(group.collective) && !is_reduction(shape_.collective)) {
+    return fail("shape", "a group reduces in a collective without an operation");
+  }
+  return true;
+}
+
+bool PartChecker::check_group_shape(const Step& step, const Group& group, uint32_t member) {
+  const size_t members = group.members.size();
+  const bool root = member == group.root;
+  size_t sources = 1, destinations = 1;
+  switch (group.collective) {
+    case Collective::kAllReduce:
+      break;
+    case Collective::kReduce:
+      destinations = root ? 1 : 0;
+      break;
+    case Collective::kBroadcast:
+      sources = root ? 1 : 0;
+      break;
+    case Collective::kAllGather:
+      destinations = members;
+      break;
+    case Collective::kReduceScatter:
+      sources = members;
+      break;
+    case Collective::kBarrier:
+      sources = destinations = 0;
+      break;
+  }
+  if (step.src.size() != sources || step.dst.size() != destinations) {
+    return fail("shape", fmt::format("{} of {} has {} sources and {} destinations, not {} and {}",
+                                     describe(step), name_of(group.collective), step.src.size(),
+                                     step.dst.size(), sources, destinations));
+  }
+  if (sources == 0 || destinations == 0) return true;
+  const ChunkRun& in = step.src[sources == 1 ? 0 : member];
+  const ChunkRun& out = step.dst[destinations == 1 ? 0 : member];
+  return same_chunks(in, out) || fail("shape", fmt::format("{}: {} and {} differ in length", describe(step),
+                                                           describe(in), describe(out)));
+}
+
+bool PartChecker::check_definition(const Group& group) {
+  if (group.definition.empty()) return fail("shape", "a group without a definition");
+  const std::vector<Step>* outer = steps_;
+  steps_ = &group.definition;
+  in_group_ = true;
+  for (uint32_t index = 0; index < group.definition.size() && !violation_; ++index) {
+    const Step& step = group.definition[index];
+    check_step(step, index);
+    const bool edge = step.kind == StepKind::kSend || step.kind == StepKind::kRecv;
+    if (edge && std::find(group.members.begin(), group.members.end(), step.peer) == group.members.end()) {
+      fail("shape", fmt::format("{} inside a group leaves its members", describe(step)));
+    }
+  }
+  steps_ = outer;
+  in_group_ = false;
+  return !violation_;
+}
+
+std::string shape_fault(const Shape& shape) {
+  if (static_cast<int>(shape.collective) >= kCollectiveCount) return "the collective is unknown";
+  if (static_cast<int>(shape.placement) > 2) return "the placement is unknown";
+  if (shape.nranks == 0 || shape.nranks > kMostRanks)
+    return fmt::format("{} ranks, not 1 to {}", shape.nranks, kMostRanks);
+  if (shape.root >= shape.nranks)
+    return fmt::format("root {} is not a rank below {}", shape.root, shape.nranks);
+  if (shape.weights.empty() || shape.weights.size() > kMostChunks)
+    return fmt::format("{} chunks, not 1 to {}", shape.weights.size(), kMostChunks);
+  for (const uint32_t weight : shape.weights) {
+    if (weight == 0 || weight > kMostWeight)
+      return fmt::format("chunk weight {} is not 1 to {}", weight, kMostWeight);
+  }
+  if (shape.window == 0 || shape.window > kMostWindow)
+    return fmt::format("window {} is not 1 to {}", shape.window, kMostWindow);
+  if (shape.tile_bytes == 0 || shape.tile_bytes % 64 != 0 || shape.tile_bytes > kWholeBlock) {
+    return fmt::format("tile of {} bytes is not a multiple of 64 up to {}", shape.tile_bytes, kWholeBlock);
+  }
+  if (shape.scratch_slots > kMostSlots)
+    return fmt::format("{} scratch slots, most {}", shape.scratch_slots, kMostSlots);
+  return {};
+}
+
+}  // namespace
+
+uint32_t rank_input_blocks(const Shape& shape, uint32_t rank) {
+  return shape.collective == Collective::kBroadcast && rank != shape.root ? 0 : input_blocks(shape);
+}
+
+uint32_t rank_output_blocks(const Shape& shape, uint32_t rank) {
+  return shape.collective == Collective::kReduce && rank != shape.root ? 0 : output_blocks(shape);
+}
+
+std::optional<Violation> check_shape(const Shape& shape) {
+  std::string fault = shape_fault(shape);
+  if (fault.empty()) return std::nullopt;
+  return Violation{"bounds", 0, 0, 0, std::move(fault)};
+}
+
+VerifyResult check_part(const Shape& shape, const Part& part) {
+  std::optional<Violation> violation = check_shape(shape);
+  if (!violation && part.rank >= shape.nranks) {
+    violation = Violation{"bounds", part.rank, 0, 0, fmt::format("rank {} of {}", part.rank, shape.nranks)};
+  }
+  if (!violation) violation = PartChecker(shape, part).run();
+  if (!violation) return {};
+  return {false, *std::move(violation)};
+}
+
+}  // namespace comity::plan

@@ -1,0 +1,90 @@
+// Groups carried out whole: a call happens when all members have come to it.
+
+#include <algorithm>
+
+#include "src/plan/machine.h"
+
+namespace comity::plan {
+
+void Machine::issue_group(const Instance& at, const Step& step) {
+  const uint32_t index = wiring_.ranks[at.rank].channel[at.flat];
+  MeetingState& meeting = meetings_[index];
+  const Group& group = *wiring_.meetings[index].group;
+  const Group& own = parts_[at.rank].groups[step.group];
+  const auto member = static_cast<size_t>(
+      std::find(group.members.begin(), group.members.end(), parts_[at.rank].rank) - group.members.begin());
+  const uint64_t call = meeting.arrived[member]++ - meeting.finished;
+  while (meeting.calls.size() <= call) {
+    meeting.calls.emplace_back(group.members.size());
+    meeting.missing.push_back(static_cast<uint32_t>(group.members.size()));
+  }
+  Arrival& arrival = meeting.calls[call][member];
+  arrival.at = at;
+  arrival.sources.resize(step.src.size());
+  for (size_t i = 0; i < step.src.size(); ++i) read(at, step.src[i], arrival.sources[i]);
+  // The definition may leave anything in what it uses besides the results.
+  for (const Step& inner : own.definition) {
+    for (const ChunkRun& run : inner.dst) {
+      if (run.space != Space::kReceived) claim(at, run);
+    }
+  }
+  for (const ChunkRun& run : step.dst) claim(at, run);
+  arrival.clock = clocks_.keep(lane_of(at).clock);
+  if (--meeting.missing[call] == 0 && call == 0 && !violation_) finish_call(meeting, group);
+}
+
+void Machine::finish_call(MeetingState& meeting, const Group& group) {
+  const Call call = std::move(meeting.calls.front());
+  meeting.calls.pop_front();
+  meeting.missing.erase(meeting.missing.begin());
+  ++meeting.finished;
+  for (uint32_t member = 0; member < call.size(); ++member) give_group_results(call, member, group);
+  for (const Arrival& arrival : call) clocks_.release(arrival.clock);
+  for (const Arrival& arrival : call) complete(arrival.at);
+}
+
+void Machine::give_group_results(const Call& call, uint32_t member, const Group& group) {
+  const Instance& at = call[member].at;
+  const Step& step = step_of(at);
+  const uint32_t own_clock = slot(at).clock[at.flat];
+  for (uint32_t other = 0; other < call.size(); ++other) {
+    // A member learns of those whose data it gets, no more: how a provider synchronizes is its own affair.
+    const bool learns = group.collective == Collective::kBroadcast ? other == group.root
+                        : group.collective == Collective::kReduce  ? member == group.root
+                                                                   : true;
+    if (!learns || other == member) continue;
+    if (own_clock != kNone) join(clocks_[own_clock], clocks_[call[other].clock]);
+    if (goal_.synchronizes) join(ranks_[at.rank].end, clocks_[call[other].clock]);
+  }
+  for (const Step& inner : parts_[at.rank].groups[step.group].definition) {
+    for (const ChunkRun& run : inner.dst) {
+      if (run.space == Space::kReceived) continue;
+      store(at, run,
+            std::vector<ValueId>(columns_.of[run.first + run.count] - columns_.of[run.first], kUndefined));
+    }
+  }
+  std::vector<ValueId> results;
+  for (uint32_t i = 0; i < step.dst.size(); ++i) {
+    const ChunkRun& run = step.dst[i];
+    results.clear();
+    const bool folded = is_reduction(group.collective);
+    const uint32_t source = group.collective == Collective::kReduceScatter ? member : 0;
+    const uint32_t from = group.collective == Collective::kBroadcast ? group.root : i;
+    const uint32_t columns = columns_.of[run.first + run.count] - columns_.of[run.first];
+    for (uint32_t column = 0; column < columns; ++column) {
+      results.push_back(group_value(call, group, source, column, folded, from));
+    }
+    store(at, run, results);
+  }
+}
+
+ValueId Machine::group_value(const Call& call, const Group& group, uint32_t source, uint32_t chunk,
+                             bool folded, uint32_t from) {
+  if (!folded) return call[from].sources[0][chunk];
+  std::vector<ValueId> operands;
+  for (const Arrival& arrival : call) operands.push_back(arrival.sources[source][chunk]);
+  const Instance& at = call[0].at;
+  return values_.fold(operands, group.last, {at.rank, at.lane, at.step});
+}
+
+}  // namespace comity::plan
