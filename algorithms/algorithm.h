@@ -1,8 +1,8 @@
 // Algorithm: a pure function (Topology, collective, size) -> Plan. It touches no socket, no clock, no memory.
 //
-// Each algorithm lives in algorithms/<collective>/<name>.cc, states its steps, its bytes on the wire, a diagram and its
-// paper, and registers itself in the table of algorithms/registry.cc. A rank's part is generated alone, in time
-// proportional to that part.
+// Each algorithm lives in algorithms/<collective>/<name>.cc, states its steps, its bytes on the wire, a
+// diagram and its paper, and registers itself in the table of algorithms/registry.cc. A rank's part is
+// generated alone, in time proportional to that part.
 #pragma once
 
 #include <cstdint>
@@ -17,8 +17,8 @@
 
 namespace comity::algorithms {
 
-// What an algorithm is asked for. block_bytes is a size class's representative: a plan is valid for every count, the
-// size only tunes tile_bytes and window.
+// What an algorithm is asked for. block_bytes is a size class's representative: a plan is valid for every
+// count, the size only tunes tile_bytes and window.
 struct Request {
   const topology::Topology* topology = nullptr;
   uint32_t root = 0;

@@ -1,5 +1,5 @@
-// The minimal topology: hosts, ranks, and paths with latency and bandwidth. Every rank holds an equal one, in canonical
-// order, so that all choose alike. Integers only: choices are made by integer arithmetic.
+// The minimal topology: hosts, ranks, and paths with latency and bandwidth. Every rank holds an equal one, in
+// canonical order, so that all choose alike. Integers only: choices are made by integer arithmetic.
 #pragma once
 
 #include <cstdint>
@@ -38,7 +38,8 @@ struct Topology {
   bool operator==(const Topology&) const = default;
 };
 
-// A topology from one text per rank (equal text: same host); hosts are renumbered canonically. kInvalidArgument if empty.
+// A topology from one text per rank (equal text: same host); hosts are renumbered canonically.
+// kInvalidArgument if empty.
 Result<Topology> from_hosts(const std::vector<std::string>& host_text_of_rank);
 // n ranks on one host, for tests and tools.
 Topology one_host(uint32_t nranks);

@@ -1,0 +1,45 @@
+// Every algorithm there is, by the file that defines it. Constant-initialised: no order among files matters.
+#pragma once
+
+#include "algorithms/algorithm.h"
+
+namespace comity::algorithms {
+
+extern const Algorithm kAllReduceDirect;
+extern const Algorithm kAllReduceTwoShot;
+extern const Algorithm kAllReduceRing;
+extern const Algorithm kAllReduceRecursiveDoubling;
+extern const Algorithm kAllReduceHalvingDoubling;
+extern const Algorithm kAllReduceBinomialTree;
+extern const Algorithm kAllReduceDoubleBinaryTree;
+extern const Algorithm kAllReduceHierarchical;
+extern const Algorithm kAllReduceGroup;
+extern const Algorithm kReduceBinomial;
+extern const Algorithm kReduceChain;
+extern const Algorithm kReduceGroup;
+extern const Algorithm kBroadcastBinomial;
+extern const Algorithm kBroadcastChain;
+extern const Algorithm kBroadcastGroup;
+extern const Algorithm kAllGatherDirect;
+extern const Algorithm kAllGatherRing;
+extern const Algorithm kAllGatherBruck;
+extern const Algorithm kAllGatherGroup;
+extern const Algorithm kReduceScatterDirect;
+extern const Algorithm kReduceScatterRing;
+extern const Algorithm kReduceScatterHalving;
+extern const Algorithm kReduceScatterGroup;
+extern const Algorithm kBarrierDissemination;
+extern const Algorithm kBarrierGroup;
+
+// Chunks of a plan are at most this many (plan.h), and so are ranks of plans with a chunk per rank.
+inline constexpr uint32_t kMaxChunks = 1u << 16;
+// Applies to every topology.
+inline bool applies_everywhere(const topology::Topology&) {
+  return true;
+}
+// Applies where a chunk per rank fits.
+inline bool applies_with_chunk_per_rank(const topology::Topology& topology) {
+  return topology.nranks() <= kMaxChunks;
+}
+
+}  // namespace comity::algorithms

@@ -1,0 +1,88 @@
+#include "algorithms/cost.h"
+
+#include <algorithm>
+#include <bit>
+#include <vector>
+
+namespace comity::algorithms {
+namespace {
+
+constexpr Wide kNsPerSecond = 1'000'000'000;
+constexpr uint64_t kLongestPriced = uint64_t{1} << 48;
+
+Wide over(Wide length, uint64_t bytes_per_s) {
+  return length * kNsPerSecond / std::max<uint64_t>(bytes_per_s, 1);
+}
+
+}  // namespace
+
+Figures::Figures(const Request& request)
+    : ranks(request.topology->nranks()),
+      bytes(std::min(request.block_bytes, kLongestPriced)),
+      inside(request.topology->inside),
+      across(request.topology->across),
+      reduce_bytes_per_s(request.topology->reduce_bytes_per_s) {
+  const std::vector<uint32_t>& host_of = request.topology->host_of_rank;
+  hosts = std::max<uint32_t>(request.topology->nhosts(), 1);
+  std::vector<uint64_t> count(hosts, 0);
+  uint64_t borders = 0;
+  for (size_t rank = 0; rank < host_of.size(); ++rank) {
+    local = std::max(local, ++count[host_of[rank]]);
+    borders += host_of[rank] != host_of[(rank + 1) % host_of.size()] ? 1 : 0;
+  }
+  contiguous = hosts == 1 || borders == hosts;
+}
+
+Wide Figures::inside_ns(Wide length) const {
+  return over(length, inside.bandwidth_bytes_per_s);
+}
+
+Wide Figures::across_ns(Wide length, Wide flows) const {
+  return over(length * flows, across.bandwidth_bytes_per_s) / std::max<uint32_t>(across.rails, 1);
+}
+
+Wide Figures::reduce_ns(Wide length) const {
+  return over(length, reduce_bytes_per_s);
+}
+
+Wide Figures::gap_ns() const {
+  return latency_ns() / 4;
+}
+
+Wide Figures::latency_ns() const {
+  if (hosts == 1) return inside.latency_ns;
+  return local == 1 ? across.latency_ns : std::max(inside.latency_ns, across.latency_ns);
+}
+
+Wide Figures::exchange_ns(Wide length, uint64_t distance) const {
+  const Wide near = inside.latency_ns + inside_ns(length);
+  if (hosts == 1) return near;
+  const uint64_t flows = contiguous ? std::min(distance, local) : local;
+  const Wide far = across.latency_ns + across_ns(length, flows);
+  return flows == local ? far : std::max(near, far);
+}
+
+Wide Figures::all_pairs_ns(Wide length) const {
+  if (ranks < 2) return 0;
+  const Wide near = inside_ns(length * (local - 1));
+  const Wide far = hosts == 1 ? 0 : across_ns(length * (ranks - local), local);
+  return latency_ns() + gap_ns() * (ranks - 2) + std::max(near, far);
+}
+
+Wide Figures::hop_ns(Wide length) const {
+  return exchange_ns(length, 1);
+}
+
+uint32_t ceil_log2(uint64_t n) {
+  return n <= 1 ? 0 : static_cast<uint32_t>(std::bit_width(n - 1));
+}
+
+uint64_t floor_power_of_two(uint64_t n) {
+  return std::bit_floor(n);
+}
+
+uint64_t narrow_ns(Wide time_ns) {
+  return time_ns > UINT64_MAX ? UINT64_MAX : static_cast<uint64_t>(time_ns);
+}
+
+}  // namespace comity::algorithms

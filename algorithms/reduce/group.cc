@@ -1,0 +1,50 @@
+// Reduce, group: one step in which the root folds straight from every rank's memory.
+//
+//   P ranks, N bytes. With a provider: 1 announcement; the root's side reads (P - 1) N.
+//   Definition: everyone sends to the root, which folds on arrival.
+//
+//   0 (root): a    <- a + b + c
+//   1: b  ----/
+//   2: c  ---/
+//
+// After R. Graham, G. Shipman, "MPI support for multi-core architectures: optimized shared memory
+// collectives", EuroPVM/MPI 2008.
+#include "algorithms/group.h"
+#include "algorithms/catalogue.h"
+#include "algorithms/cost.h"
+
+namespace comity::algorithms {
+namespace {
+
+Shape shape(const Request& request) {
+  return group_shape(Collective::kReduce, request, 1);
+}
+
+Part part(const Request&, const Shape& shape, uint32_t rank) {
+  if (shape.nranks == 1) return lone_part(shape);
+  const Members members = everyone(shape.nranks, rank);
+  const GroupRuns runs{{input(0, 0, 1)},
+                       rank == shape.root ? std::vector{output(0, 0, 1)} : std::vector<ChunkRun>{}};
+  return part_of_group(rank, reduce_group(members, shape.root, runs, true), runs);
+}
+
+uint64_t cost_ns(const Request& request) {
+  const Figures figures(request);
+  if (figures.ranks == 1) return 0;
+  return narrow_ns(figures.latency_ns() + figures.inside_ns(figures.bytes * (figures.ranks - 1)));
+}
+
+}  // namespace
+
+constinit const Algorithm kReduceGroup = {
+    .name = "group",
+    .collective = Collective::kReduce,
+    .summary = "one provider call, (P-1) N bytes loaded by the root",
+    .applies = reaches_all_memory,
+    .shape = shape,
+    .part = part,
+    .cost_ns = cost_ns,
+    .uses_groups = true,
+};
+
+}  // namespace comity::algorithms

@@ -1,0 +1,62 @@
+// The table of all algorithms. Within a collective the order breaks ties of the selector: simpler ones first.
+#include <fmt/core.h>
+
+#include <array>
+
+#include "algorithms/catalogue.h"
+
+namespace comity::algorithms {
+
+std::span<const Algorithm> all() {
+  static const std::array kAll = {
+      kAllReduceDirect,   kAllReduceRing,      kAllReduceRecursiveDoubling,
+      kAllReduceGroup,    kReduceBinomial,     kReduceGroup,
+      kBroadcastBinomial, kBroadcastGroup,     kAllGatherDirect,
+      kAllGatherRing,     kAllGatherGroup,     kReduceScatterDirect,
+      kReduceScatterRing, kReduceScatterGroup, kBarrierDissemination,
+      kBarrierGroup,
+  };
+  return kAll;
+}
+
+const Algorithm* find(Collective collective, std::string_view name) {
+  for (const Algorithm& algorithm : all()) {
+    if (algorithm.collective == collective && algorithm.name == name) return &algorithm;
+  }
+  return nullptr;
+}
+
+std::string names_of(Collective collective) {
+  std::string names;
+  for (const Algorithm& algorithm : all()) {
+    if (algorithm.collective != collective) continue;
+    if (!names.empty()) names += ", ";
+    names += algorithm.name;
+  }
+  return names;
+}
+
+Result<plan::Plan> make_plan(const Algorithm& algorithm, const Request& request) {
+  const topology::Topology& topology = *request.topology;
+  const std::string what = fmt::format("{} by {}", name_of(algorithm.collective), algorithm.name);
+  if (topology.nranks() == 0) return Status(Code::kInvalidArgument, what + ": the topology has no ranks");
+  if (request.root >= topology.nranks()) {
+    return Status(Code::kInvalidArgument,
+                  fmt::format("{}: root {} of {} ranks; pass 0..{}", what, request.root, topology.nranks(),
+                              topology.nranks() - 1));
+  }
+  if (!algorithm.applies(topology)) {
+    return Status(Code::kInvalidArgument,
+                  fmt::format("{} does not apply to {} ranks on {} hosts; there are {}", what,
+                              topology.nranks(), topology.nhosts(), names_of(algorithm.collective)));
+  }
+  plan::Plan plan;
+  plan.shape = algorithm.shape(request);
+  plan.parts.reserve(topology.nranks());
+  for (uint32_t rank = 0; rank < topology.nranks(); ++rank) {
+    plan.parts.push_back(algorithm.part(request, plan.shape, rank));
+  }
+  return plan;
+}
+
+}  // namespace comity::algorithms

@@ -1,0 +1,89 @@
+// Writing steps without repeating their plumbing: runs of chunks by name, and a list that steps are appended
+// to.
+//
+// Every dependency is named: a lane orders what is issued, not what is complete. Pure; nothing here fails.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "src/plan/plan.h"
+
+namespace comity::algorithms {
+
+using plan::After;
+using plan::ChunkRun;
+using plan::Part;
+using plan::Shape;
+using plan::Space;
+using plan::Step;
+using plan::StepKind;
+
+// Runs of chunks [first, first + count) of one block.
+inline ChunkRun input(uint32_t block, uint32_t first, uint32_t count) {
+  return {Space::kInput, block, first, count};
+}
+inline ChunkRun output(uint32_t block, uint32_t first, uint32_t count) {
+  return {Space::kOutput, block, first, count};
+}
+inline ChunkRun scratch(uint32_t slot, uint32_t first, uint32_t count) {
+  return {Space::kScratch, slot, first, count};
+}
+// The same chunks of another space or block.
+inline ChunkRun moved_to(Space space, uint32_t block, const ChunkRun& run) {
+  return {space, block, run.first, run.count};
+}
+
+// Whose operand comes first. Where several ranks compute one chunk, it is the lower rank's.
+enum class Order { kOwnFirst, kReceivedFirst };
+inline Order order_of(uint32_t own, uint32_t peer) {
+  return own < peer ? Order::kOwnFirst : Order::kReceivedFirst;
+}
+
+// Appends steps to one lane, or to a group's definition (whose lane is ignored). Each method returns the
+// step's index. Holds a reference to `steps`: lanes must all exist before the first is written to.
+class Steps {
+ public:
+  explicit Steps(std::vector<Step>& steps, uint32_t lane = 0) : steps_(steps), lane_(lane) {}
+
+  uint32_t send(uint32_t peer, const ChunkRun& from, std::vector<After> after = {});
+  uint32_t recv(uint32_t peer, const ChunkRun& into, std::vector<After> after = {});
+  // A recv left where it lands; landed() names it as an operand.
+  uint32_t land(uint32_t peer, const ChunkRun& like, std::vector<After> after = {});
+  uint32_t copy(const ChunkRun& from, const ChunkRun& into, std::vector<After> after = {});
+  uint32_t reduce(std::vector<ChunkRun> sources, const ChunkRun& into, std::vector<After> after, bool last);
+  // land() and the reduce that consumes it, as neighbours and with the same `after`, so that an engine may
+  // reduce on arrival: into = own (op) received, in `order`. `in_place` are steps that only the reduce waits
+  // for, in place.
+  struct Fold {
+    uint32_t peer = 0;
+    ChunkRun own = {};
+    ChunkRun into = {};
+    Order order = Order::kOwnFirst;
+    bool last = false;
+    std::vector<After> after = {};
+    std::vector<After> in_place = {};
+  };
+  uint32_t fold(const Fold& fold);
+  uint32_t group(uint32_t index, std::vector<ChunkRun> src, std::vector<ChunkRun> dst,
+                 std::vector<After> after = {});
+
+  ChunkRun landed(uint32_t recv) const { return {Space::kReceived, recv, run(recv).first, run(recv).count}; }
+  After done(uint32_t step) const { return {lane_, step, false}; }
+  After done_in_place(uint32_t step) const { return {lane_, step, true}; }
+  uint32_t size() const { return static_cast<uint32_t>(steps_.size()); }
+
+ private:
+  const ChunkRun& run(uint32_t recv) const { return steps_[recv].dst[0]; }
+  uint32_t add(Step step);
+
+  std::vector<Step>& steps_;
+  uint32_t lane_;
+};
+
+// A part of this many empty lanes.
+Part empty_part(uint32_t rank, uint32_t lanes);
+// What one rank alone does in every collective with data: input copied to output, nothing in place.
+Part lone_part(const Shape& shape);
+
+}  // namespace comity::algorithms

@@ -1,0 +1,69 @@
+#include "algorithms/tree.h"
+
+#include <algorithm>
+#include <bit>
+
+namespace comity::algorithms {
+
+TreeNode binomial_node(uint32_t ranks, uint32_t root, uint32_t rank) {
+  const auto rank_at = [&](uint64_t distance) { return static_cast<uint32_t>((root + distance) % ranks); };
+  const uint64_t distance = (uint64_t{rank} + ranks - root) % ranks;
+  TreeNode node;
+  node.has_parent = distance != 0;
+  const uint64_t limit = node.has_parent ? distance & (~distance + 1) : std::bit_ceil(uint64_t{ranks});
+  if (node.has_parent) node.parent = rank_at(distance - limit);
+  for (uint64_t bit = 1; bit < limit && distance + bit < ranks; bit *= 2)
+    node.children.push_back(rank_at(distance + bit));
+  return node;
+}
+
+TreeNode in_order_node(uint32_t positions, uint32_t position) {
+  TreeNode node;
+  if (position == 0) {
+    if (positions > 1) node.children = {std::bit_floor(positions - 1)};
+    return node;
+  }
+  const uint64_t height_bit = position & (~position + 1);
+  const uint64_t below = position - height_bit;
+  const uint64_t above = below | (height_bit * 2);
+  node.has_parent = true;
+  node.parent = static_cast<uint32_t>(above < positions ? above : below);
+  if (height_bit == 1) return node;
+  node.children.push_back(static_cast<uint32_t>(position - height_bit / 2));
+  for (uint64_t step = height_bit / 2; step > 0; step /= 2) {
+    if (position + step >= positions) continue;
+    node.children.push_back(static_cast<uint32_t>(position + step));
+    break;
+  }
+  return node;
+}
+
+Gathered add_gather_from_children(Steps& steps, const TreeNode& node, const ChunkRun& into) {
+  Gathered gathered{moved_to(Space::kInput, 0, into), {}};
+  for (size_t i = 0; i < node.children.size(); ++i) {
+    const uint32_t reduced = steps.fold({.peer = node.children[i],
+                                         .own = gathered.sum,
+                                         .into = into,
+                                         .last = !node.has_parent && i + 1 == node.children.size(),
+                                         .after = gathered.ready});
+    gathered.sum = into;
+    gathered.ready = {steps.done(reduced)};
+  }
+  return gathered;
+}
+
+void add_tree_all_reduce(Part& part, uint32_t up, uint32_t down, const TreeNode& node, uint32_t chunk) {
+  const ChunkRun result = output(0, chunk, 1);
+  Steps rising(part.lanes[up].steps, up);
+  Steps falling(part.lanes[down].steps, down);
+  Gathered gathered = add_gather_from_children(rising, node, result);
+  if (node.has_parent) {
+    const uint32_t sent = rising.send(node.parent, gathered.sum, gathered.ready);
+    // What was sent is overwritten by the result; a leaf sent its input.
+    const After cleared = node.children.empty() ? rising.done_in_place(sent) : rising.done(sent);
+    gathered.ready = {falling.done(falling.recv(node.parent, result, {cleared}))};
+  }
+  for (uint32_t child : node.children) falling.send(child, result, gathered.ready);
+}
+
+}  // namespace comity::algorithms
