@@ -1,0 +1,50 @@
+"""Public headers compile alone: comity.h as C99 and C++20, plugin/*.h as C++20, by every compiler that is here.
+
+headers_test.py ROOT. Strict: -Wall -Wextra -pedantic -Werror, and nothing included before them.
+"""
+
+import glob
+import os
+import shutil
+import subprocess
+import sys
+
+COMPILERS = (("gcc", "g++"), ("clang", "clang++"))
+STRICT = ["-Wall", "-Wextra", "-pedantic", "-Werror", "-fsyntax-only"]
+
+
+def compiles(command, source, language, root):
+    """Whether `source`, given on standard input, compiles; prints what the compiler says if not."""
+    line = [*command, *STRICT, "-I", os.path.join(root, "include"), "-x", language, "-"]
+    done = subprocess.run(line, input=source, capture_output=True, text=True, check=False)
+    if done.returncode:
+        print(f"{' '.join(line)}\n{source}{done.stderr}")
+    return done.returncode == 0
+
+
+def jobs(root):
+    """(language, standard, source) of each compilation."""
+    yield "c", "-std=c99", '#include "comity/comity.h"\nint main(void) { return comitySuccess; }\n'
+    for path in sorted(glob.glob(os.path.join(root, "include", "comity", "**", "*.h"), recursive=True)):
+        name = os.path.relpath(path, os.path.join(root, "include"))
+        # Twice: a header includes itself safely.
+        yield "c++", "-std=c++20", f'#include "{name}"\n#include "{name}"\n'
+    with open(os.path.join(root, "tests", "house", "same_values.cc"), encoding="utf-8") as file:
+        yield "c++", "-std=c++20", file.read()
+
+
+def main(root):
+    failed, count = 0, 0
+    for c, cxx in COMPILERS:
+        if not (shutil.which(c) and shutil.which(cxx)):
+            print(f"{c}: not here, left out")
+            continue
+        for language, standard, source in jobs(root):
+            count += 1
+            failed += not compiles([c if language == "c" else cxx, standard], source, language, root)
+    print(f"headers: {count} compilations, {failed} failed")
+    return 1 if failed or not count else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
