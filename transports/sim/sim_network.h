@@ -77,8 +77,8 @@ class Network {
   uint64_t event_count() const;
 
   // The `segment`-th segment (from 0) that `from` sends to `to` on `rail` is lost and breaks the connection:
-  // `from`'s end fails when the segment would have left, `to`'s one latency later. To be called before it is
-  // sent.
+  // `from`'s end fails when the segment would have left, `to`'s one latency later, and what has not arrived
+  // by then is lost too. To be called before it is sent.
   void fail_at(uint32_t from, uint32_t to, uint32_t rail, uint64_t segment);
   // The rank dies now: what it has in flight is lost, and every endpoint of it or to it fails.
   void fail_rank(uint32_t rank);
