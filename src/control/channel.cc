@@ -4,6 +4,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -13,6 +14,13 @@ namespace {
 constexpr size_t kHeaderBytes = 8;
 constexpr size_t kReadBytes = 64 * 1024;
 constexpr int kReadsPerTurn = 4;  // then others get their turn
+
+// Shared by all channels, as all are read on the control thread; never destroyed, as that may outlive
+// statics.
+std::span<std::byte> read_buffer() {
+  static auto& buffer = *new std::array<std::byte, kReadBytes>();
+  return buffer;
+}
 }  // namespace
 
 std::shared_ptr<Channel> Channel::open(Loop& loop, UniqueFd fd, uint32_t max_payload_bytes, Events events) {
@@ -112,8 +120,8 @@ bool Channel::deliver(std::string& why) {
 
 bool Channel::read_some(std::string& why) {
   for (int turn = 0; turn < kReadsPerTurn && fd_.valid(); ++turn) {
-    static thread_local std::byte buffer[kReadBytes];
-    const ssize_t n = ::recv(fd_.get(), buffer, sizeof(buffer), MSG_DONTWAIT);
+    const std::span<std::byte> buffer = read_buffer();
+    const ssize_t n = ::recv(fd_.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
     if (n == 0) {
       why = "its control connection closed";
       return false;
@@ -124,7 +132,7 @@ bool Channel::read_some(std::string& why) {
       return false;
     }
     if (lingering_) continue;
-    in_.insert(in_.end(), buffer, buffer + n);
+    in_.insert(in_.end(), buffer.begin(), buffer.begin() + n);
     if (!deliver(why)) return false;
   }
   return true;

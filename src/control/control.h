@@ -69,7 +69,10 @@ class Session {
   static Result<std::unique_ptr<Session>> join(const JoinOptions& options);
   virtual ~Session() = default;  // leaves in order, as leave() does, if that was not called
 
-  // Everyone's `mine`, by rank. A collective of the session: all ranks call in the same order. Blocks.
+  // Everyone's `mine`, by rank; at most 128 MiB / nranks each. A collective of the session: all ranks call in
+  // the same order, from one thread at a time. Blocks. An operation that one rank gives up on (kTimeout,
+  // which names whom it waited for) is over for all: it becomes the verdict. After a verdict every call
+  // returns that.
   virtual Result<std::vector<Bytes>> all_gather(const Bytes& mine, Deadline deadline) = 0;
   // Checks that every rank has the same items (name, value). One hash crosses the tree when all is well; else
   // kInvalidUsage names the first differing item, two ranks and their values. Collective; blocks; same error

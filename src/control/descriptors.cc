@@ -154,7 +154,7 @@ void on_proven(Loop& loop, UniqueFd fd, const HandshakeHello& hello) {
 
 // The claimed communicator's secret, if it lives here. Control thread; the copy stays until the next call.
 const Secret* find_secret(const HandshakeHello& claimed) {
-  static thread_local Secret found;
+  static Secret found;
   const std::lock_guard<std::mutex> lock(service().mutex);
   const auto communicator = service().communicators.find(claimed.communicator);
   if (communicator == service().communicators.end()) return nullptr;

@@ -42,6 +42,13 @@ void watch_for_silence(int fd) {
   ::setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unacknowledged_ms, sizeof(unacknowledged_ms));
 }
 
+// Cut here, so that the declaring rank has the same sentence as those that are told.
+Fault fault_of(Code code, std::string text) {
+  if (text.size() > kMaxTextBytes) text.resize(kMaxTextBytes);
+  const bool is_error = code != Code::kSuccess && code != Code::kInProgress;
+  return Fault{is_error ? code : Code::kInternalError, std::move(text)};
+}
+
 void send(const std::shared_ptr<Channel>& channel, MessageType type, std::span<const std::byte> payload) {
   channel->send(static_cast<uint16_t>(type), payload);
 }
@@ -279,7 +286,7 @@ void Node::report(uint64_t number) {
 
 void Node::declare_fault(Code code, std::string text) {
   if (verdict() != nullptr || pending_ || finished_) return;
-  Fault fault{code, std::move(text)};
+  Fault fault = fault_of(code, std::move(text));
   if (!has_parent()) return adopt(std::move(fault));
   to_parent(MessageType::kDeclare, encode(fault));
   pending_ = std::move(fault);
@@ -305,7 +312,7 @@ void Node::adopt(Fault fault) {
 
 void Node::abort_with(Code code, std::string text) {
   if (verdict() != nullptr) return;
-  Fault fault{code, std::move(text)};
+  Fault fault = fault_of(code, std::move(text));
   to_parent(MessageType::kDeclare, encode(fault));
   adopt(std::move(fault));
 }

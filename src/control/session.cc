@@ -19,6 +19,7 @@ constexpr int kLongestSleepMs = 100;
 constexpr uint64_t kLeaveWithinMs = 50;
 constexpr uint64_t kVerdictWithinMs = 1000;
 constexpr size_t kMaxValueBytes = 200;
+constexpr size_t kGatheredBytes = kTreePayloadBytes / 2;  // leaves room for the framing of small ones
 
 Status not_running() {
   return Status(Code::kSystemError,
@@ -196,6 +197,15 @@ Status TreeSession::give_up_operation(uint64_t sequence, const char* what) {
 
 Result<std::vector<Bytes>> TreeSession::all_gather(const Bytes& mine, Deadline deadline) {
   if (const Verdict* verdict = node_->verdict()) return status_of(*verdict);
+  if (mine.size() > kGatheredBytes / node_->nranks()) {
+    // For all, or they would wait for this rank.
+    Status status(Code::kInvalidArgument,
+                  fmt::format("rank {} contributes {} bytes to an all-gather of {} ranks; {} in all "
+                              "are the limit",
+                              node_->rank(), mine.size(), node_->nranks(), kGatheredBytes));
+    declare(status.code(), std::string(status.message()));
+    return status;
+  }
   const uint64_t sequence = ++sequence_;
   if (!loop_.post([node = node_, sequence, mine] { node->gathering().begin_gather(sequence, mine); })) {
     return not_running();
