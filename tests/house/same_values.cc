@@ -1,4 +1,5 @@
-// The C API's enumerations and those that authors of plugins see are the same numbers. Compiled by headers_test.py.
+// The C API's enumerations and those that authors of plugins see are the same numbers. Compiled by
+// headers_test.py.
 #include "comity/comity.h"
 #include "comity/plugin/result.h"
 #include "comity/plugin/types.h"
