@@ -41,5 +41,9 @@ inline bool applies_everywhere(const topology::Topology&) {
 inline bool applies_with_chunk_per_rank(const topology::Topology& topology) {
   return topology.nranks() <= kMaxChunks;
 }
+// Applies where a chunk per rank of the largest power of two fits.
+inline bool applies_with_core_chunks(const topology::Topology& topology) {
+  return topology.nranks() < 2 * kMaxChunks;
+}
 
 }  // namespace comity::algorithms

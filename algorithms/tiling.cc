@@ -20,9 +20,9 @@ void set_tiles(plan::Shape& shape, uint64_t block_bytes, const Tiling& tiling) {
   const uint64_t in_flight = std::max<uint64_t>(tiling.footprint * tiling.window, 1);
   uint64_t longest = std::min(kMessageBytes * std::max<uint64_t>(tiling.messages, 1), kMaxTileBytes);
   if (tiling.footprint > 0) longest = std::min(longest, kFootprintBytes / in_flight);
-  longest = std::bit_floor(std::max(longest, kMinTileBytes));
+  longest = std::bit_floor(std::max(longest, kLeastTileBytes));
   const uint64_t whole_class = std::bit_ceil(std::clamp<uint64_t>(block_bytes, 1, kMaxTileBytes)) * 2;
-  shape.tile_bytes = std::clamp(whole_class, kMinTileBytes, longest);
+  shape.tile_bytes = std::clamp(whole_class, std::min(kMinTileBytes, longest), longest);
   shape.window = tiling.window;
 }
 

@@ -15,6 +15,7 @@ namespace comity::algorithms {
 
 inline constexpr uint64_t kMessageBytes = 256 << 10;
 inline constexpr uint64_t kMinTileBytes = 64 << 10;
+inline constexpr uint64_t kLeastTileBytes = 4 << 10;  // where many landings would not fit otherwise
 inline constexpr uint64_t kMaxTileBytes = 64 << 20;
 inline constexpr uint64_t kFootprintBytes = 32 << 20;
 

@@ -13,7 +13,8 @@
 // previous one's send is under way. R. Thakur, R. Rabenseifner, W. Gropp, "Optimization of Collective
 // Communication Operations in MPICH", IJHPCA 2005.
 #include "algorithms/catalogue.h"
-#include "algorithms/steps.h"
+#include "algorithms/doubling_steps.h"
+#include "algorithms/members.h"
 #include "algorithms/surplus.h"
 #include "algorithms/tiling.h"
 
@@ -22,80 +23,23 @@ namespace {
 
 Shape shape(const Request& request) {
   Shape shape = make_shape("recursive_doubling", Collective::kAllReduce, request, 1);
-  const Surplus surplus(shape.nranks);
-  const uint32_t stages = surplus.rounds() + (surplus.extra > 0 ? 1 : 0);
-  shape.scratch_slots = stages > 1 ? 1 : 0;
-  set_tiles(shape, request.block_bytes, {.messages = 1, .footprint = stages + 1, .window = 2});
+  shape.scratch_slots = DoublingSteps::scratch_slots(shape.nranks);
+  set_tiles(shape, request.block_bytes,
+            {.messages = 1, .footprint = DoublingSteps::most_folds(shape.nranks) + 1u, .window = 2});
   return shape;
 }
-
-class Doubling {
- public:
-  Doubling(Steps& steps, uint32_t ranks, uint32_t rank)
-      : steps_(steps), surplus_(ranks), rank_(rank), index_(surplus_.index_of(rank)) {
-    stages_ = surplus_.rounds() + (surplus_.has_surplus(rank) ? 1 : 0);
-  }
-
-  void add() {
-    if (surplus_.is_surplus(rank_)) {
-      const uint32_t sent = steps_.send(rank_ + 1, input(0, 0, 1));
-      steps_.recv(rank_ + 1, output(0, 0, 1), {steps_.done_in_place(sent)});
-      return;
-    }
-    const bool speaks = surplus_.has_surplus(rank_);
-    if (speaks) add_fold(0, rank_ - 1, Order::kReceivedFirst);
-    for (uint32_t k = 0; k < surplus_.rounds(); ++k) {
-      const uint32_t partner = index_ ^ (1u << k);
-      const uint32_t stage = k + (speaks ? 1 : 0);
-      const uint32_t sent = steps_.send(surplus_.rank_of(partner), source(stage), reduced_);
-      if (stage == 0 && into(0).space == Space::kOutput) in_place_ = {steps_.done_in_place(sent)};
-      add_fold(stage, surplus_.rank_of(partner), order_of(index_, partner));
-      previous_send_ = {sent, true};
-      in_place_.clear();
-      if (stage == 0 && stages_ > 1 && into(1).space == Space::kOutput)
-        in_place_ = {steps_.done_in_place(sent)};
-    }
-    if (speaks) steps_.send(rank_ - 1, output(0, 0, 1), reduced_);
-  }
-
- private:
-  // The last stage ends in the output; those before alternate.
-  ChunkRun into(uint32_t stage) const {
-    return (stages_ - 1 - stage) % 2 == 0 ? output(0, 0, 1) : scratch(0, 0, 1);
-  }
-  ChunkRun source(uint32_t stage) const { return stage == 0 ? input(0, 0, 1) : into(stage - 1); }
-
-  void add_fold(uint32_t stage, uint32_t peer, Order order) {
-    std::vector<After> after = reduced_;
-    // What stage - 1 sent lies where this stage writes, from the third stage on; before, it was the input.
-    if (previous_send_.valid && stage >= 2) after.push_back(steps_.done(previous_send_.step));
-    const uint32_t reduced = steps_.fold({.peer = peer,
-                                          .own = source(stage),
-                                          .into = into(stage),
-                                          .order = order,
-                                          .last = stage + 1 == stages_,
-                                          .after = after,
-                                          .in_place = in_place_});
-    reduced_ = {steps_.done(reduced)};
-  }
-
-  struct Sent {
-    uint32_t step = 0;
-    bool valid = false;
-  };
-  Steps& steps_;
-  Surplus surplus_;
-  uint32_t rank_, index_, stages_ = 0;
-  std::vector<After> reduced_;   // the reduce whose result is current
-  std::vector<After> in_place_;  // what the next reduce waits for in place
-  Sent previous_send_;
-};
 
 Part part(const Request&, const Shape& shape, uint32_t rank) {
   if (shape.nranks == 1) return lone_part(shape);
   Part part = empty_part(rank, 1);
   Steps steps(part.lanes[0].steps);
-  Doubling(steps, shape.nranks, rank).add();
+  DoublingSteps doubling(steps, {.members = everyone(shape.nranks, rank).ranks, .position = rank});
+  doubling.begin();
+  for (uint32_t round = 0; round < doubling.rounds(); ++round) {
+    doubling.send(round);
+    doubling.fold(round);
+  }
+  doubling.end();
   return part;
 }
 

@@ -12,7 +12,7 @@
 // workstations", JPDC 2009.
 #include "algorithms/catalogue.h"
 #include "algorithms/cost.h"
-#include "algorithms/steps.h"
+#include "algorithms/ring_steps.h"
 #include "algorithms/tiling.h"
 
 namespace comity::algorithms {
@@ -29,52 +29,30 @@ Shape shape(const Request& request) {
   return shape;
 }
 
-// One lane's ring over the chunks c * lanes + lane.
-class Ring {
- public:
-  Ring(std::vector<Step>& lane_steps, uint32_t lane, uint32_t lanes, uint32_t ranks, uint32_t rank)
-      : steps_(lane_steps, lane), lane_(lane), lanes_(lanes), ranks_(ranks), rank_(rank), sent_(ranks) {}
-
-  void add() {
-    const uint32_t next = (rank_ + 1) % ranks_;
-    const uint32_t previous = (rank_ + ranks_ - 1) % ranks_;
-    std::vector<After> ready;
-    for (uint32_t s = 0; s + 1 < ranks_; ++s) {
-      const uint32_t outgoing = (rank_ + ranks_ - s) % ranks_;
-      const uint32_t incoming = (outgoing + ranks_ - 1) % ranks_;
-      sent_[outgoing] = steps_.send(next, chunk(s == 0 ? Space::kInput : Space::kOutput, outgoing), ready);
-      const uint32_t reduced = steps_.fold({.peer = previous,
-                                            .own = chunk(Space::kInput, incoming),
-                                            .into = chunk(Space::kOutput, incoming),
-                                            .order = Order::kReceivedFirst,
-                                            .last = s + 2 == ranks_});
-      ready = {steps_.done(reduced)};
-    }
-    for (uint32_t s = 0; s + 1 < ranks_; ++s) {
-      const uint32_t outgoing = (rank_ + 1 + ranks_ - s) % ranks_;
-      const uint32_t incoming = (outgoing + ranks_ - 1) % ranks_;
-      steps_.send(next, chunk(Space::kOutput, outgoing), ready);
-      // What is overwritten was sent before: the own chunk from the input, others from the output.
-      const uint32_t sent = sent_[incoming];
-      const After cleared = s == 0 ? steps_.done_in_place(sent) : steps_.done(sent);
-      ready = {steps_.done(steps_.recv(previous, chunk(Space::kOutput, incoming), {cleared}))};
-    }
+// One lane's ring, over the chunks i * lanes + lane.
+void add_ring(Part& part, uint32_t lane, uint32_t lanes, uint32_t ranks) {
+  Steps steps(part.lanes[lane].steps, lane);
+  RingSteps ring(steps, {.size = ranks,
+                         .position = part.rank,
+                         .next = (part.rank + 1) % ranks,
+                         .previous = (part.rank + ranks - 1) % ranks,
+                         .first_chunk = lane,
+                         .stride = lanes});
+  for (uint32_t s = 0; s < ring.rounds(); ++s) {
+    ring.scatter_send(s);
+    ring.scatter_fold(s);
   }
-
- private:
-  ChunkRun chunk(Space space, uint32_t index) const { return {space, 0, index * lanes_ + lane_, 1}; }
-
-  Steps steps_;
-  uint32_t lane_, lanes_, ranks_, rank_;
-  std::vector<uint32_t> sent_;  // by chunk: the reduce-scatter's send of it
-};
+  for (uint32_t s = 0; s < ring.rounds(); ++s) {
+    ring.gather_send(s);
+    ring.gather_recv(s);
+  }
+}
 
 Part part(const Request&, const Shape& shape, uint32_t rank) {
   if (shape.nranks == 1) return lone_part(shape);
   const auto lanes = static_cast<uint32_t>(shape.weights.size() / shape.nranks);
   Part part = empty_part(rank, lanes);
-  for (uint32_t lane = 0; lane < lanes; ++lane)
-    Ring(part.lanes[lane].steps, lane, lanes, shape.nranks, rank).add();
+  for (uint32_t lane = 0; lane < lanes; ++lane) add_ring(part, lane, lanes, shape.nranks);
   return part;
 }
 

@@ -1,0 +1,241 @@
+// All-reduce, hierarchical: reduce-scatter inside each host, all-reduce of each share across hosts,
+// all-gather inside.
+//
+//   M hosts, the fullest of L ranks, N bytes. Steps: 2 inside, and across 2 (M - 1) by ring or log2 M by
+//   recursive doubling. Bytes sent by each rank: inside 2 (n - 1) / n N on a host of n ranks, across 2 (M -
+//   1) / M N / L by ring. Each host's way out carries 2 (M - 1) / M N, the least possible.
+//
+//   two hosts of two ranks, columns x y:
+//     inside   0: x of 0 + 1    1: y of 0 + 1     2: x of 2 + 3    3: y of 2 + 3      group, provider or
+//     definition across   0 <-> 2: x of all                  1 <-> 3: y of all                   ring or
+//     recursive doubling inside   0 <-> 1: x y                       2 <-> 3: x y group
+//
+// Hosts may be unequal. A tile has L columns; on a host of n ranks, column c belongs to local rank floor(c n
+// / L), so every rank owns a contiguous run of columns, every column has one owner per host, and those owners
+// reduce it. The way across, which a host's ranks share, carries the same whatever n. A column is M chunks
+// for the ring, one for recursive doubling. The three phases are lanes of their own: one tile is inside while
+// another is across.
+//
+// A part reads the placement of all ranks once. After M. Cho, U. Finkler, D. Kung, H. Hunter, "BlueConnect:
+// decomposing all-reduce for deep learning on heterogeneous network hierarchy", MLSys 2019.
+#include <algorithm>
+
+#include "algorithms/catalogue.h"
+#include "algorithms/cost.h"
+#include "algorithms/doubling_steps.h"
+#include "algorithms/group.h"
+#include "algorithms/ring_steps.h"
+#include "algorithms/tiling.h"
+
+namespace comity::algorithms {
+namespace {
+
+constexpr uint32_t kScatterLane = 0, kAcrossLane = 1, kGatherLane = 2, kLanes = 3;
+
+// Ranks of each host, ascending, and who owns which columns.
+class Columns {
+ public:
+  explicit Columns(const topology::Topology& topology) : ranks_(topology.nhosts()) {
+    for (uint32_t rank = 0; rank < topology.nranks(); ++rank)
+      ranks_[topology.host_of_rank[rank]].push_back(rank);
+    for (const auto& ranks : ranks_) count_ = std::max<uint32_t>(count_, static_cast<uint32_t>(ranks.size()));
+  }
+
+  uint32_t count() const { return count_; }
+  uint32_t hosts() const { return static_cast<uint32_t>(ranks_.size()); }
+  const std::vector<uint32_t>& ranks(uint32_t host) const { return ranks_[host]; }
+  uint32_t owner(uint32_t host, uint32_t column) const {
+    return ranks_[host][uint64_t{column} * ranks_[host].size() / count_];
+  }
+  // First column of a local rank; of ranks(host).size(), the end.
+  uint32_t begin(uint32_t host, uint32_t local) const {
+    const uint64_t n = ranks_[host].size();
+    return static_cast<uint32_t>((uint64_t{local} * count_ + n - 1) / n);
+  }
+
+ private:
+  std::vector<std::vector<uint32_t>> ranks_;
+  uint32_t count_ = 1;
+};
+
+struct Phases {
+  Wide inside = 0;  // reduce-scatter; the all-gather is the same less the reduction
+  Wide gather = 0;
+  Wide ring = 0;
+  Wide doubling = 0;
+};
+
+// Times of the phases for `length` bytes of a block.
+Phases phases_of(const Figures& figures, Wide length) {
+  const Wide share = length / figures.local;
+  Phases phases;
+  phases.gather = figures.inside.latency_ns + figures.inside_ns(length - share);
+  phases.inside = phases.gather + figures.reduce_ns(length - share);
+  const uint64_t hosts = figures.hosts;
+  const Wide chunk = share / hosts;
+  phases.ring = (hosts - 1) * (2 * (figures.across.latency_ns + figures.across_ns(chunk, figures.local)) +
+                               figures.reduce_ns(chunk));
+  const Surplus surplus(static_cast<uint32_t>(hosts));
+  const Wide exchange = figures.across.latency_ns + figures.across_ns(share, figures.local);
+  phases.doubling = surplus.rounds() * (exchange + figures.reduce_ns(share));
+  if (surplus.extra > 0) phases.doubling += 2 * exchange + figures.reduce_ns(share);
+  return phases;
+}
+
+bool takes_ring(const Figures& figures) {
+  const Phases phases = phases_of(figures, figures.bytes);
+  return figures.local * figures.hosts <= kMaxChunks && phases.ring < phases.doubling;
+}
+
+bool applies(const topology::Topology& topology) {
+  const uint32_t hosts = topology.nhosts();
+  return hosts >= 2 && topology.nranks() > hosts && topology.nranks() - hosts < kMaxChunks;
+}
+
+Shape shape(const Request& request) {
+  const Figures figures(request);
+  const bool ring = takes_ring(figures);
+  const auto chunks = static_cast<uint32_t>(figures.local * (ring ? figures.hosts : 1));
+  const auto hosts = static_cast<uint32_t>(figures.hosts);
+  Shape shape = make_shape("hierarchical", Collective::kAllReduce, request, chunks);
+  shape.scratch_slots = ring ? 0 : DoublingSteps::scratch_slots(hosts);
+  const uint64_t footprint = ring ? 2 : 2u + DoublingSteps::most_folds(hosts);
+  set_tiles(shape, request.block_bytes, {.messages = chunks, .footprint = footprint, .window = 4});
+  return shape;
+}
+
+// What one rank does across hosts.
+class Across {
+ public:
+  Across(const Columns& columns, const Shape& shape, uint32_t host, Space own, std::vector<After> ready)
+      : columns_(columns),
+        chunks_per_column_(static_cast<uint32_t>(shape.weights.size()) / columns.count()),
+        host_(host),
+        own_(own),
+        ready_(std::move(ready)) {}
+
+  // Reduces columns [begin, end); returns what must be complete for all of them to be. All columns send
+  // before any of them waits, so that no rank waits for a column that its peer has not reached.
+  std::vector<After> add(Steps& steps, uint32_t begin, uint32_t end) const {
+    return chunks_per_column_ > 1 ? add_rings(steps, begin, end) : add_doublings(steps, begin, end);
+  }
+
+ private:
+  std::vector<After> add_rings(Steps& steps, uint32_t begin, uint32_t end) const {
+    const uint32_t hosts = columns_.hosts();
+    std::vector<RingSteps> rings;
+    for (uint32_t column = begin; column < end; ++column) {
+      rings.emplace_back(steps, RingSpec{.size = hosts,
+                                         .position = host_,
+                                         .next = columns_.owner((host_ + 1) % hosts, column),
+                                         .previous = columns_.owner((host_ + hosts - 1) % hosts, column),
+                                         .first_chunk = column * chunks_per_column_,
+                                         .stride = 1,
+                                         .own = own_,
+                                         .ready = ready_});
+    }
+    for (uint32_t s = 0; s + 1 < hosts; ++s) {
+      for (RingSteps& ring : rings) ring.scatter_send(s);
+      for (RingSteps& ring : rings) ring.scatter_fold(s);
+    }
+    for (uint32_t s = 0; s + 1 < hosts; ++s) {
+      for (RingSteps& ring : rings) ring.gather_send(s);
+      for (RingSteps& ring : rings) ring.gather_recv(s);
+    }
+    return completion_of(rings);
+  }
+
+  std::vector<After> add_doublings(Steps& steps, uint32_t begin, uint32_t end) const {
+    std::vector<DoublingSteps> doublings;
+    for (uint32_t column = begin; column < end; ++column) {
+      std::vector<uint32_t> owners;
+      for (uint32_t host = 0; host < columns_.hosts(); ++host) owners.push_back(columns_.owner(host, column));
+      doublings.emplace_back(steps, DoublingSpec{.members = std::move(owners),
+                                                 .position = host_,
+                                                 .first_chunk = column,
+                                                 .chunk_count = 1,
+                                                 .own = own_,
+                                                 .ready = ready_});
+    }
+    for (DoublingSteps& doubling : doublings) doubling.begin();
+    for (uint32_t round = 0; round < doublings[0].rounds(); ++round) {
+      for (DoublingSteps& doubling : doublings) doubling.send(round);
+      for (DoublingSteps& doubling : doublings) doubling.fold(round);
+    }
+    for (DoublingSteps& doubling : doublings) doubling.end();
+    return completion_of(doublings);
+  }
+
+  template <typename Reductions>
+  static std::vector<After> completion_of(const Reductions& reductions) {
+    std::vector<After> complete;
+    for (const auto& reduction : reductions) {
+      complete.insert(complete.end(), reduction.complete().begin(), reduction.complete().end());
+    }
+    return complete;
+  }
+
+  const Columns& columns_;
+  uint32_t chunks_per_column_;
+  uint32_t host_;
+  Space own_;
+  std::vector<After> ready_;
+};
+
+Part part(const Request& request, const Shape& shape, uint32_t rank) {
+  const Columns columns(*request.topology);
+  const uint32_t host = request.topology->host_of_rank[rank];
+  Members members{columns.ranks(host), 0};
+  members.me = static_cast<uint32_t>(std::ranges::lower_bound(members.ranks, rank) - members.ranks.begin());
+  const uint32_t begin = columns.begin(host, members.me);
+  const uint32_t end = columns.begin(host, members.me + 1);
+  Part part = empty_part(rank, kLanes);
+  Steps across(part.lanes[kAcrossLane].steps, kAcrossLane);
+  if (members.size() == 1) {
+    Across(columns, shape, host, Space::kInput, {}).add(across, begin, end);
+    return part;
+  }
+  const auto chunks_per_column = static_cast<uint32_t>(shape.weights.size()) / columns.count();
+  GroupRuns scattered, gathered;
+  for (uint32_t local = 0; local < members.size(); ++local) {
+    const uint32_t first = columns.begin(host, local);
+    const uint32_t count = columns.begin(host, local + 1) - first;
+    scattered.src.push_back(input(0, first * chunks_per_column, count * chunks_per_column));
+    gathered.dst.push_back(moved_to(Space::kOutput, 0, scattered.src.back()));
+  }
+  scattered.dst = gathered.src = {gathered.dst[members.me]};
+  Steps scatter(part.lanes[kScatterLane].steps, kScatterLane);
+  const uint32_t shared =
+      add_group(part, scatter, reduce_scatter_group(members, scattered, false), scattered, {});
+  const std::vector<After> complete =
+      Across(columns, shape, host, Space::kOutput, {scatter.done(shared)}).add(across, begin, end);
+  Steps gather(part.lanes[kGatherLane].steps, kGatherLane);
+  add_group(part, gather, all_gather_group(members, gathered), gathered, complete);
+  return part;
+}
+
+// A tile passes the three phases one after the other; tiles overlap, and the slowest phase sets their pace.
+uint64_t cost_ns(const Request& request) {
+  const Figures figures(request);
+  const bool ring = takes_ring(figures);
+  const Wide tile = shape(request).tile_bytes;
+  const Wide tiles = std::max<Wide>((figures.bytes + tile - 1) / tile, 1);
+  const Phases phases = phases_of(figures, figures.bytes / tiles);
+  const Wide across = ring ? phases.ring : phases.doubling;
+  return narrow_ns(phases.inside + across + phases.gather + (tiles - 1) * std::max(across, phases.inside));
+}
+
+}  // namespace
+
+constinit const Algorithm kAllReduceHierarchical = {
+    .name = "hierarchical",
+    .collective = Collective::kAllReduce,
+    .summary = "3 phases: inside, across M hosts, inside; 2 (M-1)/M N bytes leave a host",
+    .applies = applies,
+    .shape = shape,
+    .part = part,
+    .cost_ns = cost_ns,
+    .uses_groups = true,
+};
+
+}  // namespace comity::algorithms
