@@ -1,0 +1,88 @@
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <thread>
+
+#include "perf/core/session.h"
+#include "src/base/clock.h"
+#include "src/base/unique_fd.h"
+
+namespace comity::perf {
+namespace {
+
+constexpr uint64_t kWaitMs = 60'000;
+constexpr auto kLookEvery = std::chrono::milliseconds(5);
+
+Status file_error(const std::string& path, const char* what) {
+  return Status(Code::kSystemError, fmt::format("{} the id file {}: {}", what, path, std::strerror(errno)));
+}
+
+int digit_of(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  return -1;
+}
+
+}  // namespace
+
+std::string hex_of(const comityUniqueId& id) {
+  std::string hex;
+  for (const char c : id.internal) hex += fmt::format("{:02x}", static_cast<unsigned char>(c));
+  return hex;
+}
+
+Result<comityUniqueId> id_from_hex(const std::string& hex) {
+  comityUniqueId id;
+  if (hex.size() != 2 * sizeof id.internal) {
+    return Status(Code::kInvalidArgument,
+                  fmt::format("an id has {} digits, this one {}", 2 * sizeof id.internal, hex.size()));
+  }
+  for (size_t i = 0; i < sizeof id.internal; ++i) {
+    const int high = digit_of(hex[2 * i]), low = digit_of(hex[2 * i + 1]);
+    if (high < 0 || low < 0)
+      return Status(Code::kInvalidArgument, "an id consists of the digits 0-9 and a-f");
+    id.internal[i] = static_cast<char>(high * 16 + low);
+  }
+  return id;
+}
+
+Status write_id_file(const std::string& path, const comityUniqueId& id) {
+  const std::string draft = fmt::format("{}.{}", path, getpid());
+  {
+    const UniqueFd fd(open(draft.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+    if (!fd.valid()) return file_error(path, "cannot write");
+    const std::string hex = hex_of(id);
+    if (write(fd.get(), hex.data(), hex.size()) != static_cast<ssize_t>(hex.size())) {
+      std::remove(draft.c_str());
+      return file_error(path, "cannot write");
+    }
+  }
+  const bool linked = link(draft.c_str(), path.c_str()) == 0;  // unlike rename, refuses an old file
+  const Status status = linked ? Status() : file_error(path, "cannot make (remove an old one first)");
+  std::remove(draft.c_str());
+  return status;
+}
+
+Result<comityUniqueId> await_id_file(const std::string& path) {
+  const Deadline deadline = Deadline::after_ms(kWaitMs);
+  while (!deadline.passed()) {
+    const UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (fd.valid()) {
+      std::array<char, 2 * COMITY_UNIQUE_ID_BYTES> text{};
+      const ssize_t got = read(fd.get(), text.data(), text.size());
+      return id_from_hex(std::string(text.data(), got < 0 ? 0 : static_cast<size_t>(got)));
+    }
+    if (errno != ENOENT) return file_error(path, "cannot read");
+    std::this_thread::sleep_for(kLookEvery);
+  }
+  return Status(Code::kTimeout,
+                fmt::format("no id file {} within {} s; is rank 0 running?", path, kWaitMs / 1000));
+}
+
+}  // namespace comity::perf

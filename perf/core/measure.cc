@@ -1,0 +1,227 @@
+#include "perf/core/measure.h"
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "perf/core/comm_board.h"
+#include "perf/core/element.h"
+#include "perf/core/pattern.h"
+#include "perf/job/affinity.h"
+#include "src/base/clock.h"
+
+namespace comity::perf {
+namespace {
+
+constexpr int kPoison = 0xee;  // in receive buffers before a checked call
+constexpr int kBarrierChecks = 100;
+
+struct ExpectedRun {
+  Piece piece;
+  Pattern pattern;
+};
+
+std::vector<ExpectedRun> expected_runs(const PatternKey& key, const std::vector<Piece>& pieces) {
+  std::vector<ExpectedRun> runs;
+  for (const Piece& piece : pieces) {
+    runs.push_back(
+        {piece, piece.from == Piece::kReduced ? Pattern::reduced(key) : Pattern::input(key, piece.from)});
+  }
+  return runs;
+}
+
+}  // namespace
+
+// A row made ready: patterns are computed once, buffers are laid out per placement.
+struct Measurer::Row {
+  RowKey key;
+  Shape shape;
+  uint64_t bytes;
+  size_t element_bytes;
+  bool has_input;
+  Pattern input;
+  std::vector<ExpectedRun> expected;
+
+  void write_input(const Call& call, size_t shift) const {
+    if (has_input)
+      input.fill(static_cast<std::byte*>(const_cast<void*>(call.send)), 0, shape.send_count, shift);
+  }
+  uint64_t count_wrong(const Call& call, size_t shift) const {
+    uint64_t wrong = 0;
+    for (const ExpectedRun& run : expected) {
+      const auto* at = static_cast<const std::byte*>(call.recv) + run.piece.recv_offset * element_bytes;
+      wrong += run.pattern.count_wrong(at, run.piece.first, run.piece.count, shift);
+    }
+    return wrong;
+  }
+};
+
+Status Measurer::prepare_limit() {
+  SharedBoard* board = session_.shared_board();
+  if (board == nullptr) {
+    return Status(Code::kInvalidArgument, "--limit is for ranks on one machine: use --ranks or --board");
+  }
+  alpha_.cores = machine_core_count();
+  if (session_.nranks() <= alpha_.cores) {
+    COMITY_ASSIGN_OR_RETURN(alpha_.line_ns, line_latency_ns(*board, session_.rank(), session_.nranks()));
+  } else {
+    COMITY_ASSIGN_OR_RETURN(alpha_.yield_switch_ns,
+                            yield_switch_ns(*board, session_.rank(), session_.nranks()));
+  }
+  return {};
+}
+
+Result<RowResult> Measurer::run(const RowKey& key) {
+  const size_t element_bytes = size_of(key.type);
+  const int rank = session_.rank(), nranks = session_.nranks();
+  const Shape shape = spec_.shape(key.bytes / element_bytes, nranks);
+  const PatternKey pattern{key.type, key.op, nranks};
+  const uint64_t bytes = std::max(shape.send_count, shape.recv_count) * element_bytes;
+  const Row row{key,
+                shape,
+                bytes,
+                element_bytes,
+                has_input(spec_.kind, rank, key.root),
+                Pattern::input(pattern, rank),
+                expected_runs(pattern, expected_pieces(spec_.kind, shape, rank, nranks, key.root))};
+  RowResult result{key, shape, bytes, {}, {}};
+  COMITY_ASSIGN_OR_RETURN(result.out_of_place, run_placement(row, false));
+  COMITY_ASSIGN_OR_RETURN(result.in_place, run_placement(row, true));
+  return result;
+}
+
+Result<PlacementResult> Measurer::run_placement(const Row& row, bool in_place) {
+  Call call{send_.data(), recv_.data(), row.shape.argument, static_cast<comityDataType_t>(row.key.type),
+            comitySum,    row.key.root, session_.comm()};
+  if (row.key.op) call.op = static_cast<comityRedOp_t>(*row.key.op);
+  if (in_place) {
+    const InPlace at = in_place_offsets(spec_.kind, row.shape, session_.rank());
+    call.send = recv_.data() + at.send_offset * row.element_bytes;
+    call.recv = recv_.data() + at.recv_offset * row.element_bytes;
+  }
+  PlacementResult result;
+  result.iterations = options_.iterations_for(row.bytes);
+  double best_us = 0;
+  if (options_.limit) {
+    COMITY_ASSIGN_OR_RETURN(best_us, limit_us(row, in_place));
+  }
+  row.write_input(call, 0);
+  COMITY_RETURN_IF_ERROR(warm_up(row, call));
+  COMITY_RETURN_IF_ERROR(options_.owner_writes ? time_one_by_one(row, call, result)
+                                               : time_back_to_back(row, call, result));
+  if (options_.checks > 0) {
+    COMITY_ASSIGN_OR_RETURN(const uint64_t wrong, check(row, call));
+    result.wrong = result.wrong.value_or(0) + wrong;
+  }
+  const double seconds = result.time_us * 1e-6;
+  result.algbw_gb_per_s = seconds > 0 ? static_cast<double>(row.bytes) / 1e9 / seconds : 0;
+  result.busbw_gb_per_s = result.algbw_gb_per_s * spec_.bus_factor(session_.nranks());
+  if (options_.limit && result.time_us > 0) result.limit_percent = 100 * best_us / result.time_us;
+  return result;
+}
+
+Status Measurer::make_call(const Call& call) {
+  return status_of(spec_.call(call), call.comm, "the timed call");
+}
+
+Status Measurer::warm_up(const Row& row, const Call& call) {
+  for (int i = 0; i < options_.warmup; ++i) {
+    if (options_.owner_writes) row.write_input(call, static_cast<size_t>(i));
+    COMITY_RETURN_IF_ERROR(session_.board().start_together());
+    COMITY_RETURN_IF_ERROR(make_call(call));
+  }
+  return {};
+}
+
+Status Measurer::time_back_to_back(const Row& row, const Call& call, PlacementResult& result) {
+  row.write_input(call, 0);
+  COMITY_RETURN_IF_ERROR(session_.board().start_together());
+  const uint64_t begin = now_ns();
+  for (int i = 0; i < result.iterations; ++i) {
+    if (const comityResult_t returned = spec_.call(call); returned != comitySuccess) {
+      return status_of(returned, call.comm, "the timed call");
+    }
+  }
+  double took_us = static_cast<double>(now_ns() - begin) / 1e3 / result.iterations;
+  COMITY_RETURN_IF_ERROR(session_.board().max_over_ranks({&took_us, 1}));
+  result.time_us = result.min_us = result.max_us = took_us;
+  return {};
+}
+
+Status Measurer::time_one_by_one(const Row& row, const Call& call, PlacementResult& result) {
+  std::vector<double> times_us(static_cast<size_t>(result.iterations));
+  for (size_t i = 0; i < times_us.size(); ++i) {
+    row.write_input(call, i);
+    COMITY_RETURN_IF_ERROR(session_.board().start_together());
+    const uint64_t begin = now_ns();
+    const comityResult_t returned = spec_.call(call);
+    times_us[i] = static_cast<double>(now_ns() - begin) / 1e3;
+    if (returned != comitySuccess) return status_of(returned, call.comm, "the timed call");
+  }
+  if (options_.checks > 0) {  // the last timed result is as good as any to look at
+    COMITY_ASSIGN_OR_RETURN(result.wrong,
+                            session_.board().sum_over_ranks(row.count_wrong(call, times_us.size() - 1)));
+  }
+  COMITY_RETURN_IF_ERROR(session_.board().max_over_ranks(times_us));
+  std::sort(times_us.begin(), times_us.end());
+  result.time_us = times_us[times_us.size() / 2];
+  result.min_us = times_us.front();
+  result.max_us = times_us.back();
+  return {};
+}
+
+Result<uint64_t> Measurer::check(const Row& row, const Call& call) {
+  if (spec_.kind == Collective::kBarrier) return check_barrier(call);
+  uint64_t wrong = 0;
+  for (int i = 0; i < options_.checks; ++i) {
+    COMITY_ASSIGN_OR_RETURN(const uint64_t more, checked_call(row, call, static_cast<size_t>(i) + 100));
+    wrong += more;
+  }
+  return session_.board().sum_over_ranks(wrong);
+}
+
+Result<uint64_t> Measurer::checked_call(const Row& row, const Call& call, size_t shift) {
+  const bool in_place = call.send != send_.data();
+  const size_t recv_bytes = row.shape.recv_count * row.element_bytes;
+  send_.set_guards(row.shape.send_count * row.element_bytes);
+  recv_.set_guards(in_place ? row.bytes : recv_bytes);
+  if (!in_place) std::memset(recv_.data(), kPoison, recv_bytes);
+  row.write_input(call, shift);
+  COMITY_RETURN_IF_ERROR(session_.board().start_together());
+  COMITY_RETURN_IF_ERROR(make_call(call));
+  uint64_t wrong = row.count_wrong(call, shift) + send_.broken_guards() + recv_.broken_guards();
+  if (!in_place && row.has_input) {  // an input is the caller's and must be as it was
+    wrong += row.input.count_wrong(send_.data(), 0, row.shape.send_count, shift);
+  }
+  return wrong;
+}
+
+// A barrier is wrong as often as a rank left before another had come.
+Result<uint64_t> Measurer::check_barrier(const Call& call) {
+  if (!session_.board().one_clock()) return 0;
+  uint64_t early = 0;
+  for (int i = 0; i < kBarrierChecks; ++i) {
+    auto last_came = static_cast<double>(now_ns());
+    COMITY_RETURN_IF_ERROR(make_call(call));
+    const auto left = static_cast<double>(now_ns());
+    COMITY_RETURN_IF_ERROR(session_.board().max_over_ranks({&last_came, 1}));
+    early += left < last_came ? 1 : 0;
+  }
+  return session_.board().sum_over_ranks(early);
+}
+
+Result<double> Measurer::limit_us(const Row& row, bool in_place) {
+  const double latency_ns = alpha_ns(alpha_, session_.nranks());
+  const size_t footprint = in_place ? row.bytes / 2 / 64 * 64 : row.bytes / 64 * 64;
+  double memory_ns = 0;
+  if (footprint >= 2048) {
+    std::byte* other = in_place ? recv_.data() + footprint : send_.data();
+    COMITY_ASSIGN_OR_RETURN(const double bytes_per_s, memory_bandwidth(session_.board(), session_.nranks(),
+                                                                       {recv_.data(), other, footprint}));
+    const double traffic = least_traffic_bytes(spec_.kind, static_cast<double>(row.bytes), session_.nranks());
+    memory_ns = traffic / bytes_per_s * 1e9;
+  }
+  return std::max(latency_ns, memory_ns) / 1e3;
+}
+
+}  // namespace comity::perf

@@ -1,0 +1,30 @@
+// reduce_perf: the root ends with the reduction of all inputs.
+#include "perf/core/perf_main.h"
+
+namespace comity::perf {
+namespace {
+
+Shape shape(size_t elements, int /*nranks*/) {
+  return {elements, elements, elements};
+}
+
+double bus_factor(int /*nranks*/) {
+  return 1;
+}
+
+constexpr CollectiveSpec kSpec{
+    Collective::kReduce,
+    true,
+    shape,
+    bus_factor,
+    [](const Call& c) {
+      return comityReduce(c.send, c.recv, c.count, c.type, c.op, c.root, c.comm, nullptr);
+    },
+};
+
+}  // namespace
+}  // namespace comity::perf
+
+int main(int argc, char** argv) {
+  return comity::perf::perf_main(comity::perf::kSpec, argc, argv);
+}
