@@ -1,4 +1,5 @@
-// Fixed-width little-endian bytes for everything that crosses a socket, with reads that cannot leave the buffer.
+// Fixed-width little-endian bytes for everything that crosses a socket, with reads that cannot leave the
+// buffer.
 #pragma once
 
 #include <bit>
@@ -13,7 +14,8 @@
 
 namespace comity {
 
-static_assert(std::endian::native == std::endian::little, "the wire is little-endian; add byte swaps for this machine");
+static_assert(std::endian::native == std::endian::little,
+              "the wire is little-endian; add byte swaps for this machine");
 
 using Bytes = std::vector<std::byte>;
 
@@ -21,8 +23,7 @@ using Bytes = std::vector<std::byte>;
 class ByteWriter {
  public:
   template <typename T>
-    requires std::is_trivially_copyable_v<T>
-  ByteWriter& put(const T& value) {
+  requires std::is_trivially_copyable_v<T> ByteWriter& put(const T& value) {
     const auto* raw = reinterpret_cast<const std::byte*>(&value);
     bytes_.insert(bytes_.end(), raw, raw + sizeof(T));
     return *this;
@@ -33,7 +34,9 @@ class ByteWriter {
     bytes_.insert(bytes_.end(), blob.begin(), blob.end());
     return *this;
   }
-  ByteWriter& put_text(std::string_view text) { return put_blob(std::as_bytes(std::span(text.data(), text.size()))); }
+  ByteWriter& put_text(std::string_view text) {
+    return put_blob(std::as_bytes(std::span(text.data(), text.size())));
+  }
   Bytes take() { return std::move(bytes_); }
   const Bytes& bytes() const { return bytes_; }
 
@@ -41,13 +44,13 @@ class ByteWriter {
   Bytes bytes_;
 };
 
-// Reads fields back. After the first short read every read yields zero and ok() is false: check once at the end.
+// Reads fields back. After the first short read every read yields zero and ok() is false: check once at the
+// end.
 class ByteReader {
  public:
   explicit ByteReader(std::span<const std::byte> bytes) : bytes_(bytes) {}
   template <typename T>
-    requires std::is_trivially_copyable_v<T>
-  T get() {
+  requires std::is_trivially_copyable_v<T> T get() {
     T value{};
     if (!take(sizeof(T))) return value;
     std::memcpy(&value, bytes_.data() + at_ - sizeof(T), sizeof(T));

@@ -1,6 +1,7 @@
 // Logging: one sentence per event, with rank and cause, to standard error. spdlog stays behind log.cc.
 //
-// COMITY_LOG = error | warn (default) | info | debug. Below the level nothing is formatted. Never on the hot path.
+// COMITY_LOG = error | warn (default) | info | debug. Below the level nothing is formatted. Never on the hot
+// path.
 #pragma once
 
 #include <fmt/core.h>
@@ -19,8 +20,8 @@ void log_line(LogLevel level, std::string_view line);
 
 }  // namespace comity
 
-#define COMITY_LOG(level, ...)                                                          \
-  do {                                                                                  \
+#define COMITY_LOG(level, ...)                                                             \
+  do {                                                                                     \
     if (::comity::log_enabled(level)) ::comity::log_line(level, fmt::format(__VA_ARGS__)); \
   } while (0)
 #define COMITY_LOG_ERROR(...) COMITY_LOG(::comity::LogLevel::kError, __VA_ARGS__)

@@ -1,8 +1,8 @@
 // Every setting of the library in one table: name, default, meaning, and whether all ranks must agree on it.
 //
-// Settings are read from the environment when first asked for, once per communicator at its creation, so that a
-// test may set the variable before. `comity doctor` prints the table; settings marked agreed enter the hash that
-// ranks compare at init.
+// Settings are read from the environment when first asked for, once per communicator at its creation, so that
+// a test may set the variable before. `comity doctor` prints the table; settings marked agreed enter the hash
+// that ranks compare at init.
 #pragma once
 
 #include <cstdint>
@@ -25,9 +25,11 @@ struct Setting {
 // All settings, sorted by name. Static storage.
 std::span<const Setting> settings();
 
-// The text of a setting: the environment's, else the default. `name` must be in the table (else the process stops).
+// The text of a setting: the environment's, else the default. `name` must be in the table (else the process
+// stops).
 std::string setting_text(std::string_view name);
-// The same as a whole number, with optional suffix K, M or G (powers of 1024); kInvalidArgument names the variable.
+// The same as a whole number, with optional suffix K, M or G (powers of 1024); kInvalidArgument names the
+// variable.
 Result<uint64_t> setting_number(std::string_view name);
 
 }  // namespace comity

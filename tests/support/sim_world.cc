@@ -53,9 +53,10 @@ SimWorld::SimWorld(SimWorldOptions options) : options_(std::move(options)) {
     made.release = options_.release;
     ranks_.push_back(std::make_unique<engine::Communicator>(std::move(made)));
   }
-  for (auto& transport : transports_) {
+  for (uint32_t r = 0; r < options_.nranks; ++r) {
     for (uint32_t peer = 0; peer < options_.nranks; ++peer) {
-      const Status reached = transport->reach(peer, transports_[peer]->address());
+      if (peer == r) continue;
+      const Status reached = transports_[r]->reach(peer, transports_[peer]->address());
       if (!reached.ok()) {
         fmt::print(stderr, "SimWorld: reach: {}\n", reached.message());
         std::abort();
