@@ -1,0 +1,48 @@
+#include "src/device/registry.h"
+
+#include <fmt/core.h>
+
+#include "src/base/settings.h"
+#include "src/device/sim/sim_device.h"
+
+namespace comity {
+
+Result<std::unique_ptr<DeviceRegistry>> DeviceRegistry::open() {
+  return open(setting_text("COMITY_DEVICES"));
+}
+
+Result<std::unique_ptr<DeviceRegistry>> DeviceRegistry::open(std::string_view names) {
+  std::unique_ptr<DeviceRegistry> registry(new DeviceRegistry);
+  bool host_listed = false;
+  while (!names.empty()) {
+    const std::string_view name = names.substr(0, names.find(','));
+    names.remove_prefix(name.size() < names.size() ? name.size() + 1 : name.size());
+    if ((name == "host" && std::exchange(host_listed, true)) ||
+        (name != "host" && registry->find(name) != nullptr)) {
+      return Status(Code::kInvalidArgument, fmt::format("COMITY_DEVICES lists \"{}\" twice", name));
+    }
+    if (name == "host") continue;
+    if (name != "sim") {
+      return Status(Code::kInvalidArgument,
+                    fmt::format("COMITY_DEVICES: \"{}\" is not a device; there are host and sim", name));
+    }
+    COMITY_ASSIGN_OR_RETURN(auto sim, SimDevice::create());
+    registry->others_.push_back(std::move(sim));
+  }
+  return registry;
+}
+
+Device* DeviceRegistry::find(std::string_view name) const {
+  for (Device* device : all()) {
+    if (device->name() == name) return device;
+  }
+  return nullptr;
+}
+
+std::vector<Device*> DeviceRegistry::all() const {
+  std::vector<Device*> devices{host_.get()};
+  for (const auto& device : others_) devices.push_back(device.get());
+  return devices;
+}
+
+}  // namespace comity

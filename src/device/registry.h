@@ -1,0 +1,45 @@
+// Which devices a process uses, and whose a pointer is.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "comity/plugin/device.h"
+#include "comity/plugin/result.h"
+#include "src/device/host/host_device.h"
+
+namespace comity {
+
+// The host, always, and others as the setting COMITY_DEVICES lists them ("host,sim"). Does not change once
+// open; every method may be called from any thread.
+class DeviceRegistry {
+ public:
+  // Opens what COMITY_DEVICES lists. kInvalidArgument: an unknown or repeated name; kSystemError: a device
+  // did not open.
+  static Result<std::unique_ptr<DeviceRegistry>> open();
+  // The same for a given list, comma-separated; "" is the host alone.
+  static Result<std::unique_ptr<DeviceRegistry>> open(std::string_view names);
+
+  // The device that owns [pointer, pointer + bytes): one that claims it, else the host. A few compares; never
+  // blocks.
+  Device& device_of(const void* pointer, uint64_t bytes) const {
+    for (const auto& device : others_) {
+      if (device->owns(pointer, bytes)) return *device;
+    }
+    return *host_;
+  }
+  Device& host() const { return *host_; }
+  // Null if it is not open.
+  Device* find(std::string_view name) const;
+  // The host first, then the others in the order of the list.
+  std::vector<Device*> all() const;
+
+ private:
+  DeviceRegistry() : host_(std::make_unique<HostDevice>()) {}
+  std::unique_ptr<HostDevice> host_;
+  std::vector<std::unique_ptr<Device>> others_;
+};
+
+}  // namespace comity
