@@ -1,0 +1,103 @@
+#include "transports/shm/address.h"
+
+#include <fmt/core.h>
+#include <sched.h>
+#include <sys/stat.h>
+
+#include <bit>
+#include <fstream>
+
+#include "src/base/bytes.h"
+#include "src/base/settings.h"
+
+namespace comity::shm {
+namespace {
+
+constexpr uint32_t kMagic = 0x6d687363;  // "cshm"
+constexpr uint32_t kVersion = 1;
+
+}  // namespace
+
+std::vector<std::byte> encode(const Address& address) {
+  ByteWriter writer;
+  writer.put(kMagic)
+      .put(kVersion)
+      .put_text(address.host)
+      .put(address.uid)
+      .put(address.pid)
+      .put(address.process);
+  writer.put_text(address.socket_name).put(address.board_arena).put(address.board_bytes);
+  writer.put(address.probe_address).put(address.probe_value).put(address.cpus);
+  return writer.take();
+}
+
+Result<Address> decode(std::span<const std::byte> bytes) {
+  ByteReader reader(bytes);
+  const auto magic = reader.get<uint32_t>();
+  const auto version = reader.get<uint32_t>();
+  if (magic != kMagic || version != kVersion) {
+    return Status(Code::kRemoteError, fmt::format("shm: address of {} bytes has magic {:#x}, version {} "
+                                                  "instead of {:#x}, {}; run the same version of "
+                                                  "Comity on all ranks",
+                                                  bytes.size(), magic, version, kMagic, kVersion));
+  }
+  Address address;
+  address.host = reader.get_text();
+  address.uid = reader.get<uint32_t>();
+  address.pid = reader.get<uint32_t>();
+  address.process = reader.get<uint64_t>();
+  address.socket_name = reader.get_text();
+  address.board_arena = reader.get<uint32_t>();
+  address.board_bytes = reader.get<uint64_t>();
+  address.probe_address = reader.get<uint64_t>();
+  address.probe_value = reader.get<uint64_t>();
+  address.cpus = reader.get<CpuMask>();
+  if (!reader.at_end()) {
+    return Status(Code::kRemoteError,
+                  fmt::format("shm: address of {} bytes is cut short or has bytes left over", bytes.size()));
+  }
+  return address;
+}
+
+Result<std::string> this_host() {
+  const std::string override_id = setting_text("COMITY_HOSTID");
+  if (!override_id.empty()) return "id " + override_id;
+  std::ifstream file("/proc/sys/kernel/random/boot_id");
+  std::string boot_id;
+  struct stat network {};
+  if (!(file >> boot_id) || ::stat("/proc/self/ns/net", &network) != 0) {
+    return Status(Code::kSystemError,
+                  "shm: cannot read /proc/sys/kernel/random/boot_id and /proc/self/ns/net, which tell hosts "
+                  "apart; mount /proc or "
+                  "set COMITY_HOSTID to a text that is equal on the ranks of one host");
+  }
+  return fmt::format("boot {} net {}", boot_id, network.st_ino);
+}
+
+CpuMask usable_cpus() {
+  CpuMask mask{};
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof(set), &set) != 0) {
+    mask[0] = 1;
+    return mask;
+  }
+  for (size_t cpu = 0; cpu < mask.size() * 64 && cpu < CPU_SETSIZE; ++cpu) {
+    if (CPU_ISSET(cpu, &set)) mask[cpu / 64] |= uint64_t{1} << (cpu % 64);
+  }
+  return mask;
+}
+
+uint32_t count(const CpuMask& cpus) {
+  uint32_t total = 0;
+  for (const uint64_t word : cpus) total += static_cast<uint32_t>(std::popcount(word));
+  return total;
+}
+
+CpuMask join(const CpuMask& a, const CpuMask& b) {
+  CpuMask both{};
+  for (size_t i = 0; i < both.size(); ++i) both[i] = a[i] | b[i];
+  return both;
+}
+
+}  // namespace comity::shm

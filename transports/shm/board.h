@@ -1,0 +1,169 @@
+// The board: the memory through which one rank speaks to the other ranks on its host.
+//
+// Every rank owns one, a shared region that peers map. Only its owner writes it, with one exception: anyone
+// may clear the doorbell. So a line has one writer, and a reader learns by acquire loads of the words marked
+// atomic here that the plain bytes before them are there.
+//
+//   page 0       header, doorbell
+//   rings        kMaxRings RingControls, 256 bytes each: which peer's ring is here, how far its opposite was
+//   consumed groups       kMaxGroups GroupEntries, 64 bytes each: which members' group is here group areas
+//   kMaxGroups times GroupArea: hello lines, progress, eager slots, staging ring data    one RingArea per
+//   ring of outgoing segments
+//
+// Rings and group areas are taken in the order of need, and found by peers through their entries, so ranks
+// need not agree on indexes. All of it is address space at first: pages come at first touch and are kept.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "comity/plugin/transport.h"
+
+namespace comity::shm {
+
+// Two cache lines: what is written by different ranks lies this far apart, since hardware prefetches lines in
+// pairs.
+inline constexpr size_t kLineStride = 128;
+
+// Word of a rank that may be asleep: 1 while it sleeps or is about to.
+struct alignas(kLineStride) Doorbell {
+  std::atomic<uint32_t> sleeping;
+};
+
+// ---- Groups of ranks.
+
+inline constexpr size_t kInlineBytes = 48;
+inline constexpr size_t kEagerSlots = 4;
+inline constexpr size_t kEagerBytes = 64 * 1024;      // of one slot
+inline constexpr size_t kStagingBytes = 1024 * 1024;  // of a group, cut into slots by the group
+
+// What a rank says of its buffers in a call too large to be inline.
+struct HelloBuffers {
+  uint32_t flags;      // kHello...
+  uint32_t src_arena;  // valid where the flag says so; else the offset is an address in its process
+  uint32_t dst_arena;
+  uint32_t reserved;
+  uint64_t src_offset;  // of piece 0
+  uint64_t dst_offset;
+  uint64_t
+      stride;  // from a piece to the next, where there are several; 0: each begins where the one before ends
+  uint64_t reserved2;
+};
+static_assert(sizeof(HelloBuffers) == kInlineBytes);
+
+// By which a rank announces a call: one line, two by parity of the sequence, so that a rank that runs ahead
+// by one call does not overwrite what a slower one still reads.
+struct alignas(kLineStride) HelloLine {
+  std::atomic<uint64_t> sequence;  // of the call; written last
+  uint64_t signature;
+  union {
+    std::byte payload[kInlineBytes];
+    HelloBuffers buffers;
+  };
+};
+static_assert(sizeof(HelloLine) == kLineStride);
+
+// How far its owner is within a call: sequence of the call << kStepBits | steps done. One counter serves all
+// paths: since the sequence leads, calls that never touch it need no bookkeeping.
+struct alignas(kLineStride) ProgressLine {
+  std::atomic<uint64_t> steps;
+};
+inline constexpr int kStepBits = 28;
+
+struct GroupArea {
+  HelloLine hello[2];
+  ProgressLine progress;
+  alignas(4096) std::byte eager[kEagerSlots][kEagerBytes];
+  std::byte staging[kStagingBytes];
+};
+
+// ---- Rings of segments.
+
+inline constexpr uint32_t kRingSegmentBytes = 64 * 1024;
+inline constexpr uint32_t kRingSlots = 16;
+inline constexpr size_t kSlotInlineBytes = 64;
+
+// One segment: the header's line and the one beside it, which holds a short payload.
+struct alignas(kLineStride) RingSlot {
+  std::atomic<uint64_t> number;  // 1 + count of segments before this one in the ring; written last
+  SegmentHeader header;
+  uint64_t reserved;
+  std::byte payload[kSlotInlineBytes];
+};
+static_assert(sizeof(RingSlot) == kLineStride);
+
+struct RingArea {
+  RingSlot slots[kRingSlots];
+  alignas(4096) std::byte payloads[kRingSlots][kRingSegmentBytes];
+};
+
+struct RingControl {
+  alignas(kLineStride) std::atomic<uint32_t> peer;  // 1 + rank this ring leads to; 0: free
+  alignas(kLineStride)
+      std::atomic<uint64_t> consumed;  // segments that the owner took from that peer's opposite ring
+};
+
+// ---- The whole.
+
+inline constexpr uint32_t kMaxRings = 256;
+inline constexpr uint32_t kMaxGroups = 64;
+inline constexpr uint32_t kBoardMagic = 0x59544d43;  // "CMTY"
+inline constexpr uint32_t kBoardVersion = 1;
+
+struct BoardHeader {
+  uint32_t magic;
+  uint32_t version;
+  uint32_t owner;  // rank
+  uint32_t rings;  // RingAreas at the end
+  uint64_t bytes;
+};
+
+struct alignas(64) GroupEntry {
+  std::atomic<uint64_t> key;  // group_key() of its members; 0: free
+};
+
+struct BoardHead {
+  BoardHeader header;
+  Doorbell doorbell;
+  alignas(4096) RingControl rings[kMaxRings];
+  GroupEntry groups[kMaxGroups];
+};
+
+// A mapped board, one's own or a peer's: a view that owns nothing. Taking entries is the owner's, from one
+// thread.
+class Board {
+ public:
+  Board() = default;
+  // Bytes that a board needs whose owner talks to at most `peers` others.
+  static uint64_t bytes_for(uint32_t peers);
+  // Writes the header of one's own fresh, zeroed memory of bytes_for(peers) bytes.
+  static Board create(std::byte* memory, uint32_t owner, uint32_t peers);
+  // Looks at a peer's mapped memory of `bytes`. kRemoteError: not a board of `owner`, or of another layout.
+  static Result<Board> open(std::byte* memory, uint64_t bytes, uint32_t owner);
+
+  bool valid() const { return head_ != nullptr; }
+  Doorbell& doorbell() const { return head_->doorbell; }
+
+  // Index of the ring to `peer`, or -1: not (yet) there.
+  int find_ring(uint32_t peer) const;
+  // As find_ring(), taking a free one if there is none; -1: all are taken.
+  int take_ring(uint32_t peer) const;
+  RingControl& ring_control(int index) const { return head_->rings[index]; }
+  RingArea& ring(int index) const;
+
+  // The same for the group of these members.
+  int find_group(uint64_t key) const;
+  int take_group(uint64_t key) const;
+  GroupArea& group(int index) const;
+
+ private:
+  explicit Board(std::byte* memory) : head_(reinterpret_cast<BoardHead*>(memory)) {}
+  BoardHead* head_ = nullptr;
+};
+
+// Names an ordered set of ranks; never 0.
+uint64_t group_key(std::span<const uint32_t> members);
+
+}  // namespace comity::shm

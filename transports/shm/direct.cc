@@ -1,0 +1,130 @@
+#include "transports/shm/direct.h"
+
+#include <algorithm>
+
+#include "src/device/host/kernels.h"
+
+namespace comity::shm {
+namespace {
+
+// Longest slice: large enough that its start costs nothing, small enough that the members share what caches
+// hold.
+constexpr uint64_t kSliceBytes = 256 * 1024;
+// Memory touched per advance(): the caller must get to look at its clock and at aborts.
+constexpr uint64_t kWorkBytes = 8 * 1024 * 1024;
+constexpr uint64_t kAlign = 64;
+
+uint64_t round_up(uint64_t bytes, uint64_t to) {
+  return (bytes + to - 1) / to * to;
+}
+
+}  // namespace
+
+void DirectPath::prepare() {
+  sources_.reserve(core_.size());
+  destinations_.reserve(core_.size());
+  block_sources_.resize(core_.size());
+  block_destinations_.resize(core_.size());
+}
+
+void DirectPath::list_pointers(const std::vector<MappedBuffers>& buffers) {
+  sources_.clear();
+  destinations_.clear();
+  const GroupCall& call = *shape_.call;
+  const uint32_t me = core_.me;
+  for (uint32_t k = 0; k < core_.size(); ++k) {
+    const MappedBuffers& member = buffers[k];
+    switch (call.collective) {
+      case Collective::kAllReduce:
+        sources_.push_back(member.src);
+        destinations_.push_back(member.dst);
+        break;
+      case Collective::kReduce:
+        sources_.push_back(member.src);
+        if (k == call.root) destinations_.push_back(member.dst);
+        break;
+      case Collective::kBroadcast:
+        if (k == call.root) sources_.push_back(member.src);
+        if (k != call.root || !member.in_place) destinations_.push_back(member.dst);
+        break;
+      case Collective::kAllGather:
+        if (k == me) sources_.push_back(member.src);
+        if (k != me || !member.in_place) {
+          destinations_.push_back(member.dst + block_offset(shape_, member.stride, me));
+        }
+        break;
+      case Collective::kReduceScatter:
+        sources_.push_back(member.src + block_offset(shape_, member.stride, me));
+        if (k == me) destinations_.push_back(member.dst);
+        break;
+      case Collective::kBarrier:
+        break;
+    }
+  }
+}
+
+void DirectPath::deal_slices() {
+  const uint64_t sharers = shape_.has_blocks() ? 1 : core_.size();
+  const uint64_t place = shape_.has_blocks() ? 0 : core_.me;
+  length_ = shape_.has_blocks() ? shape_.block_length(core_.me) : shape_.length;
+  slices_left_ = (length_ + sharers * kSliceBytes - 1) / (sharers * kSliceBytes);
+  slice_bytes_ = slices_left_ == 0
+                     ? 0
+                     : round_up((length_ + slices_left_ * sharers - 1) / (slices_left_ * sharers), kAlign);
+  slice_step_ = slice_bytes_ * sharers;
+  slice_first_ = slice_bytes_ * place;
+}
+
+// Non-temporal stores pay where a peer held the line last, never into what this core just loaded.
+bool DirectPath::streams(const std::vector<MappedBuffers>& buffers) const {
+  if (slice_bytes_ < 32 * 1024) return false;
+  return std::none_of(buffers.begin(), buffers.end(),
+                      [](const MappedBuffers& member) { return member.in_place; });
+}
+
+void DirectPath::start(const std::vector<MappedBuffers>& buffers) {
+  list_pointers(buffers);
+  deal_slices();
+  reduces_ = is_reduction(shape_.call->collective);
+  stream_ = streams(buffers);
+  posted_ = false;
+}
+
+void DirectPath::work_on(uint64_t begin, uint64_t end) {
+  const GroupCall& call = *shape_.call;
+  for (size_t k = 0; k < sources_.size(); ++k) block_sources_[k] = sources_[k] + begin;
+  for (size_t k = 0; k < destinations_.size(); ++k) block_destinations_[k] = destinations_[k] + begin;
+  if (reduces_) {
+    reduce_host(ReduceWork{call.type, call.op, std::span(block_sources_.data(), sources_.size()),
+                           std::span(block_destinations_.data(), destinations_.size()),
+                           (end - begin) / size_of(call.type), call.divisor, stream_});
+    return;
+  }
+  constexpr uint64_t kPiece = 16 * 1024;  // stays in the first-level cache from one destination to the next
+  for (uint64_t at = 0; at < end - begin; at += kPiece) {
+    const uint64_t bytes = std::min(kPiece, end - begin - at);
+    for (size_t k = 0; k < destinations_.size(); ++k) {
+      copy_host(block_destinations_[k] + at, block_sources_[0] + at, bytes, stream_);
+    }
+  }
+}
+
+bool DirectPath::advance() {
+  uint64_t worked = 0;
+  while (slices_left_ != 0) {
+    if (worked >= kWorkBytes) return false;
+    --slices_left_;
+    const uint64_t begin = std::min(length_, slice_first_ + slices_left_ * slice_step_);
+    const uint64_t end = std::min(length_, begin + slice_bytes_);
+    if (begin == end) continue;
+    work_on(begin, end);
+    worked += (end - begin) * (sources_.size() + destinations_.size());
+  }
+  if (!posted_) {
+    core_.post(1);
+    posted_ = true;
+  }
+  return core_.spin([this] { return core_.all_did(1); });
+}
+
+}  // namespace comity::shm

@@ -1,0 +1,354 @@
+#include "transports/shm/group.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "src/device/host/kernels.h"
+
+namespace comity::shm {
+namespace {
+
+enum HelloFlags : uint32_t {
+  kHelloEager = 1,   // the contribution lies in the eager slot
+  kHelloDirect = 2,  // all members can address the buffers
+  kHelloCross = 4,  // this member may use cross-memory attach on all others, and its buffers can be described
+  kHelloSrcArena = 8,  // src_offset counts from src_arena; else it is an address
+  kHelloDstArena = 16,
+  kHelloInPlace = 32,
+};
+
+// Up to here everyone goes by eager slots whatever the buffers: a direct call waits for lines twice, an eager
+// one about once.
+constexpr uint64_t kAlwaysEagerBytes = 1024;
+// From here on the kernel's copies beat staging.
+constexpr uint64_t kCrossBytes = 256 * 1024;
+// A counter that stood still for half its range would read as one that is ahead.
+constexpr uint64_t kRefreshCalls = uint64_t{1} << 16;
+
+// Longest contribution that goes by eager slots if it is plain: everyone reads what everyone gave, p times p
+// reads, where staging waits once more but shares the work.
+uint64_t plain_eager_bytes(uint32_t members) {
+  return members <= 2 ? 32 * 1024 : std::max<uint64_t>(kAlwaysEagerBytes, 32 * 1024 / members);
+}
+
+}  // namespace
+
+ShmGroup::ShmGroup(GroupCore core, uint64_t key, Board mine, int area)
+    : core_(std::move(core)),
+      direct_(core_, shape_),
+      cross_(core_, shape_),
+      staged_(core_, shape_),
+      key_(key),
+      mine_(mine),
+      area_(area) {
+  const uint32_t p = core_.size();
+  shape_.me = core_.me;
+  shape_.members = p;
+  shape_.begins.assign(p + 1, 0);
+  parts_.resize(p);
+  mapped_.resize(p);
+  crossed_.resize(p);
+  core_.one_process = core_.cross_memory = true;
+  for (Member& member : core_.members) {
+    const Peer* peer = member.peer;
+    member.doorbell = peer == nullptr ? &mine.doorbell() : &peer->board.doorbell();
+    core_.one_process = core_.one_process && (peer == nullptr || peer->same_process);
+    core_.cross_memory = core_.cross_memory && (peer == nullptr || peer->same_process || peer->cross_memory);
+  }
+  direct_.prepare();
+  staged_.prepare();
+  if (core_.cross_memory && !core_.one_process) cross_.prepare();
+  found_ = find_peers();
+}
+
+bool ShmGroup::find_peers() {
+  for (uint32_t k = 0; k < core_.size(); ++k) {
+    Member& member = core_.members[k];
+    if (member.hello != nullptr) continue;
+    const Board& board = k == core_.me ? mine_ : member.peer->board;
+    const int index = k == core_.me ? area_ : board.find_group(key_);
+    if (index < 0) return false;
+    GroupArea& area = board.group(index);
+    member.hello = area.hello;
+    member.steps = &area.progress.steps;
+    member.eager = area.eager[0];
+    member.staging = area.staging;
+  }
+  return true;
+}
+
+void ShmGroup::start(const GroupCall& call) {
+  if (stage_ == Stage::kDead) return;
+  call_ = &call;
+  shape_.set(call);
+  ++core_.sequence;
+  seen_ = 0;
+  say_hello();
+  stage_ = Stage::kHello;
+}
+
+void ShmGroup::say_hello() {
+  HelloLine& hello = core_.own_hello();
+  if (shape_.contribution <= kInlineBytes) {
+    pack(hello.payload);
+  } else {
+    describe_buffers(hello.buffers);
+  }
+  hello.signature = call_->signature;
+  core_.announce();
+  if (core_.sequence % kRefreshCalls == 0) [[unlikely]] {
+    core_.post(0);
+  }
+}
+
+// Copies this member's contribution, pieces one after the other, to where peers read it.
+void ShmGroup::pack(std::byte* to) const {
+  if (shape_.own_contribution == 0) return;
+  if (call_->collective != Collective::kReduceScatter) {
+    copy_host(to, shape_.src(), shape_.own_contribution, false);
+    return;
+  }
+  for (uint32_t j = 0; j < core_.size(); ++j) {
+    copy_host(to + shape_.begins[j], call_->src[j].data, shape_.block_length(j), false);
+  }
+}
+
+bool ShmGroup::describe_place(const std::byte* data, uint64_t bytes, uint32_t& arena,
+                              uint64_t& offset) const {
+  if (const auto handle = RegionTable::instance().handle_of(data, bytes)) {
+    arena = handle->arena;
+    offset = handle->offset;
+    return true;
+  }
+  arena = 0;
+  offset = reinterpret_cast<uint64_t>(data);
+  return false;
+}
+
+void ShmGroup::describe_buffers(HelloBuffers& hello) {
+  hello = HelloBuffers{};
+  eager_said_ = false;
+  if (shape_.contribution > kAlwaysEagerBytes && shape_.describable(hello.stride)) {
+    if (shape_.in_place()) hello.flags |= kHelloInPlace;
+    bool arenas = true;
+    const Extents extents = shape_.extents(core_.me, hello.stride);
+    if (extents.src != 0) {
+      const bool in_arena = describe_place(shape_.src(), extents.src, hello.src_arena, hello.src_offset);
+      if (in_arena) hello.flags |= kHelloSrcArena;
+      arenas = arenas && in_arena;
+    }
+    if (extents.dst != 0) {
+      const bool in_arena = describe_place(shape_.dst(), extents.dst, hello.dst_arena, hello.dst_offset);
+      if (in_arena) hello.flags |= kHelloDstArena;
+      arenas = arenas && in_arena;
+    }
+    if (arenas || core_.one_process) hello.flags |= kHelloDirect;
+    if (core_.cross_memory) hello.flags |= kHelloCross;
+  }
+  if ((hello.flags & kHelloDirect) != 0) return;
+  if (shape_.contribution <= plain_eager_bytes(core_.size())) {
+    pack(eager_slot(core_.me));
+    eager_said_ = true;
+    hello.flags |= kHelloEager;
+  } else if (!cross_pays() || (hello.flags & kHelloCross) == 0) {
+    staged_.start();
+    staged_.copy_in_early();
+    staged_started_ = true;
+  }
+}
+
+bool ShmGroup::cross_pays() const {
+  return shape_.contribution >= kCrossBytes;
+}
+
+std::byte* ShmGroup::eager_slot(uint32_t k) const {
+  return core_.members[k].eager + core_.sequence % kEagerSlots * kEagerBytes;
+}
+
+// kDone: all seen; kBusy: not yet; kMismatch.
+Progress ShmGroup::see_hellos() {
+  if (!found_ && !(found_ = find_peers())) return Progress::kBusy;
+  bool mismatch = false;
+  const bool all = core_.spin([&] {
+    for (; seen_ < core_.size(); ++seen_) {
+      const HelloLine& hello = core_.hello(seen_);
+      if (hello.sequence.load(std::memory_order_acquire) != core_.sequence) return false;
+      if (hello.signature != call_->signature) {
+        mismatch = true;
+        return true;
+      }
+    }
+    return true;
+  });
+  if (mismatch) [[unlikely]] {
+    stage_ = Stage::kDead;
+    error_ = Status(
+        Code::kInvalidUsage,
+        fmt::format(
+            "shm: rank {} announced another call than rank {} did as number {} of their group; all ranks "
+            "must make the same calls in the same order",
+            core_.members[seen_].rank, core_.own().rank, core_.sequence));
+    return Progress::kMismatch;
+  }
+  return all ? Progress::kDone : Progress::kBusy;
+}
+
+Progress ShmGroup::poll() {
+  if (stage_ == Stage::kHello) {
+    const Progress hellos = see_hellos();
+    if (hellos != Progress::kDone) return hellos;
+    if (shape_.contribution <= kInlineBytes) {
+      for (uint32_t k = 0; k < core_.size(); ++k) parts_[k] = core_.hello(k).payload;
+      finish_packed();
+      return finish();
+    }
+    if (!choose_path()) return Progress::kFailed;
+  }
+  return follow();
+}
+
+bool ShmGroup::choose_path() {
+  uint32_t all = ~0u;
+  for (uint32_t k = 0; k < core_.size(); ++k) all &= core_.hello(k).buffers.flags;
+  if ((all & kHelloDirect) != 0) {
+    if (!map_buffers()) return false;
+    direct_.start(mapped_);
+    stage_ = Stage::kDirect;
+  } else if (shape_.contribution <= plain_eager_bytes(core_.size())) {
+    if (!eager_said_) {
+      pack(eager_slot(core_.me));
+      core_.post(1);
+    }
+    stage_ = Stage::kEager;
+  } else if (cross_pays() && (all & kHelloCross) != 0) {
+    if (!map_buffers()) return false;
+    cross_.start(crossed_);
+    stage_ = Stage::kCross;
+  } else {
+    if (!staged_started_) staged_.start();
+    staged_started_ = false;
+    stage_ = Stage::kStaged;
+  }
+  return true;
+}
+
+// Fills mapped_ and crossed_: where everyone's buffers are.
+bool ShmGroup::map_buffers() {
+  for (uint32_t k = 0; k < core_.size(); ++k) {
+    const HelloBuffers& hello = core_.hello(k).buffers;
+    const Extents extents = shape_.extents(k, hello.stride);
+    CrossBuffers& member = crossed_[k];
+    member = CrossBuffers{};
+    member.at.stride = hello.stride;
+    member.at.in_place = (hello.flags & kHelloInPlace) != 0;
+    const bool here = k == core_.me || core_.members[k].peer->same_process;
+    if (extents.src != 0) {
+      const bool in_arena = (hello.flags & kHelloSrcArena) != 0;
+      member.at.src = locate(k, in_arena, hello.src_arena, hello.src_offset, extents.src);
+      if (member.at.src == nullptr) return false;
+      member.src_remote = !in_arena && !here;
+    }
+    if (extents.dst != 0) {
+      const bool in_arena = (hello.flags & kHelloDstArena) != 0;
+      member.at.dst = locate(k, in_arena, hello.dst_arena, hello.dst_offset, extents.dst);
+      if (member.at.dst == nullptr) return false;
+      member.dst_remote = !in_arena && !here;
+    }
+    mapped_[k] = member.at;
+  }
+  mapped_[core_.me].src = crossed_[core_.me].at.src = shape_.has_src() ? call_->src[0].data : nullptr;
+  mapped_[core_.me].dst = crossed_[core_.me].at.dst = shape_.has_dst() ? call_->dst[0].data : nullptr;
+  return true;
+}
+
+// A member's buffer: of an arena as mapped here, else its own process's address. Null: failed.
+std::byte* ShmGroup::locate(uint32_t k, bool in_arena, uint32_t arena, uint64_t offset, uint64_t bytes) {
+  if (!in_arena || k == core_.me) return reinterpret_cast<std::byte*>(offset);
+  PeerMemory& memory = core_.members[k].peer->memory;
+  std::byte* found = memory.at(arena, offset, bytes);
+  if (found == nullptr) (void)fail(memory.failure().code(), std::string(memory.failure().message()));
+  return found;
+}
+
+Progress ShmGroup::follow() {
+  switch (stage_) {
+    case Stage::kEager:
+      if (!core_.spin([this] { return eager_ready(); })) return Progress::kBusy;
+      for (uint32_t k = 0; k < core_.size(); ++k) parts_[k] = eager_slot(k);
+      finish_packed();
+      return finish();
+    case Stage::kDirect:
+      return direct_.advance() ? finish() : Progress::kBusy;
+    case Stage::kStaged:
+      return staged_.advance() ? finish() : Progress::kBusy;
+    case Stage::kCross: {
+      const Progress progress = cross_.advance();
+      if (progress == Progress::kDone) return finish();
+      if (progress == Progress::kFailed) return fail(Code::kSystemError, cross_.failure());
+      return progress;
+    }
+    case Stage::kIdle:
+      return Progress::kDone;
+    default:
+      return error_.code() == Code::kInvalidUsage ? Progress::kMismatch : Progress::kFailed;
+  }
+}
+
+// Whether every contribution is in its slot: it was before the hello, or its owner learnt only from the
+// hellos to put it there.
+bool ShmGroup::eager_ready() {
+  for (uint32_t k = 0; k < core_.size(); ++k) {
+    if (k != core_.me && (core_.hello(k).buffers.flags & kHelloEager) == 0 && !core_.did(k, 1)) return false;
+  }
+  return true;
+}
+
+void ShmGroup::finish_packed() {
+  if (!shape_.has_dst()) return;
+  const uint32_t me = core_.me;
+  switch (call_->collective) {
+    case Collective::kAllReduce:
+    case Collective::kReduce:
+      parts_[me] = shape_.src();
+      break;
+    case Collective::kReduceScatter:
+      for (uint32_t k = 0; k < core_.size(); ++k) parts_[k] += shape_.begins[me];
+      parts_[me] = call_->src[me].data;
+      break;
+    case Collective::kBroadcast:
+      if (shape_.is_root()) parts_[me] = shape_.src();
+      if (shape_.dst() != parts_[call_->root])
+        copy_host(shape_.dst(), parts_[call_->root], shape_.length, false);
+      return;
+    case Collective::kAllGather:
+      parts_[me] = shape_.src();
+      for (uint32_t k = 0; k < core_.size(); ++k) {
+        if (call_->dst[k].data != parts_[k])
+          copy_host(call_->dst[k].data, parts_[k], shape_.block_length(k), false);
+      }
+      return;
+    case Collective::kBarrier:
+      return;
+  }
+  const uint64_t bytes = call_->dst[0].bytes;
+  if (bytes == 0) return;
+  std::byte* destination = shape_.dst();
+  reduce_host(ReduceWork{call_->type, call_->op, parts_, std::span(&destination, 1),
+                         bytes / size_of(call_->type), call_->divisor, false});
+}
+
+Progress ShmGroup::finish() {
+  stage_ = Stage::kIdle;
+  return Progress::kDone;
+}
+
+Progress ShmGroup::fail(Code code, std::string message) {
+  stage_ = Stage::kDead;
+  error_ = Status(
+      code, fmt::format("shm: group call {} of rank {}: {}", core_.sequence, core_.own().rank, message));
+  return Progress::kFailed;
+}
+
+}  // namespace comity::shm

@@ -1,0 +1,80 @@
+// The provider of group calls among ranks on one host: says hello, chooses a path from everyone's hellos,
+// follows it.
+//
+//   start: write hello -----> poll: all hellos seen, signatures equal? ----> follow the path ----> kDone
+//
+// Paths, by the largest contribution of any member:
+//   inline   up to 48 bytes: the contributions lie in the hellos' own lines. One exchange.
+//   eager    short, or medium and plain: every member copied its contribution into an eager slot before its
+//   hello. direct   all buffers are addressable by all: DirectPath cross    plain and long, where the kernel
+//   lets every member into every other: CrossPath staged   everything else: StagedPath
+// Up to eager the path depends on the size alone; beyond, on flags in the hellos, which all members read
+// alike. Every call makes every member see all hellos, so when a rank starts call n + 1, all have finished
+// call n - 1: that is what lets hello lines, eager slots and staging be reused without further counters.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "transports/shm/call_shape.h"
+#include "transports/shm/cross.h"
+#include "transports/shm/direct.h"
+#include "transports/shm/group_core.h"
+#include "transports/shm/staged.h"
+
+namespace comity::shm {
+
+class ShmGroup final : public GroupProvider {
+ public:
+  // `core` has its members' ranks and peers; `mine` is this rank's board, in which the group has area `area`.
+  ShmGroup(GroupCore core, uint64_t key, Board mine, int area);
+  void start(const GroupCall& call) override;
+  Progress poll() override;
+  Status error() const override { return error_; }
+
+ private:
+  enum class Stage : uint8_t { kIdle, kHello, kEager, kDirect, kCross, kStaged, kDead };
+
+  // Whether all members' areas are found: a member's is there once it made its provider.
+  bool find_peers();
+  void say_hello();
+  void describe_buffers(HelloBuffers& hello);
+  // True: in an arena; else `offset` is its address.
+  bool describe_place(const std::byte* data, uint64_t bytes, uint32_t& arena, uint64_t& offset) const;
+  bool cross_pays() const;
+  std::byte* eager_slot(uint32_t k) const;
+  Progress see_hellos();
+  // Of a call that is not inline, after all hellos. False: failed.
+  bool choose_path();
+  bool map_buffers();
+  std::byte* locate(uint32_t k, bool in_arena, uint32_t arena, uint64_t offset, uint64_t bytes);
+  Progress follow();
+  void pack(std::byte* to) const;
+  bool eager_ready();
+  // Carries out a call whose contributions lie packed at `parts_`.
+  void finish_packed();
+  Progress fail(Code code, std::string message);
+  Progress finish();
+
+  GroupCore core_;
+  CallShape shape_;
+  DirectPath direct_;
+  CrossPath cross_;
+  StagedPath staged_;
+  uint64_t key_;
+  Board mine_;
+  int area_;
+
+  const GroupCall* call_ = nullptr;
+  Stage stage_ = Stage::kIdle;
+  bool found_ = false;
+  bool eager_said_ = false;      // this rank's contribution was there before its hello
+  bool staged_started_ = false;  // staged_ was, before the hello
+  uint32_t seen_ = 0;            // members whose hello was seen
+  std::vector<const std::byte*> parts_;
+  std::vector<MappedBuffers> mapped_;
+  std::vector<CrossBuffers> crossed_;
+  Status error_;
+};
+
+}  // namespace comity::shm

@@ -1,0 +1,88 @@
+// What all ways of carrying out a group call share: the members' lines, waiting for them, and telling them.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "src/base/clock.h"
+#include "transports/shm/board.h"
+#include "transports/shm/doorbell.h"
+#include "transports/shm/peer.h"
+
+namespace comity::shm {
+
+// One rank of the group, this one included.
+struct Member {
+  uint32_t rank = 0;
+  Peer* peer = nullptr;        // null: this rank
+  HelloLine* hello = nullptr;  // two
+  std::atomic<uint64_t>* steps = nullptr;
+  std::byte* eager = nullptr;
+  std::byte* staging = nullptr;
+  Doorbell* doorbell = nullptr;
+  uint64_t seen = 0;  // of its progress
+};
+
+// Steps are numbered from 1 within a call, and posted in rising order; a path may leave numbers out. Counters
+// of different calls compare by the call first, so a member that is a call ahead has done all steps of this
+// one.
+struct GroupCore {
+  uint32_t me = 0;
+  std::vector<Member> members;
+  uint64_t sequence = 0;       // of the call, from 1
+  bool waits_crowded = false;  // more ranks here than cores: give the core away at once, and expect sleepers
+  bool members_crowded = false;  // more members than cores; equal on all members
+  bool one_process = false;      // all members are threads of this process
+  bool cross_memory = false;     // this rank may read and write all members' memory through the kernel
+
+  uint32_t size() const { return static_cast<uint32_t>(members.size()); }
+  Member& own() { return members[me]; }
+  HelloLine& own_hello() { return members[me].hello[sequence & 1]; }
+  const HelloLine& hello(uint32_t k) const { return members[k].hello[sequence & 1]; }
+  uint64_t position(uint64_t step) const { return (sequence << kStepBits) | step; }
+
+  // Publishes the hello whose other fields are written.
+  void announce() { publish(own_hello().sequence, sequence); }
+  // Publishes that this rank did `step`: all its plain stores before are seen by who sees the step.
+  void post(uint64_t step) { publish(*own().steps, position(step)); }
+
+  // Whether member k did `step` of this call. A load only where the last one seen is not enough.
+  bool did(uint32_t k, uint64_t step) {
+    Member& member = members[k];
+    const uint64_t want = position(step);
+    if (static_cast<int64_t>(member.seen - want) >= 0) return true;
+    member.seen = member.steps->load(std::memory_order_acquire);
+    return static_cast<int64_t>(member.seen - want) >= 0;
+  }
+  bool all_did(uint64_t step) {
+    for (uint32_t k = 0; k < size(); ++k) {
+      if (k != me && !did(k, step)) return false;
+    }
+    return true;
+  }
+
+  // Probes `ready` for a few hundred ns; false: still not, the caller shall do something else. Bare probes
+  // see a line that is just arriving soonest; after them `pause` keeps the probes from delaying its writer.
+  template <typename Ready>
+  bool spin(Ready ready) const {
+    const int bare = waits_crowded ? 2 : 64;
+    for (int i = 0; i < bare; ++i) {
+      if (ready()) return true;
+    }
+    if (waits_crowded) return false;
+    for (int i = 0; i < 16; ++i) {
+      cpu_pause();
+      if (ready()) return true;
+    }
+    return false;
+  }
+
+ private:
+  void publish(std::atomic<uint64_t>& word, uint64_t value) {
+    word.store(value, std::memory_order_release);
+    if (waits_crowded) full_fence();
+    for (Member& member : members) shm::ring(*member.doorbell);
+  }
+};
+
+}  // namespace comity::shm

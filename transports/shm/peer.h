@@ -1,0 +1,29 @@
+// What a rank knows of another rank on its host: whose memory it maps, and how.
+#pragma once
+
+#include <array>
+#include <memory>
+
+#include "transports/shm/address.h"
+#include "transports/shm/board.h"
+#include "transports/shm/memory.h"
+#include "transports/shm/ring.h"
+
+namespace comity::shm {
+
+struct Peer {
+  Peer(uint32_t its_rank, Address its_address, PeerMemory its_memory)
+      : rank(its_rank), address(std::move(its_address)), memory(std::move(its_memory)) {}
+  uint32_t rank;
+  Address address;
+  Board board;
+  std::shared_ptr<const SharedRegion>
+      region;                 // the board's, if it is this process's own: unmapped when the last lets go
+  PeerMemory memory;          // its arenas, mapped here
+  bool same_process = false;  // its plain pointers are pointers here too
+  bool cross_memory = false;  // the kernel lets this process read and write that process's memory
+  std::unique_ptr<RingEndpoint> ring;
+  std::array<Endpoint*, 1> endpoints{};
+};
+
+}  // namespace comity::shm

@@ -1,0 +1,227 @@
+#include "transports/shm/shm_transport.h"
+
+#include <fmt/core.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <map>
+#include <mutex>
+#include <random>
+
+#include "src/base/log.h"
+#include "transports/shm/doorbell.h"
+#include "transports/shm/group.h"
+
+namespace comity::shm {
+namespace {
+
+// Boards of this process by number, so that ranks that are its threads share one mapping and its lifetime.
+class LocalBoards {
+ public:
+  static LocalBoards& instance() {
+    static LocalBoards* const boards = new LocalBoards;  // never destroyed: transports may end at exit
+    return *boards;
+  }
+  std::shared_ptr<const SharedRegion> add(SharedRegion region) {
+    auto shared = std::make_shared<const SharedRegion>(std::move(region));
+    const std::lock_guard lock(mutex_);
+    std::erase_if(boards_, [](const auto& entry) { return entry.second.expired(); });
+    boards_[shared->number()] = shared;
+    return shared;
+  }
+  std::shared_ptr<const SharedRegion> find(uint32_t number) {
+    const std::lock_guard lock(mutex_);
+    const auto found = boards_.find(number);
+    return found == boards_.end() ? nullptr : found->second.lock();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<uint32_t, std::weak_ptr<const SharedRegion>> boards_;
+};
+
+class ShmTransport final : public Transport {
+ public:
+  explicit ShmTransport(const TransportContext& context) : context_(context), peers_(context.nranks) {}
+  Status open();
+
+  std::string_view name() const override { return "shm"; }
+  const std::vector<std::byte>& address() const override { return encoded_; }
+  Status reach(uint32_t peer, std::span<const std::byte> address) override;
+  Result<std::span<Endpoint* const>> endpoints(uint32_t peer) override;
+  Status progress() override { return {}; }
+  GroupProvider* group(std::span<const uint32_t> members) override;
+
+  void arm() override { shm::arm(board_.doorbell()); }
+  void sleep(uint64_t max_ns) override { shm::sleep(board_.doorbell(), max_ns); }
+  void disarm() override { shm::disarm(board_.doorbell()); }
+  void wake() override { shm::ring(board_.doorbell()); }
+
+ private:
+  Status map_board(Peer& peer);
+  void probe_cross_memory(Peer& peer) const;
+  void count_cores();
+  std::unique_ptr<ShmGroup> make_group(std::span<const uint32_t> members, uint64_t key, int area);
+
+  TransportContext context_;
+  Address address_;
+  std::vector<std::byte> encoded_;
+  uint64_t probe_ = 0;
+  std::shared_ptr<const SharedRegion> region_;
+  Board board_;
+  PeerArenas arenas_;
+  std::vector<std::unique_ptr<Peer>> peers_;  // by rank; null: not reached
+  bool crowded_ = false;                      // more ranks here than cores they may use
+  std::map<std::vector<uint32_t>, std::unique_ptr<ShmGroup>> groups_;
+};
+
+Status ShmTransport::open() {
+  COMITY_ASSIGN_OR_RETURN(address_.host, this_host());
+  const uint32_t peers = context_.nranks - 1;
+  auto region = SharedRegion::create(Board::bytes_for(peers), "comity-board");
+  if (!region.ok()) return region.status().in(fmt::format("shm: the board of rank {}", context_.rank));
+  region_ = LocalBoards::instance().add(std::move(region).value());
+  board_ = Board::create(region_->data(), context_.rank, peers);
+  std::random_device random;
+  probe_ = (uint64_t{random()} << 32) | random();
+  address_.uid = ::geteuid();
+  address_.pid = static_cast<uint32_t>(::getpid());
+  address_.process = process_nonce();
+  address_.socket_name = context_.descriptor_socket_name;
+  address_.board_arena = region_->number();
+  address_.board_bytes = region_->bytes();
+  address_.probe_address = reinterpret_cast<uint64_t>(&probe_);
+  address_.probe_value = probe_;
+  address_.cpus = usable_cpus();
+  encoded_ = encode(address_);
+  return {};
+}
+
+Status ShmTransport::reach(uint32_t peer_rank, std::span<const std::byte> address) {
+  if (peer_rank >= context_.nranks || peer_rank == context_.rank) {
+    return Status(Code::kInvalidArgument, fmt::format("shm: rank {} cannot reach rank {} of {}",
+                                                      context_.rank, peer_rank, context_.nranks));
+  }
+  auto decoded = decode(address);
+  if (!decoded.ok()) return decoded.status().in(fmt::format("rank {}", peer_rank));
+  if (decoded->host != address_.host || decoded->uid != address_.uid) {
+    return Status(
+        Code::kUnsupported,
+        fmt::format("shm: rank {} is on another host or of another user: {}, uid {}; here {}, uid {}",
+                    peer_rank, decoded->host, decoded->uid, address_.host, address_.uid));
+  }
+  PeerMemory memory(peer_rank, decoded->process, decoded->socket_name, &arenas_, context_.descriptors);
+  auto peer = std::make_unique<Peer>(peer_rank, std::move(decoded).value(), std::move(memory));
+  peer->same_process = peer->address.process == address_.process;
+  COMITY_RETURN_IF_ERROR(map_board(*peer).in(fmt::format("shm: mapping the board of rank {}", peer_rank)));
+  if (!peer->same_process) probe_cross_memory(*peer);
+  peers_[peer_rank] = std::move(peer);
+  count_cores();
+  return {};
+}
+
+Status ShmTransport::map_board(Peer& peer) {
+  const Address& address = peer.address;
+  MappedRegion mapped;
+  if (peer.same_process) {
+    peer.region = LocalBoards::instance().find(address.board_arena);
+    if (peer.region == nullptr) return Status(Code::kRemoteError, "the rank has ended");
+    mapped = MappedRegion{peer.region->data(), peer.region->bytes()};
+  } else {
+    COMITY_ASSIGN_OR_RETURN(mapped, map_region(arenas_, context_.descriptors, address.process,
+                                               address.socket_name, address.board_arena));
+  }
+  COMITY_ASSIGN_OR_RETURN(peer.board, Board::open(mapped.data, mapped.bytes, peer.rank));
+  return {};
+}
+
+// Whether the kernel lets us read that process, and it is that process: PIDs are other ones in another PID
+// namespace.
+void ShmTransport::probe_cross_memory(Peer& peer) const {
+  uint64_t found = 0;
+  const auto* at = reinterpret_cast<const void*>(peer.address.probe_address);
+  peer.cross_memory =
+      read_process(peer.address.pid, &found, at, sizeof(found)) && found == peer.address.probe_value;
+  if (!peer.cross_memory) {
+    COMITY_LOG_INFO("shm: rank {} may not use cross-memory attach on rank {}: copies go by staging memory",
+                    context_.rank, peer.rank);
+  }
+}
+
+void ShmTransport::count_cores() {
+  CpuMask cpus = address_.cpus;
+  uint32_t ranks = 1;
+  for (const auto& peer : peers_) {
+    if (peer == nullptr) continue;
+    ++ranks;
+    cpus = join(cpus, peer->address.cpus);
+  }
+  crowded_ = ranks > count(cpus);
+}
+
+Result<std::span<Endpoint* const>> ShmTransport::endpoints(uint32_t peer_rank) {
+  Peer* peer = peer_rank < context_.nranks ? peers_[peer_rank].get() : nullptr;
+  if (peer == nullptr) {
+    return Status(Code::kInvalidUsage,
+                  fmt::format("shm: rank {} did not reach rank {}", context_.rank, peer_rank));
+  }
+  if (peer->ring == nullptr) {
+    const int index = board_.take_ring(peer_rank);
+    if (index < 0) {
+      return Status(Code::kSystemError,
+                    fmt::format("shm: rank {} already talks to {} ranks on this host, the most it can",
+                                context_.rank, kMaxRings));
+    }
+    RingOptions options{context_.rank, peer_rank, peer->address.pid, board_, peer->board, &crowded_};
+    peer->ring = std::make_unique<RingEndpoint>(options, index);
+    peer->endpoints[0] = peer->ring.get();
+  }
+  return std::span<Endpoint* const>(peer->endpoints);
+}
+
+GroupProvider* ShmTransport::group(std::span<const uint32_t> members) {
+  std::vector<uint32_t> key(members.begin(), members.end());
+  if (const auto found = groups_.find(key); found != groups_.end()) return found->second.get();
+  const bool reached = std::all_of(key.begin(), key.end(), [this](uint32_t rank) {
+    return rank == context_.rank || (rank < context_.nranks && peers_[rank] != nullptr);
+  });
+  if (!reached || std::find(key.begin(), key.end(), context_.rank) == key.end()) return nullptr;
+  const int area = board_.take_group(group_key(members));
+  if (area < 0) {
+    COMITY_LOG_ERROR(
+        "shm: rank {} is already in {} groups, the most it can; make fewer kinds of groups per communicator",
+        context_.rank, kMaxGroups);
+    return nullptr;
+  }
+  auto& made = groups_[std::move(key)];
+  made = make_group(members, group_key(members), area);
+  return made.get();
+}
+
+std::unique_ptr<ShmGroup> ShmTransport::make_group(std::span<const uint32_t> members, uint64_t key,
+                                                   int area) {
+  GroupCore core;
+  core.waits_crowded = crowded_;
+  CpuMask cpus{};
+  for (const uint32_t rank : members) {
+    if (rank == context_.rank) core.me = core.size();
+    Peer* peer = rank == context_.rank ? nullptr : peers_[rank].get();
+    cpus = join(cpus, peer == nullptr ? address_.cpus : peer->address.cpus);
+    Member member;
+    member.rank = rank;
+    member.peer = peer;
+    core.members.push_back(member);
+  }
+  core.members_crowded = core.size() > count(cpus);
+  return std::make_unique<ShmGroup>(std::move(core), key, board_, area);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Transport>> make_shm_transport(const TransportContext& context) {
+  auto transport = std::make_unique<ShmTransport>(context);
+  COMITY_RETURN_IF_ERROR(transport->open());
+  return std::unique_ptr<Transport>(std::move(transport));
+}
+
+}  // namespace comity::shm

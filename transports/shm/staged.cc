@@ -1,0 +1,240 @@
+#include "transports/shm/staged.h"
+
+#include <algorithm>
+#include <array>
+
+#include "src/device/host/kernels.h"
+
+namespace comity::shm {
+namespace {
+
+constexpr uint64_t kAlign = 64;
+// Slots: with cores to spare small ones, so that all fit into a core's cache; on shared cores large ones,
+// since every window costs everyone a turn on the core.
+constexpr uint64_t kSlotBytes = 128 * 1024;
+constexpr uint64_t kCrowdedSlotBytes = 256 * 1024;
+// A message below two windows' worth is still cut into a few, which overlap.
+constexpr uint64_t kLeastWindowBytes = 32 * 1024;
+// One-shot moves (p+3)S and waits once, two-shot about 5S and waits twice: two members always gain by the
+// first.
+constexpr uint64_t kOneShotBytes = 32 * 1024;
+
+uint64_t round_up(uint64_t bytes, uint64_t to) {
+  return (bytes + to - 1) / to * to;
+}
+uint64_t divide_up(uint64_t a, uint64_t b) {
+  return (a + b - 1) / b;
+}
+
+}  // namespace
+
+void StagedPath::prepare() {
+  slot_bytes_ = core_.members_crowded ? kCrowdedSlotBytes : kSlotBytes;
+  slots_ = kStagingBytes / slot_bytes_;
+  slot_used_.assign(slots_, 0);
+  sources_.resize(core_.size());
+}
+
+void StagedPath::start() {
+  const uint64_t p = core_.size();
+  const Collective collective = shape_.call->collective;
+  const bool slices = collective == Collective::kAllReduce || collective == Collective::kReduce;
+  two_shot_ = slices && p > 2 && shape_.length * p > kOneShotBytes;
+  last_stage_ = two_shot_;
+  span_ = shape_.has_blocks() ? shape_.longest_block : shape_.length;
+  // In a reduce_scatter every block has its share of a slot.
+  const uint64_t shares = collective == Collective::kReduceScatter ? p : 1;
+  const uint64_t most = slot_bytes_ / shares / kAlign * kAlign;
+  const uint64_t wanted = round_up(divide_up(span_, 4), kAlign);
+  window_bytes_ =
+      core_.members_crowded
+          ? most
+          : std::clamp(wanted, std::min(kLeastWindowBytes / shares / kAlign * kAlign, most), most);
+  windows_ = divide_up(span_, window_bytes_);
+  early_ = false;
+  iteration_ = 0;
+  stage_ = 0;
+}
+
+StagedPath::Range StagedPath::window(uint64_t w) const {
+  return {std::min(span_, w * window_bytes_), std::min(span_, (w + 1) * window_bytes_)};
+}
+
+StagedPath::Range StagedPath::slice(Range window, uint32_t member) const {
+  const uint64_t lines = divide_up(window.bytes(), kAlign);
+  const uint64_t p = core_.size();
+  return {std::min(window.end, window.begin + lines * member / p * kAlign),
+          std::min(window.end, window.begin + lines * (member + 1) / p * kAlign)};
+}
+
+StagedPath::Range StagedPath::block_window(uint64_t w, uint32_t block) const {
+  const Range whole = window(w);
+  const uint64_t length = shape_.block_length(block);
+  return {std::min(length, whole.begin), std::min(length, whole.end)};
+}
+
+std::byte* StagedPath::slot(uint32_t member, uint64_t w) const {
+  return core_.members[member].staging + (base_ + w) % slots_ * slot_bytes_;
+}
+
+void StagedPath::copy_in_early() {
+  // Whoever said hello to the last call has finished all calls before it.
+  if (windows_ == 0 || slot_used_[base_ % slots_] + 2 > core_.sequence) return;
+  copy_in(0);
+  core_.post(1);
+  early_ = true;
+}
+
+void StagedPath::copy_in(uint64_t w) {
+  const GroupCall& call = *shape_.call;
+  std::byte* to = slot(core_.me, w);
+  slot_used_[(base_ + w) % slots_] = core_.sequence;
+  const Range range = window(w);
+  switch (call.collective) {
+    case Collective::kAllReduce:
+    case Collective::kReduce: {
+      if (!two_shot_) {
+        if (call.collective == Collective::kAllReduce || !shape_.is_root()) {
+          copy_host(to, shape_.src() + range.begin, range.bytes(), false);
+        }
+        return;
+      }
+      const Range mine = slice(range, core_.me);
+      copy_host(to, shape_.src() + range.begin, mine.begin - range.begin, false);
+      copy_host(to + (mine.end - range.begin), shape_.src() + mine.end, range.end - mine.end, false);
+      return;
+    }
+    case Collective::kBroadcast:
+      if (shape_.is_root()) copy_host(to, shape_.src() + range.begin, range.bytes(), false);
+      return;
+    case Collective::kAllGather: {
+      const Range mine = block_window(w, core_.me);
+      copy_host(to, shape_.src() + mine.begin, mine.bytes(), false);
+      if (!shape_.in_place()) {
+        copy_host(call.dst[core_.me].data + mine.begin, shape_.src() + mine.begin, mine.bytes(), false);
+      }
+      return;
+    }
+    case Collective::kReduceScatter:
+      for (uint32_t j = 0; j < core_.size(); ++j) {
+        if (j == core_.me) continue;
+        const Range part = block_window(w, j);
+        copy_host(to + j * window_bytes_, call.src[j].data + part.begin, part.bytes(), false);
+      }
+      return;
+    case Collective::kBarrier:
+      return;
+  }
+}
+
+// Folds bytes `at` of the output: from `in_slot` on in the others' slots of window w, and from `own`.
+// `second`, unless null, gets the result too.
+void StagedPath::reduce(Range at, uint64_t in_slot, uint64_t w, const std::byte* own, std::byte* second) {
+  if (at.bytes() == 0) return;
+  const GroupCall& call = *shape_.call;
+  for (uint32_t k = 0; k < core_.size(); ++k) sources_[k] = k == core_.me ? own : slot(k, w) + in_slot;
+  std::array<std::byte*, 2> destinations{};
+  size_t count = 0;
+  if (shape_.has_dst()) destinations[count++] = shape_.dst() + at.begin;
+  if (second != nullptr) destinations[count++] = second;
+  reduce_host(ReduceWork{call.type, call.op, sources_, std::span(destinations.data(), count),
+                         at.bytes() / size_of(call.type), call.divisor, false});
+}
+
+void StagedPath::reduce_window(uint64_t w) {
+  if (!shape_.has_dst()) return;
+  const Range range = window(w);
+  reduce(range, 0, w, shape_.src() + range.begin, nullptr);
+}
+
+void StagedPath::reduce_slice(uint64_t w) {
+  const Range range = window(w);
+  const Range mine = slice(range, core_.me);
+  const uint64_t in_slot = mine.begin - range.begin;
+  const bool others_want_it = shape_.call->collective == Collective::kAllReduce || !shape_.is_root();
+  reduce(mine, in_slot, w, shape_.src() + mine.begin, others_want_it ? slot(core_.me, w) + in_slot : nullptr);
+}
+
+void StagedPath::reduce_block(uint64_t w) {
+  const Range mine = block_window(w, core_.me);
+  reduce(mine, core_.me * window_bytes_, w, shape_.call->src[core_.me].data + mine.begin, nullptr);
+}
+
+void StagedPath::gather(uint64_t w) {
+  const GroupCall& call = *shape_.call;
+  if (call.collective == Collective::kBroadcast) {
+    const Range range = window(w);
+    if (!shape_.is_root()) copy_host(shape_.dst() + range.begin, slot(call.root, w), range.bytes(), false);
+    if (shape_.is_root() && !shape_.in_place()) {
+      copy_host(shape_.dst() + range.begin, shape_.src() + range.begin, range.bytes(), false);
+    }
+    return;
+  }
+  for (uint32_t k = 0; k < core_.size(); ++k) {
+    if (k == core_.me) continue;
+    const Range part = block_window(w, k);
+    copy_host(call.dst[k].data + part.begin, slot(k, w), part.bytes(), false);
+  }
+}
+
+void StagedPath::copy_out_slices(uint64_t w) {
+  if (!shape_.has_dst()) return;
+  const Range range = window(w);
+  for (uint32_t k = 0; k < core_.size(); ++k) {
+    if (k == core_.me) continue;
+    const Range part = slice(range, k);
+    copy_host(shape_.dst() + part.begin, slot(k, w) + (part.begin - range.begin), part.bytes(), false);
+  }
+}
+
+bool StagedPath::stage_in(uint64_t t) {
+  if (t >= windows_ || (t == 0 && early_)) return true;
+  if (t >= slots_ && !core_.spin([&] { return core_.all_did(final_step(t - slots_)); })) return false;
+  copy_in(t);
+  core_.post(3 * t + 1);
+  return true;
+}
+
+bool StagedPath::stage_middle(uint64_t w) {
+  if (!core_.spin([&] { return core_.all_did(3 * w + 1); })) return false;
+  const bool blocks = shape_.has_blocks();
+  if (!is_reduction(shape_.call->collective)) {
+    gather(w);
+  } else if (blocks) {
+    reduce_block(w);
+  } else if (two_shot_) {
+    reduce_slice(w);
+  } else {
+    reduce_window(w);
+  }
+  // The last windows of a call are nobody's to wait for: the next hello tells that they are done.
+  if (last_stage_ || w + slots_ < windows_) core_.post(3 * (w + 1) + 2);
+  return true;
+}
+
+bool StagedPath::stage_last(uint64_t w) {
+  if (!core_.spin([&] { return core_.all_did(3 * (w + 1) + 2); })) return false;
+  copy_out_slices(w);
+  if (w + slots_ < windows_) core_.post(3 * (w + 2) + 3);
+  return true;
+}
+
+bool StagedPath::advance() {
+  const uint64_t lag = last_stage_ ? 2 : 1;
+  for (; iteration_ < windows_ + lag; ++iteration_, stage_ = 0) {
+    const uint64_t t = iteration_;
+    if (stage_ == 0) {
+      if (!stage_in(t)) return false;
+      stage_ = 1;
+    }
+    if (stage_ == 1) {
+      if (t >= 1 && t - 1 < windows_ && !stage_middle(t - 1)) return false;
+      stage_ = 2;
+    }
+    if (last_stage_ && t >= 2 && !stage_last(t - 2)) return false;
+  }
+  base_ += windows_;
+  return true;
+}
+
+}  // namespace comity::shm
