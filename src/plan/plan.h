@@ -1,22 +1,23 @@
 // The Plan: what each rank sends, receives, copies and reduces, as data. One Plan describes one *tile*.
 //
 //   block    a contiguous part of a user's buffer: all-gather's output and reduce-scatter's input have one
-//   per rank,
-//            everything else has one. All blocks of a call have the same length in bytes.
+//            per rank, everything else has one. All blocks of a call have the same length in bytes.
 //   tile     the piece [t * tile_bytes, (t + 1) * tile_bytes) of every block, handled by one pass of the Plan
 //   chunk    a weighted part of a tile: chunk c of a tile of n bytes starts at floor(n * W(c) / W), W(c) the
-//   weights
-//            before c, in 128 bits, rounded down to 64 bytes (chunk_begin()). A chunk may be empty; what both
-//            ends compute as empty is not sent.
+//            weights before c, in 128 bits, rounded down to 64 bytes (chunk_begin()). A chunk may be empty;
+//            what both ends compute as empty is not sent.
 //   step     send, recv, copy, reduce, group, over a run of chunks of one block
 //   lane     an ordered list of steps. A lane issues its steps in order, tile after tile; a step issues when
-//   those it
-//            names in `after` are complete, and completes later. What should overlap is on different lanes.
+//            those it names in `after` are complete, and completes later. What should overlap is on different
+//            lanes.
 //
-// Messages of one lane between two ranks match in order, and both sides name runs of chunks that have equal
-// length for every tile. Scratch is `scratch_slots` slots of one tile each, for each of `window` tiles in
+// Messages of one lane between two ranks match in order, and both sides name the same chunks, so that lengths
+// are equal for every tile. Scratch is `scratch_slots` slots of one tile each, for each of `window` tiles in
 // flight: tile t + window waits until all steps of tile t are complete. So a Plan and its scratch do not grow
 // with the count.
+//
+// Only the root has a reduce's output and a broadcast's input (callers may pass null elsewhere); no step
+// writes to an input.
 //
 // A Plan is a value without pointers into anything; it is copied, printed, compared and verified freely.
 #pragma once
@@ -54,8 +55,7 @@ struct ChunkRun {
 struct After {
   uint32_t lane = 0;
   uint32_t step = 0;
-  bool in_place_only =
-      false;  // needed only where the caller's input is its output; a binding out of place drops it
+  bool in_place_only = false;  // needed only where input is output; a binding out of place drops it
   bool operator==(const After&) const = default;
 };
 
@@ -72,7 +72,8 @@ struct Step {
 };
 
 // A sub-collective over an ordered set of ranks, carried out whole by a provider where one reaches every
-// member's memory, else by its definition. Run i has equal length on all members; the runs follow one shape:
+// member's memory, else by its definition. Piece i covers the same chunks on all members; all follow one
+// shape:
 //   all_reduce      src {x}            dst {y}            y = reduction of all members' x
 //   reduce          src {x}            dst {y} on root, {} elsewhere
 //   broadcast       src {x} on root, {} elsewhere         dst {y} (root's too)
@@ -128,8 +129,8 @@ struct Plan {
   bool operator==(const Plan&) const = default;
 };
 
-// Blocks of the caller's buffers on every rank. A barrier has neither; its messages carry a token of
-// kBarrierBytes from scratch slot 0, and its block length is kBarrierBytes.
+// Blocks of the caller's buffers. A barrier has neither; its messages carry a token of kBarrierBytes from
+// scratch slot 0, and its block length is kBarrierBytes.
 uint32_t input_blocks(const Shape& shape);
 uint32_t output_blocks(const Shape& shape);
 inline constexpr uint64_t kBarrierBytes = 8;
@@ -144,7 +145,8 @@ uint64_t tile_count(const Shape& shape, uint64_t block_bytes);
 uint64_t tile_length(const Shape& shape, uint64_t block_bytes, uint64_t tile);
 
 // The Part with every group replaced by its definition: only primitive steps remain, indexes rewritten. Steps
-// that named the group name all steps of its definition; first steps inherit what the group waited for. Pure.
+// that named the group name all steps of its definition; its steps that wait for nothing inherit what the
+// group waited for. Pure; indexes out of range stay as they are.
 Part expand(const Part& part);
 // True if the part has a group step.
 bool has_groups(const Part& part);
