@@ -9,7 +9,7 @@
 //     for (uint32_t rank = 0; rank < nranks; ++rank) {
 //       auto made = make_my_transport(context_of(rank, nranks));
 //       EXPECT_TRUE(made.ok()) << made.status().message();
-//       world.transports.push_back(*std::move(made));
+//       world.transports.push_back(std::move(made).value());
 //     }
 //     return world;
 //   }

@@ -1,0 +1,175 @@
+#include "transports/tcp/tcp_endpoint.h"
+
+#include <fmt/core.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <cassert>
+#include <cerrno>
+#include <cstring>
+
+namespace comity::tcp {
+namespace {
+
+// Copying this little beside its header is cheaper than a system call with two pieces.
+constexpr size_t kCoalesceBytes = 1024;
+constexpr int kUnsentBytes = 128 * 1024;  // of one rail among several
+
+SocketAddress remote_address_of(int fd) {
+  SocketAddress address;
+  address.length = sizeof(address.storage);
+  if (::getpeername(fd, reinterpret_cast<sockaddr*>(&address.storage), &address.length) != 0) return {};
+  return address;
+}
+
+void set_option(int fd, int level, int option, int value) {
+  ::setsockopt(fd, level, option, &value, sizeof(value));
+}
+
+// A host that vanished is noticed in about a minute; a peer that computes for long answers probes all the
+// same.
+void keep_alive(int fd) {
+  set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+  set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, 20);
+  set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, 10);
+  set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 4);
+}
+
+}  // namespace
+
+TcpEndpoint::TcpEndpoint(EndpointConfig config) : config_(std::move(config)), receiver_(config_.limits) {}
+
+TcpEndpoint::~TcpEndpoint() {
+  if (!socket_.valid()) return;
+  // Closing with unread bytes would reset the connection, and the peer could lose what it has not read yet.
+  ::shutdown(socket_.get(), SHUT_WR);
+  std::array<std::byte, 4096> unread;
+  while (::recv(socket_.get(), unread.data(), unread.size(), MSG_DONTWAIT) > 0) {
+  }
+}
+
+std::string TcpEndpoint::describe() const {
+  if (local_.length == 0) {
+    return fmt::format("tcp {} connection {} to rank {}, not connected", config_.interface, config_.index,
+                       config_.peer);
+  }
+  return fmt::format("tcp {} {} -> {}", config_.interface, local_.text(), remote_.text());
+}
+
+void TcpEndpoint::attach(UniqueFd socket) {
+  assert(!socket_.valid() && socket.valid());
+  if (!status_.ok()) return;
+  socket_ = std::move(socket);
+  local_ = local_address_of(socket_.get());
+  remote_ = remote_address_of(socket_.get());
+  set_option(socket_.get(), IPPROTO_TCP, TCP_NODELAY, 1);
+  keep_alive(socket_.get());
+  if (config_.one_of_several) set_option(socket_.get(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, kUnsentBytes);
+}
+
+void TcpEndpoint::fail(Code code, const std::string& cause) {
+  if (!status_.ok()) return;
+  status_ = Status(code, fmt::format("rank {} ({}): {}", config_.peer, describe(), cause));
+  socket_.reset();
+}
+
+// --- sending
+// ---------------------------------------------------------------------------------------------------------
+
+bool TcpEndpoint::try_send(const SegmentHeader& header, const std::byte* payload) {
+  assert(header.length <= config_.traits.segment_bytes &&
+         "a segment is longer than the endpoint's segment_bytes");
+  if (!socket_.valid() || sending() || send_error_ != 0) return false;
+  header_ = header;
+  payload_ = payload;
+  total_ = sizeof(SegmentHeader) + header.length;
+  sent_ = 0;
+  flush();
+  return true;
+}
+
+// One system call. Negative: errno says why.
+ssize_t TcpEndpoint::write_some() {
+  constexpr int kFlags = MSG_NOSIGNAL | MSG_DONTWAIT;
+  constexpr size_t kHeader = sizeof(SegmentHeader);
+  if (sent_ >= kHeader) return ::send(fd(), payload_ + (sent_ - kHeader), total_ - sent_, kFlags);
+  const auto* header = reinterpret_cast<const std::byte*>(&header_);
+  if (total_ <= kHeader + kCoalesceBytes) {
+    std::array<std::byte, kHeader + kCoalesceBytes> whole;
+    std::memcpy(whole.data(), header, kHeader);
+    if (total_ > kHeader) std::memcpy(whole.data() + kHeader, payload_, total_ - kHeader);
+    return ::send(fd(), whole.data() + sent_, total_ - sent_, kFlags);
+  }
+  std::array<iovec, 2> pieces{{{const_cast<std::byte*>(header) + sent_, kHeader - sent_},
+                               {const_cast<std::byte*>(payload_), total_ - kHeader}}};
+  msghdr message{};
+  message.msg_iov = pieces.data();
+  message.msg_iovlen = pieces.size();
+  return ::sendmsg(fd(), &message, kFlags);
+}
+
+// True if bytes moved.
+bool TcpEndpoint::flush() {
+  const ssize_t n = write_some();
+  if (n < 0) {
+    if (errno != EAGAIN && errno != EINTR) send_error_ = errno;
+    return false;
+  }
+  sent_ += static_cast<size_t>(n);
+  if (sent_ == total_) ++transmitted_;
+  return n > 0;
+}
+
+// --- receiving
+// -------------------------------------------------------------------------------------------------------
+
+bool TcpEndpoint::progress(SegmentSink& sink) {
+  announced_ = false;
+  if (!socket_.valid()) return false;
+  bool moved = sending() && send_error_ == 0 && flush();
+  moved |= receive(sink);
+  return moved;
+}
+
+bool TcpEndpoint::receive(SegmentSink& sink) {
+  std::array<iovec, 2> pieces;
+  const int count = receiver_.want(pieces);
+  ssize_t n = 0;
+  if (count == 1) {
+    n = ::recv(fd(), pieces[0].iov_base, pieces[0].iov_len, MSG_DONTWAIT);
+  } else {
+    msghdr message{};
+    message.msg_iov = pieces.data();
+    message.msg_iovlen = static_cast<size_t>(count);
+    n = ::recvmsg(fd(), &message, MSG_DONTWAIT);
+  }
+  if (n <= 0) {
+    receive_failed(n == 0 ? 0 : errno);
+    return false;
+  }
+  if (const std::string fault = receiver_.got(static_cast<size_t>(n), sink); !fault.empty()) {
+    fail(Code::kRemoteError, fmt::format("it sent {}", fault));
+  }
+  return true;
+}
+
+// `error` 0: the end of the stream.
+void TcpEndpoint::receive_failed(int error) {
+  if (error == EINTR) return;
+  if (error == EAGAIN) {
+    if (send_error_ == 0) return;
+    return fail(Code::kRemoteError,
+                fmt::format("the connection failed while sending: {}", std::strerror(send_error_)));
+  }
+  if (error != 0)
+    return fail(Code::kRemoteError, fmt::format("the connection failed: {}", std::strerror(error)));
+  fail(Code::kRemoteError,
+       receiver_.at_boundary()
+           ? "it closed the connection (its process ended, or left the communicator first)"
+           : "it closed the connection in the middle of a segment (its process died)");
+}
+
+}  // namespace comity::tcp
