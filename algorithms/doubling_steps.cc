@@ -61,7 +61,8 @@ void DoublingSteps::end() {
         steps_.recv(spec_.members[spec_.position + 1], run(Space::kOutput), {own_sent(sends_[0])});
     ready_ = {steps_.done(arrived)};
   } else if (speaks()) {
-    steps_.send(spec_.members[spec_.position - 1], run(Space::kOutput), ready_);
+    ready_.push_back(
+        steps_.done(steps_.send(spec_.members[spec_.position - 1], run(Space::kOutput), ready_)));
   }
 }
 

@@ -36,7 +36,7 @@ class DoublingSteps {
   void send(uint32_t round);
   void fold(uint32_t round);
   void end();
-  // After end(): all that must be complete for the whole result to be.
+  // After end(): all that must be complete for the whole result to be, and to be free of readers.
   const std::vector<After>& complete() const { return ready_; }
 
  private:

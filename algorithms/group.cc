@@ -63,10 +63,11 @@ plan::Group broadcast_group(const Members& members, uint32_t root, const GroupRu
     steps.recv(members.ranks[root], runs.dst[0]);
     return group;
   }
+  std::vector<uint32_t> sends;
   for (uint32_t distance = 1; distance < members.size(); ++distance) {
-    steps.send(members.ranks[members.after(distance)], runs.src[0]);
+    sends.push_back(steps.send(members.ranks[members.after(distance)], runs.src[0]));
   }
-  if (runs.src[0] != runs.dst[0]) steps.copy(runs.src[0], runs.dst[0]);
+  if (runs.src[0] != runs.dst[0]) steps.copy_own(runs.src[0], runs.dst[0], sends);
   return group;
 }
 
@@ -74,8 +75,8 @@ plan::Group all_gather_group(const Members& members, const GroupRuns& runs) {
   plan::Group group = make_group(Collective::kAllGather, members, 0, false);
   Steps steps(group.definition);
   const ChunkRun& own = runs.src[0];
-  if (own != runs.dst[members.me]) steps.copy(own, runs.dst[members.me]);
-  add_all_gather(steps, members, own, runs.dst, {}, {});
+  const std::vector<uint32_t> sends = add_all_gather(steps, members, own, runs.dst, {}, {});
+  if (own != runs.dst[members.me]) steps.copy_own(own, runs.dst[members.me], sends);
   return group;
 }
 

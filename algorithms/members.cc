@@ -58,16 +58,19 @@ ReduceScatterSteps add_reduce_scatter(Steps& steps, const Members& members, std:
   return result;
 }
 
-void add_all_gather(Steps& steps, const Members& members, const ChunkRun& own, std::span<const ChunkRun> y,
-                    const std::vector<After>& ready, const std::vector<After>& cleared) {
+std::vector<uint32_t> add_all_gather(Steps& steps, const Members& members, const ChunkRun& own,
+                                     std::span<const ChunkRun> y, const std::vector<After>& ready,
+                                     const std::vector<After>& cleared) {
+  std::vector<uint32_t> sends;
   for (uint32_t distance = 1; distance < members.size(); ++distance) {
-    steps.send(members.ranks[members.after(distance)], own, ready);
+    sends.push_back(steps.send(members.ranks[members.after(distance)], own, ready));
   }
   for (uint32_t distance = 1; distance < members.size(); ++distance) {
     const uint32_t from = members.before(distance);
     steps.recv(members.ranks[from], y[from],
                cleared.empty() ? std::vector<After>{} : std::vector<After>{cleared[from]});
   }
+  return sends;
 }
 
 void add_two_shot(Steps& steps, const Members& members, std::span<const ChunkRun> x,

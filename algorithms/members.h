@@ -49,8 +49,10 @@ ReduceScatterSteps add_reduce_scatter(Steps& steps, const Members& members, std:
 
 // Sends `own` to everyone once `ready` is complete, and receives y[j] from member j; y[me] is `own`, or is
 // not touched. `cleared`, by member, is waited for before y[j] is overwritten; empty: nothing to wait for.
-void add_all_gather(Steps& steps, const Members& members, const ChunkRun& own, std::span<const ChunkRun> y,
-                    const std::vector<After>& ready, const std::vector<After>& cleared);
+// Returns the sends.
+std::vector<uint32_t> add_all_gather(Steps& steps, const Members& members, const ChunkRun& own,
+                                     std::span<const ChunkRun> y, const std::vector<After>& ready,
+                                     const std::vector<After>& cleared);
 
 // Receives from all others and folds pair by pair: into = own op next op ... Returns the last reduce.
 uint32_t add_fold_on_arrival(Steps& steps, const Members& members, const ChunkRun& own, const ChunkRun& into,

@@ -26,7 +26,8 @@ void RingSteps::scatter_fold(uint32_t s) {
 }
 
 void RingSteps::gather_send(uint32_t s) {
-  steps_.send(spec_.next, chunk(Space::kOutput, member(s + spec_.size - 1)), ready_);
+  const uint32_t sent = steps_.send(spec_.next, chunk(Space::kOutput, member(s + spec_.size - 1)), ready_);
+  complete_.push_back(steps_.done(sent));
 }
 
 void RingSteps::gather_recv(uint32_t s) {

@@ -30,7 +30,7 @@ class RingSteps {
   void scatter_fold(uint32_t s);
   void gather_send(uint32_t s);
   void gather_recv(uint32_t s);
-  // After the last step: all that must be complete for the whole result to be.
+  // After the last step: all that must be complete for the whole result to be, and to be free of readers.
   const std::vector<After>& complete() const { return complete_; }
 
  private:

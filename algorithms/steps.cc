@@ -40,6 +40,12 @@ uint32_t Steps::copy(const ChunkRun& from, const ChunkRun& into, std::vector<Aft
   return add(std::move(step));
 }
 
+uint32_t Steps::copy_own(const ChunkRun& from, const ChunkRun& into, const std::vector<uint32_t>& sends) {
+  std::vector<After> after;
+  for (uint32_t sent : sends) after.push_back(done_in_place(sent));
+  return copy(from, into, std::move(after));
+}
+
 uint32_t Steps::reduce(std::vector<ChunkRun> sources, const ChunkRun& into, std::vector<After> after,
                        bool last) {
   Step step;

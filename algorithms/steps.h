@@ -51,6 +51,9 @@ class Steps {
   // A recv left where it lands; landed() names it as an operand.
   uint32_t land(uint32_t peer, const ChunkRun& like, std::vector<After> after = {});
   uint32_t copy(const ChunkRun& from, const ChunkRun& into, std::vector<After> after = {});
+  // The own part of a gathered or broadcast result. In place it is a copy onto itself, which nothing may be
+  // reading: `sends` are the steps that read `from`.
+  uint32_t copy_own(const ChunkRun& from, const ChunkRun& into, const std::vector<uint32_t>& sends);
   uint32_t reduce(std::vector<ChunkRun> sources, const ChunkRun& into, std::vector<After> after, bool last);
   // land() and the reduce that consumes it, as neighbours and with the same `after`, so that an engine may
   // reduce on arrival: into = own (op) received, in `order`. `in_place` are steps that only the reduce waits

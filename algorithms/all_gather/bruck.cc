@@ -30,21 +30,23 @@ Part part(const Request&, const Shape& shape, uint32_t rank) {
   const uint32_t ranks = shape.nranks;
   Part part = empty_part(rank, 1);
   Steps steps(part.lanes[0].steps);
-  steps.copy(input(0, 0, 1), output(rank, 0, 1));
   std::vector<uint32_t> arrived(ranks);  // by distance: the recv of block rank + distance
+  std::vector<uint32_t> own_sends;
   const std::vector<uint32_t> skips = halving_skips(ranks);
   for (size_t round = skips.size() - 1; round-- > 0;) {
     const uint32_t skip = skips[round + 1];
     const uint32_t blocks = skips[round] - skip;
     for (uint32_t i = 0; i < blocks; ++i) {
-      const uint32_t block = (rank + i) % ranks;
-      steps.send((rank + ranks - skip) % ranks, i == 0 ? input(0, 0, 1) : output(block, 0, 1),
-                 i == 0 ? std::vector<After>{} : std::vector<After>{steps.done(arrived[i])});
-    }
-    for (uint32_t i = 0; i < blocks; ++i) {
+      const uint32_t peer = (rank + ranks - skip) % ranks;
+      if (i == 0) {
+        own_sends.push_back(steps.send(peer, input(0, 0, 1)));
+      } else {
+        steps.send(peer, output((rank + i) % ranks, 0, 1), {steps.done(arrived[i])});
+      }
       arrived[skip + i] = steps.recv((rank + skip) % ranks, output((rank + skip + i) % ranks, 0, 1));
     }
   }
+  steps.copy_own(input(0, 0, 1), output(rank, 0, 1), own_sends);
   return part;
 }
 

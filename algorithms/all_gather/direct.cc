@@ -28,8 +28,9 @@ Part part(const Request&, const Shape& shape, uint32_t rank) {
   Steps steps(part.lanes[0].steps);
   std::vector<ChunkRun> blocks;
   for (uint32_t block = 0; block < shape.nranks; ++block) blocks.push_back(output(block, 0, 1));
-  steps.copy(input(0, 0, 1), blocks[rank]);
-  add_all_gather(steps, everyone(shape.nranks, rank), input(0, 0, 1), blocks, {}, {});
+  const std::vector<uint32_t> sends =
+      add_all_gather(steps, everyone(shape.nranks, rank), input(0, 0, 1), blocks, {}, {});
+  steps.copy_own(input(0, 0, 1), blocks[rank], sends);
   return part;
 }
 

@@ -25,13 +25,14 @@ Part part(const Request&, const Shape& shape, uint32_t rank) {
   const uint32_t ranks = shape.nranks;
   Part part = empty_part(rank, 1);
   Steps steps(part.lanes[0].steps);
-  steps.copy(input(0, 0, 1), output(rank, 0, 1));
   std::vector<After> ready;
   for (uint32_t s = 0; s + 1 < ranks; ++s) {
     const uint32_t outgoing = (rank + ranks - s) % ranks;
     const uint32_t incoming = (outgoing + ranks - 1) % ranks;
-    steps.send((rank + 1) % ranks, s == 0 ? input(0, 0, 1) : output(outgoing, 0, 1), ready);
+    const uint32_t sent =
+        steps.send((rank + 1) % ranks, s == 0 ? input(0, 0, 1) : output(outgoing, 0, 1), ready);
     ready = {steps.done(steps.recv((rank + ranks - 1) % ranks, output(incoming, 0, 1)))};
+    if (s == 0) steps.copy_own(input(0, 0, 1), output(rank, 0, 1), {sent});
   }
   return part;
 }

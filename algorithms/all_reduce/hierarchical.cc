@@ -114,8 +114,9 @@ class Across {
         own_(own),
         ready_(std::move(ready)) {}
 
-  // Reduces columns [begin, end); returns what must be complete for all of them to be. All columns send
-  // before any of them waits, so that no rank waits for a column that its peer has not reached.
+  // Reduces columns [begin, end); returns what must be complete for all of them to be. Rounds outside,
+  // columns inside: a round of a column waits only for the same round of lower columns, and for earlier
+  // rounds, so nothing waits in a circle.
   std::vector<After> add(Steps& steps, uint32_t begin, uint32_t end) const {
     return chunks_per_column_ > 1 ? add_rings(steps, begin, end) : add_doublings(steps, begin, end);
   }
@@ -135,12 +136,16 @@ class Across {
                                          .ready = ready_});
     }
     for (uint32_t s = 0; s + 1 < hosts; ++s) {
-      for (RingSteps& ring : rings) ring.scatter_send(s);
-      for (RingSteps& ring : rings) ring.scatter_fold(s);
+      for (RingSteps& ring : rings) {
+        ring.scatter_send(s);
+        ring.scatter_fold(s);
+      }
     }
     for (uint32_t s = 0; s + 1 < hosts; ++s) {
-      for (RingSteps& ring : rings) ring.gather_send(s);
-      for (RingSteps& ring : rings) ring.gather_recv(s);
+      for (RingSteps& ring : rings) {
+        ring.gather_send(s);
+        ring.gather_recv(s);
+      }
     }
     return completion_of(rings);
   }
@@ -159,8 +164,10 @@ class Across {
     }
     for (DoublingSteps& doubling : doublings) doubling.begin();
     for (uint32_t round = 0; round < doublings[0].rounds(); ++round) {
-      for (DoublingSteps& doubling : doublings) doubling.send(round);
-      for (DoublingSteps& doubling : doublings) doubling.fold(round);
+      for (DoublingSteps& doubling : doublings) {
+        doubling.send(round);
+        doubling.fold(round);
+      }
     }
     for (DoublingSteps& doubling : doublings) doubling.end();
     return completion_of(doublings);

@@ -32,10 +32,12 @@ Part part(const Request&, const Shape& shape, uint32_t rank) {
     block = output(0, 0, 1);
     ready = {steps.done(steps.recv(node.parent, block))};
   }
+  std::vector<uint32_t> sends;
   // The child with the most descendants first.
-  for (auto child = node.children.rbegin(); child != node.children.rend(); ++child)
-    steps.send(*child, block, ready);
-  if (!node.has_parent) steps.copy(block, output(0, 0, 1));
+  for (auto child = node.children.rbegin(); child != node.children.rend(); ++child) {
+    sends.push_back(steps.send(*child, block, ready));
+  }
+  if (!node.has_parent) steps.copy_own(block, output(0, 0, 1), sends);
   return part;
 }
 

@@ -35,8 +35,9 @@ Part part(const Request&, const Shape& shape, uint32_t rank) {
     block = output(0, 0, 1);
     ready = {steps.done(steps.recv((rank + ranks - 1) % ranks, block))};
   }
-  if (distance + 1 < ranks) steps.send((rank + 1) % ranks, block, ready);
-  if (distance == 0) steps.copy(block, output(0, 0, 1));
+  std::vector<uint32_t> sends;
+  if (distance + 1 < ranks) sends = {steps.send((rank + 1) % ranks, block, ready)};
+  if (distance == 0) steps.copy_own(block, output(0, 0, 1), sends);
   return part;
 }
 

@@ -37,9 +37,11 @@ class Halving {
     for (size_t round = 0; round + 1 < skips.size(); ++round) {
       const uint32_t skip = skips[round + 1];
       const uint32_t blocks = skips[round] - skip;
-      for (uint32_t i = 0; i < blocks; ++i) steps_.send(at(skip), sum(skip + i), ready(skip + i));
-      for (uint32_t i = 0; i < blocks; ++i)
+      // In turn: a message of one lane is not relied on to overtake its predecessor to the same peer.
+      for (uint32_t i = 0; i < blocks; ++i) {
+        steps_.send(at(skip), sum(skip + i), ready(skip + i));
         keep(i, (rank_ + ranks_ - skip) % ranks_, round + 2 == skips.size());
+      }
     }
   }
 
