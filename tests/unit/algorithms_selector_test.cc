@@ -1,0 +1,197 @@
+#include "algorithms/selector.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+#include <string>
+
+#include "src/plan/plan.h"
+
+namespace comity::algorithms {
+namespace {
+
+constexpr Collective kCollectives[] = {Collective::kAllReduce,     Collective::kReduce,
+                                       Collective::kBroadcast,     Collective::kAllGather,
+                                       Collective::kReduceScatter, Collective::kBarrier};
+
+// A cluster of hosts with shared memory inside and 10 Gbit/s sockets across.
+topology::Topology cluster(uint32_t hosts, uint32_t ranks_per_host, bool direct = false) {
+  topology::Topology topology;
+  for (uint32_t rank = 0; rank < hosts * ranks_per_host; ++rank)
+    topology.host_of_rank.push_back(rank / ranks_per_host);
+  topology.inside = {300, 8'000'000'000, 1, direct, "shm"};
+  topology.across = {20'000, 1'250'000'000, 1, false, "tcp"};
+  return topology;
+}
+
+Selection select(const topology::Topology& topology, std::string_view forced = "") {
+  auto made = Selection::make(topology, forced);
+  EXPECT_TRUE(made.ok()) << made.status().message();
+  return std::move(made).value();
+}
+
+std::string refusal(const topology::Topology& topology, std::string_view forced) {
+  const auto made = Selection::make(topology, forced);
+  EXPECT_FALSE(made.ok()) << forced;
+  EXPECT_EQ(made.status().code(), Code::kInvalidArgument);
+  return std::string(made.status().message());
+}
+
+std::string_view picked(const Selection& selection, Collective collective, uint64_t bytes) {
+  return selection.pick(collective, bytes).algorithm->name;
+}
+
+TEST(Selector, RangesCoverEveryLengthWithoutGapsOrOverlaps) {
+  for (const auto& topology :
+       {cluster(1, 1), cluster(1, 2), cluster(1, 7, true), cluster(3, 4), cluster(64, 1)}) {
+    const Selection selection = select(topology);
+    for (Collective collective : kCollectives) {
+      uint64_t expected = 0;
+      for (const Range& range : selection.ranges(collective)) {
+        EXPECT_EQ(range.min_bytes, expected);
+        ASSERT_NE(range.algorithm, nullptr);
+        EXPECT_EQ(range.algorithm->collective, collective);
+        EXPECT_FALSE(range.why.empty());
+        for (uint64_t bytes :
+             {range.min_bytes, range.min_bytes + (range.max_bytes - range.min_bytes) / 2, range.max_bytes}) {
+          EXPECT_EQ(&selection.pick(collective, bytes), &range);
+        }
+        expected = range.max_bytes + 1;
+      }
+      EXPECT_EQ(expected, 0u) << "the last range must end at 2^64 - 1";
+    }
+  }
+}
+
+TEST(Selector, OneShapeServesAWholeRange) {
+  const topology::Topology topology = cluster(2, 4);
+  const Selection selection = select(topology);
+  for (Collective collective : kCollectives) {
+    for (const Range& range : selection.ranges(collective)) {
+      const plan::Shape shape = range.algorithm->shape({&topology, 0, range.min_bytes});
+      for (uint64_t bytes = std::max<uint64_t>(range.min_bytes, 1); bytes != 0 && bytes <= range.max_bytes;
+           bytes *= 2) {
+        EXPECT_EQ(range.algorithm->shape({&topology, 0, bytes}), shape)
+            << range.algorithm->name << " at " << bytes;
+      }
+    }
+  }
+}
+
+TEST(Selector, PicksTheCheapestOfAllThatApply) {
+  const topology::Topology topology = cluster(3, 5);
+  const Selection selection = select(topology);
+  for (uint64_t bytes = 8; bytes <= (uint64_t{1} << 40); bytes *= 2) {
+    for (Collective collective : kCollectives) {
+      const Request request{&topology, 0, bytes};
+      const uint64_t cost_ns = selection.pick(collective, bytes).algorithm->cost_ns(request);
+      for (const Algorithm& algorithm : all()) {
+        if (algorithm.collective != collective || !algorithm.applies(topology)) continue;
+        EXPECT_LE(cost_ns, algorithm.cost_ns(request)) << algorithm.name << " at " << bytes;
+      }
+    }
+  }
+}
+
+TEST(Selector, EqualTopologiesGiveEqualSelections) {
+  EXPECT_EQ(select(cluster(4, 3)).describe(), select(cluster(4, 3)).describe());
+  topology::Topology slower = cluster(4, 3);
+  slower.across.bandwidth_bytes_per_s /= 8;
+  EXPECT_NE(select(slower).describe(), select(cluster(4, 3)).describe());
+}
+
+TEST(Selector, ShortBlocksTakeTheLeastLatencyAndLongOnesTheLeastBytes) {
+  const Selection two = select(cluster(1, 2));
+  EXPECT_EQ(picked(two, Collective::kAllReduce, 8), "direct");
+  const Selection many = select(cluster(64, 1));
+  EXPECT_EQ(picked(many, Collective::kAllReduce, 8), "recursive_doubling");
+  EXPECT_EQ(picked(many, Collective::kBroadcast, 8), "binomial");
+  EXPECT_EQ(picked(many, Collective::kReduce, 8), "binomial");
+  EXPECT_EQ(picked(many, Collective::kBroadcast, 256 << 20), "chain");
+  EXPECT_EQ(picked(many, Collective::kReduce, 256 << 20), "chain");
+  const std::set<std::string_view> least_bytes = {"ring", "two_shot", "halving_doubling"};
+  for (const auto& selection : {two, many, select(cluster(1, 7))}) {
+    EXPECT_TRUE(least_bytes.contains(picked(selection, Collective::kAllReduce, 256 << 20)))
+        << picked(selection, Collective::kAllReduce, 256 << 20);
+  }
+}
+
+TEST(Selector, HostsWithSeveralRanksReduceLongBlocksHierarchically) {
+  for (uint32_t hosts : {2u, 3u, 8u}) {
+    EXPECT_EQ(picked(select(cluster(hosts, 4)), Collective::kAllReduce, 64 << 20), "hierarchical") << hosts;
+  }
+}
+
+TEST(Selector, RanksThatReachEachOthersMemoryFormAGroup) {
+  const Selection selection = select(cluster(1, 4, true));
+  for (Collective collective : kCollectives) {
+    for (uint64_t bytes : {8, 4096, 64 << 20}) EXPECT_EQ(picked(selection, collective, bytes), "group");
+  }
+}
+
+TEST(Selector, AForcedAlgorithmIsTheOnlyOneForItsCollective) {
+  const Selection selection = select(cluster(2, 2, true), " all_reduce : ring , broadcast:chain,");
+  for (uint64_t bytes : {uint64_t{0}, uint64_t{8}, uint64_t{1} << 30, UINT64_MAX}) {
+    EXPECT_EQ(picked(selection, Collective::kAllReduce, bytes), "ring");
+    EXPECT_EQ(picked(selection, Collective::kBroadcast, bytes), "chain");
+  }
+  EXPECT_NE(selection.pick(Collective::kAllReduce, 8).why.find("forced by COMITY_ALGO"), std::string::npos);
+  EXPECT_EQ(selection.pick(Collective::kReduce, 8).why.find("forced"), std::string::npos);
+}
+
+TEST(Selector, EveryAlgorithmThatAppliesCanBeForced) {
+  const topology::Topology topology = cluster(1, 4, true);
+  for (const Algorithm& algorithm : all()) {
+    if (!algorithm.applies(topology)) continue;
+    const std::string text = std::string(name_of(algorithm.collective)) + ":" + std::string(algorithm.name);
+    EXPECT_EQ(picked(select(topology, text), algorithm.collective, 4096), algorithm.name);
+  }
+}
+
+TEST(Selector, AMistakeInTheForcedTextIsNamedWithWhatThereIs) {
+  const topology::Topology topology = cluster(1, 4);
+  std::string message = refusal(topology, "allreduce:ring");
+  EXPECT_NE(message.find("'allreduce'"), std::string::npos) << message;
+  EXPECT_NE(message.find("all_reduce, reduce, broadcast"), std::string::npos) << message;
+  message = refusal(topology, "all_reduce:rings");
+  EXPECT_NE(message.find("'rings'"), std::string::npos) << message;
+  EXPECT_NE(message.find("ring, recursive_doubling"), std::string::npos) << message;
+  message = refusal(topology, "all_reduce:hierarchical");
+  EXPECT_NE(message.find("4 ranks on 1 hosts"), std::string::npos) << message;
+  message = refusal(topology, "all_reduce:group");
+  EXPECT_NE(message.find("does not apply"), std::string::npos) << message;
+  message = refusal(topology, "ring");
+  EXPECT_NE(message.find("collective:algorithm"), std::string::npos) << message;
+  message = refusal(topology, "all_reduce:ring,all_reduce:direct");
+  EXPECT_NE(message.find("again"), std::string::npos) << message;
+  refusal(topology, ":");
+  refusal(topology, "all_reduce:");
+}
+
+TEST(Selector, RefusesATopologyWithoutRanks) {
+  EXPECT_FALSE(Selection::make(topology::Topology{}, "").ok());
+}
+
+TEST(Registry, NamesAreUniqueAndFound) {
+  std::set<std::string> seen;
+  for (const Algorithm& algorithm : all()) {
+    const std::string key = std::string(name_of(algorithm.collective)) + ":" + std::string(algorithm.name);
+    EXPECT_TRUE(seen.insert(key).second) << key;
+    EXPECT_EQ(find(algorithm.collective, algorithm.name), &algorithm);
+    EXPECT_FALSE(algorithm.summary.empty());
+  }
+  EXPECT_EQ(seen.size(), 25u);
+  EXPECT_EQ(find(Collective::kBarrier, "ring"), nullptr);
+  EXPECT_EQ(names_of(Collective::kBarrier), "dissemination, group");
+}
+
+TEST(Registry, RefusesARootOrAnAlgorithmThatDoesNotFit) {
+  const topology::Topology topology = cluster(1, 3);
+  EXPECT_FALSE(make_plan(*find(Collective::kBroadcast, "chain"), {&topology, 3, 64}).ok());
+  EXPECT_FALSE(make_plan(*find(Collective::kAllReduce, "hierarchical"), {&topology, 0, 64}).ok());
+  const topology::Topology none;
+  EXPECT_FALSE(make_plan(*find(Collective::kAllReduce, "ring"), {&none, 0, 64}).ok());
+}
+
+}  // namespace
+}  // namespace comity::algorithms
