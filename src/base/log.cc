@@ -38,8 +38,8 @@ bool log_enabled(LogLevel level) {
 }
 
 void log_line(LogLevel level, std::string_view line) {
-  constexpr spdlog::level::level_enum kLevels[] = {spdlog::level::err, spdlog::level::warn, spdlog::level::info,
-                                                   spdlog::level::debug};
+  constexpr spdlog::level::level_enum kLevels[] = {spdlog::level::err, spdlog::level::warn,
+                                                   spdlog::level::info, spdlog::level::debug};
   logger().log(kLevels[static_cast<int>(level)], "{}", line);
 }
 

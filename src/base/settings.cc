@@ -11,14 +11,19 @@ namespace {
 
 constexpr Setting kSettings[] = {
     {"COMITY_ALGO", "", true, "force algorithms: collective:name[,collective:name...], as all_reduce:ring"},
-    {"COMITY_ARENA_CAP", "0", false, "most bytes MemAlloc may hold in this process; 0: half of physical memory"},
+    {"COMITY_ARENA_CAP", "0", false,
+     "most bytes MemAlloc may hold in this process; 0: half of physical memory"},
     {"COMITY_DEVICES", "host", false, "devices to open, in order of preference: host, sim"},
-    {"COMITY_HOSTID", "", false, "overrides how this rank's host is recognised; equal text means the same host"},
+    {"COMITY_HOSTID", "", false,
+     "overrides how this rank's host is recognised; equal text means the same host"},
     {"COMITY_INIT_TIMEOUT_MS", "60000", false, "how long CommInitRank waits for all ranks"},
     {"COMITY_LOG", "warn", false, "error, warn, info or debug"},
-    {"COMITY_SOCKET_ADDRESS", "", false, "address that control and TCP sockets bind to; default: chosen by interface"},
-    {"COMITY_SOCKET_IFNAME", "", false, "interfaces for sockets, comma-separated; ^name excludes; several are rails"},
-    {"COMITY_TCP_CONGESTION", "", false, "congestion control of data sockets; default: measured choice of this host"},
+    {"COMITY_SOCKET_ADDRESS", "", false,
+     "address that control and TCP sockets bind to; default: chosen by interface"},
+    {"COMITY_SOCKET_IFNAME", "", false,
+     "interfaces for sockets, comma-separated; ^name excludes; several are rails"},
+    {"COMITY_TCP_CONGESTION", "", false,
+     "congestion control of data sockets; default: measured choice of this host"},
     {"COMITY_TCP_CONNECTIONS", "1", true, "TCP connections per peer and rail"},
     {"COMITY_TIMEOUT", "0", false, "seconds a collective waits for a live peer before it fails; 0: no limit"},
     {"COMITY_TRANSPORTS", "", true, "transports to use, comma-separated, of shm and tcp; default: all"},
@@ -26,7 +31,9 @@ constexpr Setting kSettings[] = {
 
 }  // namespace
 
-std::span<const Setting> settings() { return kSettings; }
+std::span<const Setting> settings() {
+  return kSettings;
+}
 
 std::string setting_text(std::string_view name) {
   const auto* found = std::find_if(std::begin(kSettings), std::end(kSettings),
