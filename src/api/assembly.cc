@@ -308,9 +308,9 @@ Result<DeviceRegistry*> devices() {
   static DeviceRegistry* registry = nullptr;  // lives as long as the process: buffers outlive communicators
   const std::lock_guard lock(mutex);
   if (registry == nullptr) {
-    COMITY_ASSIGN_OR_RETURN(auto made, DeviceRegistry::make());
+    COMITY_ASSIGN_OR_RETURN(auto made, DeviceRegistry::open());
     registry = made.release();
-    control::serve_descriptors([](uint32_t arena) { return ArenaPool::instance().descriptor_of(arena); });
+    control::serve_descriptors([](uint32_t arena) { return RegionTable::instance().descriptor_of(arena); });
   }
   return registry;
 }

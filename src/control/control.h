@@ -102,7 +102,7 @@ class Session {
 // --- Descriptors of this process's memory, for peers on the same host
 // -------------------------------------------- Called on the control thread with an arena's number; returns a
 // descriptor that stays the callee's, or an error.
-using DescriptorProvider = std::function<Result<int>(uint32_t arena)>;
+using DescriptorProvider = std::function<Result<UniqueFd>(uint32_t arena)>;
 // Serves descriptors of this process's arenas from now on. Once per process, before the first join.
 void serve_descriptors(DescriptorProvider provider);
 // Abstract unix socket name at which this process answers, unguessable and without a file; starts the

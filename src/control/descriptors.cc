@@ -78,10 +78,10 @@ std::string random_name() {
   return fmt::format("comity-{:016x}{:016x}", random_u64(), random_u64());
 }
 
-Bytes encode_answer(const Result<int>& descriptor) {
-  const std::string_view text = descriptor.ok() ? std::string_view() : descriptor.status().message();
+Bytes encode_answer(const Status& status) {
+  const std::string_view text = status.message();
   ByteWriter writer;
-  writer.put(descriptor.ok() ? Code::kSuccess : descriptor.status().code());
+  writer.put(status.code());
   const std::string_view cut = text.substr(0, kMaxAnswerBytes - 16);
   writer.put(static_cast<uint16_t>(cut.size()));
   Bytes answer = writer.take();
@@ -90,8 +90,8 @@ Bytes encode_answer(const Result<int>& descriptor) {
   return answer;
 }
 
-void send_answer(int socket, const Result<int>& descriptor) {
-  Bytes answer = encode_answer(descriptor);
+void send_answer(int socket, const Result<UniqueFd>& descriptor) {
+  Bytes answer = encode_answer(descriptor.status());
   iovec part{answer.data(), answer.size()};
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
   msghdr message{};
@@ -104,7 +104,8 @@ void send_answer(int socket, const Result<int>& descriptor) {
     header->cmsg_level = SOL_SOCKET;
     header->cmsg_type = SCM_RIGHTS;
     header->cmsg_len = CMSG_LEN(sizeof(int));
-    std::memcpy(CMSG_DATA(header), &*descriptor, sizeof(int));
+    const int fd = descriptor->get();
+    std::memcpy(CMSG_DATA(header), &fd, sizeof(int));
   }
   // A local socket takes a kilobyte whole, or its peer is gone.
   if (::sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {

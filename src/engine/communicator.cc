@@ -129,7 +129,7 @@ Status Communicator::provide_memory(const Binding& binding, Device& device) {
 
 Result<Device*> Communicator::device_for(const Call& call, uint64_t block_bytes) {
   Device* device = &options_.devices->host();
-  if (options_.devices->only_host() || call.collective == Collective::kBarrier) return device;
+  if (call.collective == Collective::kBarrier) return device;
   for (const void* pointer : {call.input, static_cast<const void*>(call.output)}) {
     if (pointer == nullptr) continue;
     Device& owner = options_.devices->device_of(pointer, block_bytes);

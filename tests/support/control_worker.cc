@@ -90,9 +90,9 @@ std::string serve(const std::string& text) {
   static int memory = -1;
   memory = ::memfd_create("comity test", MFD_CLOEXEC);
   if (::write(memory, text.data(), text.size()) != static_cast<ssize_t>(text.size())) return "failed 2 memfd";
-  comity::control::serve_descriptors([](uint32_t arena) -> comity::Result<int> {
+  comity::control::serve_descriptors([](uint32_t arena) -> comity::Result<comity::UniqueFd> {
     if (arena != 1) return Status(Code::kInvalidArgument, "no arena " + std::to_string(arena));
-    return memory;
+    return comity::UniqueFd(::dup(memory));
   });
   const auto name = comity::control::descriptor_socket_name();
   return name.ok() ? *name : failed(name.status());

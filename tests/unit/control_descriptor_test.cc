@@ -70,7 +70,7 @@ TEST_F(ControlDescriptor, RefusesACommunicatorThatIsNotAliveThere) {
 }
 
 TEST_F(ControlDescriptor, TimesOutOnAStoppedOwnerAndFailsOnADeadOne) {
-  owner_->signal(SIGSTOP);
+  owner_->stop();
   const auto late = fetch_descriptor({name_, 1}, session_->data_secret(), session_->communicator_id(),
                                      Deadline::after_ms(100));
   EXPECT_EQ(late.status().code(), Code::kTimeout) << late.status().message();
@@ -94,7 +94,7 @@ TEST(ControlDescriptorOfThreads, RanksOfOneProcessCanAskThemselves) {
   ASSERT_EQ(::pipe(ends), 0);
   const UniqueFd read_end(ends[0]);
   const UniqueFd write_end(ends[1]);
-  serve_descriptors([&](uint32_t) -> Result<int> { return read_end.get(); });
+  serve_descriptors([&](uint32_t) -> Result<UniqueFd> { return UniqueFd(::dup(read_end.get())); });
   const auto name = descriptor_socket_name();
   ASSERT_TRUE(name.ok()) << name.status().message();
   const auto fd = fetch_descriptor({*name, 1}, joined.sessions[1]->data_secret(),

@@ -80,7 +80,7 @@ class Buffers {
 DeviceRegistry& registry() {
   static DeviceRegistry& instance = *[] {
     ::setenv("COMITY_DEVICES", "host,sim", 1);
-    auto made = DeviceRegistry::make();
+    auto made = DeviceRegistry::open();
     if (!made.ok()) std::abort();
     return made->release();
   }();
