@@ -74,7 +74,13 @@ class PlantedViolations(unittest.TestCase):
         self.expect("arrows", "transports/shm/x.cc", {"transports/shm/x.cc": '#include "transports/tcp/tcp.h"\n'})
 
     def test_devices_may_not_see_each_other(self):
-        self.expect("arrows", "src/device/sim/x.cc", {"src/device/sim/x.cc": '#include "src/device/host/host.h"\n'})
+        planted = {"src/device/sim/x.cc": '#include "src/device/opencl/o.h"\n', "src/device/opencl/o.h": "#pragma once\n"}
+        self.expect("arrows", "src/device/sim/x.cc", planted)
+        planted = {"src/device/host/x.cc": '#include "src/device/opencl/o.h"\n', "src/device/opencl/o.h": "#pragma once\n"}
+        self.expect("arrows", "src/device/host/x.cc", planted)
+
+    def test_devices_may_stand_on_the_host(self):
+        self.assertEqual([], self.found({"src/device/sim/x.cc": '#include "src/device/host/host.h"\n'}))
 
     def test_nothing_but_tests_may_see_tests(self):
         planted = {"src/base/x.cc": '#include "tests/support/s.h"\n', "tests/support/s.h": "#pragma once\n"}
