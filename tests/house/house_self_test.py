@@ -158,6 +158,8 @@ class PlantedViolations(unittest.TestCase):
         self.assertEqual([], self.found({"tests/lab/x.sh": "until ready; do sleep 0.1; done\n"}))
         python = "import time\nwhile not ready():\n    if late():\n        raise 1\n    time" ".sleep(0.1)\n"
         self.assertEqual([], self.found({"tests/lab/x.py": python}))
+        cpp_poll = "void f() {\n  while (!ready() && !deadline.passed()) {\n    std::this_thread::sleep_for(1ms);\n  }\n}\n"
+        self.assertEqual([], self.found({"tests/unit/x.cc": cpp_poll}))
         self.assertEqual([], self.found({"tests/unit/x.cc": "void f() { transport->sleep(1000); }\n"}))
         self.assertEqual([], self.found({"tests/unit/x.cc": '// sleep(1)\nconst char* s = "sleep(1)";\n'}))
 

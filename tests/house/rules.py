@@ -175,12 +175,12 @@ def unfinished(tree):
 
 
 def _polls(lines, at):
-    """Whether the Python line `at` stands in a loop: it polls for something, up to a deadline."""
+    """Whether the line `at` stands in a while loop, by its indentation: it polls for something, up to a deadline."""
     indent = len(lines[at]) - len(lines[at].lstrip())
     for line in reversed(lines[:at]):
         depth = len(line) - len(line.lstrip())
         if line.strip() and depth < indent:
-            if line.lstrip().startswith(("while ", "for ")):
+            if re.match(r"\s*(?:\}?\s*while|do)\b", line):
                 return True
             indent = depth
     return False
@@ -192,7 +192,7 @@ def sleeps(tree):
         lines = text.splitlines()
         for at, line in enumerate(lines):
             if path.endswith(cpp.SUFFIXES):
-                bad = CPP_SLEEP.search(line)
+                bad = CPP_SLEEP.search(line) and not _polls(lines, at)
             elif path.endswith(".py"):
                 bad = re.search(r"\btime\.sleep\(", line) and not _polls(lines, at)
             else:
