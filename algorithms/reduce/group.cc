@@ -1,11 +1,11 @@
-// Reduce, group: one step in which the root folds straight from every rank's memory.
+// Reduce, group: one step in which every rank folds its slice of all ranks' memory straight into the root's.
 //
-//   P ranks, N bytes. With a provider: 1 announcement; the root's side reads (P - 1) N.
-//   Definition: everyone sends to the root, which folds on arrival.
+//   P ranks, N bytes. With a provider: 1 announcement; each rank reads N, 1 / P of every input, and writes N
+//   / P. Definition: everyone sends to the root, which folds on arrival.
 //
-//   0 (root): a    <- a + b + c
-//   1: b  ----/
-//   2: c  ---/
+//   0 (root): a0 a1 a2 |  rank r folds column r   | 0: a + b + c
+//   1:        b0 b1 b2 |  and writes it straight  |
+//   2:        c0 c1 c2 |  into the root's output  |
 //
 // After R. Graham, G. Shipman, "MPI support for multi-core architectures: optimized shared memory
 // collectives", EuroPVM/MPI 2008.
@@ -31,7 +31,7 @@ Part part(const Request&, const Shape& shape, uint32_t rank) {
 uint64_t cost_ns(const Request& request) {
   const Figures figures(request);
   if (figures.ranks == 1) return 0;
-  return narrow_ns(figures.latency_ns() + figures.inside_ns(figures.bytes * (figures.ranks - 1)));
+  return narrow_ns(figures.latency_ns() + figures.inside_ns(figures.bytes));
 }
 
 }  // namespace
@@ -39,7 +39,7 @@ uint64_t cost_ns(const Request& request) {
 constinit const Algorithm kReduceGroup = {
     .name = "group",
     .collective = Collective::kReduce,
-    .summary = "one provider call, (P-1) N bytes loaded by the root",
+    .summary = "one provider call, N bytes loaded by each rank",
     .applies = reaches_all_memory,
     .shape = shape,
     .part = part,
