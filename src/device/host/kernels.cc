@@ -92,6 +92,18 @@ void reduce_host_with(Isa isa, const ReduceWork& work) {
   reduce_from(table_of(isa), work);
 }
 
+void decode_floats(Isa isa, DataType narrow_type, const std::byte* narrow, float* wide, uint64_t count) {
+  const auto kernel = table_of(isa).decode[static_cast<size_t>(narrow_type)];
+  assert(kernel != nullptr);
+  kernel(narrow, wide, count);
+}
+
+void encode_floats(Isa isa, DataType narrow_type, const float* wide, std::byte* narrow, uint64_t count) {
+  const auto kernel = table_of(isa).encode[static_cast<size_t>(narrow_type)];
+  assert(kernel != nullptr);
+  kernel(wide, narrow, count);
+}
+
 void copy_host(void* destination, const void* source, uint64_t bytes, bool stream_stores) {
   copy_from(*best_table, destination, source, bytes, stream_stores);
 }

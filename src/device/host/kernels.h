@@ -46,6 +46,11 @@ void reduce_host(const ReduceWork& work);
 // The same with a chosen set, which must be one of available_isas(). For tests and benchmarks.
 void reduce_host_with(Isa isa, const ReduceWork& work);
 
+// The conversions within those reductions: fp16, bf16 and fp8 (no other type) to fp32, exactly, and back,
+// rounded to nearest even. The environment of floating point is the caller's.
+void decode_floats(Isa isa, DataType narrow_type, const std::byte* narrow, float* wide, uint64_t count);
+void encode_floats(Isa isa, DataType narrow_type, const float* wide, std::byte* narrow, uint64_t count);
+
 // Copies `bytes` between ranges that do not overlap. With `stream_stores` the destination is written around
 // the caches (it wins where a peer's core will read it next; it loses into lines that this core holds) and
 // the stores are ordered before later ones.

@@ -248,6 +248,39 @@ void reduce(const KernelWork& work) {
   reduce_any<Format, Op>(work);
 }
 
+// ---- Conversions, as the reductions do them: whole vectors, then by halves.
+
+template <typename Format, int kCount>
+inline size_t decode_some(const std::byte* narrow, float* wide, size_t from, size_t count) {
+  using Raw = Vec<typename Format::Raw, kCount>;
+  for (; from + kCount <= count; from += kCount) {
+    const auto raw = load<Raw>(narrow + from * sizeof(typename Format::Raw));
+    store(reinterpret_cast<std::byte*>(wide + from), Format::template decode<kCount>(raw));
+  }
+  if constexpr (kCount > 1) return decode_some<Format, kCount / 2>(narrow, wide, from, count);
+  return from;
+}
+
+template <typename Format>
+void decode_floats(const std::byte* narrow, float* wide, size_t count) {
+  decode_some<Format, Format::kLanes>(narrow, wide, 0, count);
+}
+
+template <typename Format, int kCount>
+inline size_t encode_some(const float* wide, std::byte* narrow, size_t from, size_t count) {
+  for (; from + kCount <= count; from += kCount) {
+    const auto values = load<Vec<float, kCount>>(reinterpret_cast<const std::byte*>(wide + from));
+    store(narrow + from * sizeof(typename Format::Raw), Format::template encode<kCount>(values));
+  }
+  if constexpr (kCount > 1) return encode_some<Format, kCount / 2>(wide, narrow, from, count);
+  return from;
+}
+
+template <typename Format>
+void encode_floats(const float* wide, std::byte* narrow, size_t count) {
+  encode_some<Format, Format::kLanes>(wide, narrow, 0, count);
+}
+
 // ---- Copies.
 
 void copy_stream(std::byte* destination, const std::byte* source, size_t bytes) {
@@ -266,8 +299,6 @@ void copy_stream(std::byte* destination, const std::byte* source, size_t bytes) 
   stream_fence();
 }
 
-}  // namespace
-
 // ---- The table, in the order of DataType and RedOp (sum, prod, max, min, avg: a sum and a divisor).
 
 #define COMITY_KERNEL_ROW(Format)                                             \
@@ -276,14 +307,28 @@ void copy_stream(std::byte* destination, const std::byte* source, size_t bytes) 
         reduce<Format, Extreme<false>>, reduce<Format, Sum>                   \
   }
 
+using Float16 = NarrowFloat<Float16Layout>;
+using Bfloat16 = NarrowFloat<Bfloat16Layout>;
+using Float8e4m3 = NarrowFloat<Float8e4m3Layout>;
+using Float8e5m2 = NarrowFloat<Float8e5m2Layout>;
+
+#define COMITY_KERNEL_CONVERSIONS(function)                                                    \
+  {                                                                                            \
+    nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, function<Float16>, nullptr, nullptr, \
+        function<Bfloat16>, function<Float8e4m3>, function<Float8e5m2>                         \
+  }
+
+}  // namespace
+
 extern const KernelTable COMITY_KERNEL_TABLE;
 const KernelTable COMITY_KERNEL_TABLE = {
     {COMITY_KERNEL_ROW(IntFormat<int8_t>), COMITY_KERNEL_ROW(IntFormat<uint8_t>),
      COMITY_KERNEL_ROW(IntFormat<int32_t>), COMITY_KERNEL_ROW(IntFormat<uint32_t>),
      COMITY_KERNEL_ROW(IntFormat<int64_t>), COMITY_KERNEL_ROW(IntFormat<uint64_t>),
-     COMITY_KERNEL_ROW(NarrowFloat<Float16Layout>), COMITY_KERNEL_ROW(WideFloat<float>),
-     COMITY_KERNEL_ROW(WideFloat<double>), COMITY_KERNEL_ROW(NarrowFloat<Bfloat16Layout>),
-     COMITY_KERNEL_ROW(NarrowFloat<Float8e4m3Layout>), COMITY_KERNEL_ROW(NarrowFloat<Float8e5m2Layout>)},
+     COMITY_KERNEL_ROW(Float16), COMITY_KERNEL_ROW(WideFloat<float>), COMITY_KERNEL_ROW(WideFloat<double>),
+     COMITY_KERNEL_ROW(Bfloat16), COMITY_KERNEL_ROW(Float8e4m3), COMITY_KERNEL_ROW(Float8e5m2)},
+    COMITY_KERNEL_CONVERSIONS(decode_floats),
+    COMITY_KERNEL_CONVERSIONS(encode_floats),
     copy_stream};
 
 }  // namespace comity

@@ -24,7 +24,9 @@ struct KernelWork {
 using ReduceKernel = void (*)(const KernelWork& work);
 
 struct KernelTable {
-  ReduceKernel reduce[12][5];  // by DataType, RedOp
+  ReduceKernel reduce[12][5];                                              // by DataType, RedOp
+  void (*decode[12])(const std::byte* narrow, float* wide, size_t count);  // null but for fp16, bf16 and fp8
+  void (*encode[12])(const float* wide, std::byte* narrow, size_t count);
   void (*copy_stream)(std::byte* destination, const std::byte* source, size_t bytes);
 };
 

@@ -1,0 +1,151 @@
+// The conversions of fp16, bf16 and fp8, of every instruction set: all decodes, and encodes at every
+// boundary, over a stride, or (COMITY_TEST_FULL=1) of all 2^32 floats.
+#include <fmt/core.h>
+
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "src/device/host/kernels.h"
+#include "tests/support/reduce_reference.h"
+
+namespace comity {
+namespace {
+
+using test::NarrowRounding;
+
+uint32_t bits_of(float value) {
+  return std::bit_cast<uint32_t>(value);
+}
+
+std::string label(Isa isa, DataType type) {
+  return fmt::format("{} {}", name_of(isa), name_of(type));
+}
+
+// Encodes floats given by their bits on every instruction set and compares. `expected` are codes.
+void expect_encodes(DataType type, const std::vector<uint32_t>& floats,
+                    const std::vector<uint16_t>& expected) {
+  std::vector<float> values(floats.size());
+  std::memcpy(values.data(), floats.data(), floats.size() * sizeof(float));
+  std::vector<std::byte> codes(floats.size() * size_of(type));
+  for (Isa isa : available_isas()) {
+    encode_floats(isa, type, values.data(), codes.data(), values.size());
+    size_t wrong = 0;
+    for (size_t i = 0; i < floats.size() && wrong < 5; ++i) {
+      const uint64_t got = test::element(codes.data(), type, i);
+      if (got == expected[i]) continue;
+      ADD_FAILURE() << fmt::format("{}: float 0x{:08x} became 0x{:x}, not 0x{:x}", label(isa, type),
+                                   floats[i], got, expected[i]);
+      ++wrong;
+    }
+    if (wrong != 0) return;
+  }
+}
+
+class Encodings : public testing::TestWithParam<DataType> {};
+
+TEST_P(Encodings, DecodeEveryCodeExactly) {
+  const DataType type = GetParam();
+  const uint64_t count = uint64_t{1} << (8 * size_of(type));
+  std::vector<std::byte> codes(count * size_of(type));
+  for (uint64_t code = 0; code < count; ++code) test::set_element(codes.data(), type, code, code);
+  std::vector<float> values(count);
+  for (Isa isa : available_isas()) {
+    decode_floats(isa, type, codes.data(), values.data(), count);
+    for (uint64_t code = 0; code < count; ++code) {
+      const double expected = test::value_of(type, code);
+      if (std::isnan(expected)) {
+        ASSERT_TRUE(std::isnan(values[code])) << label(isa, type) << " code " << code;
+      } else {
+        ASSERT_EQ(bits_of(values[code]), bits_of(static_cast<float>(expected)))
+            << label(isa, type) << " code " << code;
+      }
+    }
+  }
+}
+
+TEST_P(Encodings, EncodeBackEveryCode) {
+  const DataType type = GetParam();
+  const NarrowRounding rounding(type);
+  std::vector<uint32_t> floats;
+  std::vector<uint16_t> expected;
+  for (uint64_t code = 0; code < uint64_t{1} << (8 * size_of(type)); ++code) {
+    const double value = test::value_of(type, code);
+    floats.push_back(bits_of(static_cast<float>(value)));
+    expected.push_back(static_cast<uint16_t>(std::isnan(value) ? test::canonical_nan(type) : code));
+  }
+  expect_encodes(type, floats, expected);
+}
+
+TEST_P(Encodings, RoundToNearestEvenAtEveryBoundary) {
+  const DataType type = GetParam();
+  const NarrowRounding rounding(type);
+  std::vector<uint32_t> floats;
+  for (double midpoint : rounding.midpoints()) {
+    const uint32_t at = bits_of(static_cast<float>(midpoint));
+    for (uint32_t near : {at - 1, at, at + 1}) {
+      floats.push_back(near);
+      floats.push_back(near ^ 0x80000000u);
+    }
+  }
+  for (uint32_t special :
+       {0x7f7fffffu, 0x7f800000u, 0x7f800001u, 0x7fc00000u, 0x7fffffffu, 0u, 1u, 0x7fffffu, 0x800000u}) {
+    floats.push_back(special);
+    floats.push_back(special ^ 0x80000000u);
+  }
+  std::vector<uint16_t> expected;
+  for (uint32_t bits : floats)
+    expected.push_back(static_cast<uint16_t>(rounding.round(std::bit_cast<float>(bits))));
+  expect_encodes(type, floats, expected);
+}
+
+// Upward through the magnitudes, so that the code only ever rises: the whole of 2^32 takes a minute a type.
+TEST_P(Encodings, RoundAllFloatsOrAStrideOfThem) {
+  const DataType type = GetParam();
+  const NarrowRounding rounding(type);
+  const uint64_t stride = test::full_tests() ? 1 : 4093;
+  constexpr size_t kBatch = 1 << 15;
+  std::vector<uint32_t> floats;
+  std::vector<uint16_t> expected;
+  uint64_t code = 0;
+  for (uint64_t magnitude = 0; magnitude < 0x80000000u && !HasFailure(); magnitude += stride) {
+    const auto value = static_cast<double>(std::bit_cast<float>(static_cast<uint32_t>(magnitude)));
+    const bool nan = std::isnan(value);
+    code = nan ? test::canonical_nan(type) : rounding.round_magnitude(value, code);
+    for (uint32_t sign : {0u, 0x80000000u}) {
+      floats.push_back(static_cast<uint32_t>(magnitude) | sign);
+      expected.push_back(static_cast<uint16_t>(code | (sign != 0 && !nan ? rounding.sign_bit() : 0)));
+    }
+    if (floats.size() < kBatch && magnitude + stride < 0x80000000u) continue;
+    expect_encodes(type, floats, expected);
+    floats.clear();
+    expected.clear();
+  }
+}
+
+TEST_P(Encodings, PartsOfAVectorConvertLikeWholeOnes) {
+  const DataType type = GetParam();
+  std::vector<float> values(64);
+  for (size_t i = 0; i < values.size(); ++i)
+    values[i] = std::ldexp(static_cast<float>(i * 37 % 64) - 31.0f, -7);
+  for (Isa isa : available_isas()) {
+    std::vector<std::byte> whole(64 * size_of(type)), part(64 * size_of(type));
+    encode_floats(isa, type, values.data(), whole.data(), 64);
+    for (uint64_t count = 0; count <= 64; ++count) {
+      std::fill(part.begin(), part.end(), std::byte{0xee});
+      encode_floats(isa, type, values.data(), part.data(), count);
+      ASSERT_EQ(std::memcmp(whole.data(), part.data(), count * size_of(type)), 0)
+          << label(isa, type) << " " << count;
+      for (size_t i = count * size_of(type); i < part.size(); ++i)
+        ASSERT_EQ(part[i], std::byte{0xee}) << count;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(NarrowFloats, Encodings, testing::ValuesIn(test::kNarrowFloats),
+                         [](const auto& tested) { return std::string(name_of(tested.param)); });
+
+}  // namespace
+}  // namespace comity
