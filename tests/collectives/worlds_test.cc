@@ -131,7 +131,7 @@ TEST(Table, NoticesAPlantedWrongResult) {
   uint64_t tamper = 0;
   while (rows[tamper].row.count == 0) ++tamper;
   for (const Report& report : run_threads(choice, tamper + 1)) {
-    EXPECT_EQ(report.wrong_rows, 1u);
+    EXPECT_EQ(report.wrong_rows, 1u) << report.first_wrong;
     EXPECT_NE(report.first_wrong.find("is wrong"), std::string::npos) << report.first_wrong;
   }
 }

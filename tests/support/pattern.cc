@@ -15,6 +15,9 @@ int64_t exact_integers(DataType type) {
       return 8;
     case DataType::kFloat8e4m3:
       return 16;
+    case DataType::kInt8:
+    case DataType::kUint8:
+      return 127;  // sums that wrap have no average
     case DataType::kBfloat16:
       return 256;
     case DataType::kFloat16:

@@ -64,19 +64,23 @@ ShmGroup::ShmGroup(GroupCore core, uint64_t key, Board mine, int area)
 }
 
 bool ShmGroup::find_peers() {
+  bool all = true;
   for (uint32_t k = 0; k < core_.size(); ++k) {
     Member& member = core_.members[k];
     if (member.hello != nullptr) continue;
     const Board& board = k == core_.me ? mine_ : member.peer->board;
     const int index = k == core_.me ? area_ : board.find_group(key_);
-    if (index < 0) return false;
+    if (index < 0) {
+      all = false;  // it has not opened this group yet; this member's own area is there
+      continue;
+    }
     GroupArea& area = board.group(index);
     member.hello = area.hello;
     member.steps = &area.progress.steps;
     member.eager = area.eager[0];
     member.staging = area.staging;
   }
-  return true;
+  return all;
 }
 
 void ShmGroup::start(const GroupCall& call) {
@@ -243,33 +247,34 @@ bool ShmGroup::map_buffers() {
     member = CrossBuffers{};
     member.at.stride = hello.stride;
     member.at.in_place = (hello.flags & kHelloInPlace) != 0;
-    const bool here = k == core_.me || core_.members[k].peer->same_process;
-    if (extents.src != 0) {
-      const bool in_arena = (hello.flags & kHelloSrcArena) != 0;
-      member.at.src = locate(k, in_arena, hello.src_arena, hello.src_offset, extents.src);
-      if (member.at.src == nullptr) return false;
-      member.src_remote = !in_arena && !here;
-    }
-    if (extents.dst != 0) {
-      const bool in_arena = (hello.flags & kHelloDstArena) != 0;
-      member.at.dst = locate(k, in_arena, hello.dst_arena, hello.dst_offset, extents.dst);
-      if (member.at.dst == nullptr) return false;
-      member.dst_remote = !in_arena && !here;
+    if (k == core_.me) {
+      if (extents.src != 0) member.at.src = call_->src[0].data;
+      if (extents.dst != 0) member.at.dst = call_->dst[0].data;
+    } else if (!map_member(k, hello, extents)) {
+      return false;
     }
     mapped_[k] = member.at;
   }
-  mapped_[core_.me].src = crossed_[core_.me].at.src = shape_.has_src() ? call_->src[0].data : nullptr;
-  mapped_[core_.me].dst = crossed_[core_.me].at.dst = shape_.has_dst() ? call_->dst[0].data : nullptr;
   return true;
 }
 
-// A member's buffer: of an arena as mapped here, else its own process's address. Null: failed.
-std::byte* ShmGroup::locate(uint32_t k, bool in_arena, uint32_t arena, uint64_t offset, uint64_t bytes) {
-  if (!in_arena || k == core_.me) return reinterpret_cast<std::byte*>(offset);
-  PeerMemory& memory = core_.members[k].peer->memory;
-  std::byte* found = memory.at(arena, offset, bytes);
-  if (found == nullptr) (void)fail(memory.failure().code(), std::string(memory.failure().message()));
-  return found;
+bool ShmGroup::map_member(uint32_t k, const HelloBuffers& hello, const Extents& extents) {
+  CrossBuffers& member = crossed_[k];
+  const bool here = core_.members[k].peer->same_process;
+  const bool src_in_arena = (hello.flags & kHelloSrcArena) != 0;
+  const bool dst_in_arena = (hello.flags & kHelloDstArena) != 0;
+  member.src_remote = extents.src != 0 && !src_in_arena && !here;
+  member.dst_remote = extents.dst != 0 && !dst_in_arena && !here;
+  const auto locate = [&](bool in_arena, uint32_t arena, uint64_t offset, uint64_t bytes, std::byte*& place) {
+    if (bytes == 0) return true;
+    PeerMemory& memory = core_.members[k].peer->memory;
+    place = in_arena ? memory.at(arena, offset, bytes) : reinterpret_cast<std::byte*>(offset);
+    if (place != nullptr) return true;
+    if (in_arena) return fail(memory.failure().code(), std::string(memory.failure().message())) == Progress::kDone;
+    return fail(Code::kRemoteError, "a member announced no buffer") == Progress::kDone;
+  };
+  return locate(src_in_arena, hello.src_arena, hello.src_offset, extents.src, member.at.src) &&
+         locate(dst_in_arena, hello.dst_arena, hello.dst_offset, extents.dst, member.at.dst);
 }
 
 Progress ShmGroup::follow() {
