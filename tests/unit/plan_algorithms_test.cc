@@ -22,6 +22,14 @@ using algorithms::Algorithm;
 using algorithms::Request;
 using topology::Topology;
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kSlow = true;
+#elif defined(__has_feature)
+constexpr bool kSlow = __has_feature(address_sanitizer) || __has_feature(thread_sanitizer);
+#else
+constexpr bool kSlow = false;
+#endif
+
 bool full() {
   return std::getenv("COMITY_TEST_FULL") != nullptr;
 }
