@@ -19,7 +19,7 @@ constexpr Setting kSettings[] = {
     {"COMITY_INIT_TIMEOUT_MS", "60000", false, "how long CommInitRank waits for all ranks"},
     {"COMITY_LOG", "warn", false, "error, warn, info or debug"},
     {"COMITY_SOCKET_ADDRESS", "", false,
-     "address that control and TCP sockets bind to; default: chosen by interface"},
+     "addresses, comma-separated, that control and TCP sockets bind to; a port is the meeting point's"},
     {"COMITY_SOCKET_IFNAME", "", false,
      "interfaces for sockets, comma-separated; ^name excludes; several are rails"},
     {"COMITY_TCP_CONGESTION", "", false,

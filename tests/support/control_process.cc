@@ -92,6 +92,12 @@ void ControlProcess::signal(int number) {
   if (pid_ > 0 && end_ == -1) ::kill(pid_, number);
 }
 
+void ControlProcess::stop() {
+  signal(SIGSTOP);
+  siginfo_t info{};
+  ::waitid(P_PID, static_cast<id_t>(pid_), &info, WSTOPPED | WEXITED | WNOWAIT);
+}
+
 int ControlProcess::wait_end(uint64_t within_ms) {
   const Deadline deadline = Deadline::after_ms(within_ms);
   while (end_ == -1 && pid_ > 0 && !deadline.passed()) {

@@ -34,6 +34,8 @@ class ControlProcess {
     return hear();
   }
   void signal(int number);
+  // Stops it and waits until all its threads are; SIGCONT wakes it.
+  void stop();
   // Waits for its end; the exit status, or 128 + signal; -1 after `within_ms`.
   int wait_end(uint64_t within_ms = 30'000);
 

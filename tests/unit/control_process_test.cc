@@ -127,7 +127,7 @@ TEST(ControlProcesses, AStoppedRankKeepsNoVerdictFromTheOthers) {
   for (uint32_t rank = 0; rank < 4; ++rank) {
     EXPECT_EQ(processes[rank]->ask(rank == 2 ? "call 1 9" : "call 1 8"), "ok");
   }
-  processes[1]->signal(SIGSTOP);
+  processes[1]->stop();
   for (const uint32_t rank : {0u, 2u, 3u}) processes[rank]->tell("wait 1 1000");
   for (const uint32_t rank : {0u, 2u, 3u}) {
     EXPECT_EQ(processes[rank]->hear().find("verdict 5 ranks disagree on collective 1"), 0u);

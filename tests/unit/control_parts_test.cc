@@ -1,0 +1,275 @@
+// The parts of the control plane that touch no socket: messages, the meeting's book, the call log, the tree's
+// shape.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <random>
+#include <thread>
+
+#include "src/control/call_log.h"
+#include "src/control/inquest.h"
+#include "src/control/meeting.h"
+#include "src/control/messages.h"
+#include "src/control/rank_list.h"
+#include "src/control/tree_shape.h"
+#include "src/control/unique_id.h"
+
+namespace comity::control {
+namespace {
+
+SocketAddress address_of(const char* text) {
+  return *SocketAddress::parse(text);
+}
+
+// Decodes what `encoded` says, every shorter prefix and one byte more, of which only the whole may pass, and
+// the same with random bytes changed, which must not crash.
+template <typename Decode>
+void expect_only_whole(const Bytes& encoded, Decode decode) {
+  EXPECT_TRUE(decode(encoded).has_value());
+  for (size_t size = 0; size < encoded.size(); ++size) {
+    // At its exact size on the heap, so that a sanitizer sees any read beyond.
+    const Bytes prefix(encoded.begin(), encoded.begin() + static_cast<ptrdiff_t>(size));
+    EXPECT_FALSE(decode(prefix).has_value()) << size << " of " << encoded.size();
+  }
+  Bytes longer = encoded;
+  longer.push_back(std::byte{0});
+  EXPECT_FALSE(decode(longer).has_value());
+  std::mt19937_64 random(3);
+  for (int round = 0; round < 2000; ++round) {
+    Bytes changed = encoded;
+    for (int change = 0; change < 3; ++change)
+      changed[random() % changed.size()] = static_cast<std::byte>(random());
+    (void)decode(changed);
+  }
+}
+
+TEST(ControlMessages, VisitsRoundTripAndNothingShorterPasses) {
+  Visit visit;
+  visit.purpose = VisitPurpose::kGiveUp;
+  visit.nranks = 77;
+  visit.visitor = 0x123456789abcdef0;
+  visit.code = Code::kTimeout;
+  visit.text = "why";
+  visit.addresses = {address_of("10.0.0.1:5"), address_of("[fd00::1]:6")};
+  expect_only_whole(encode(visit), decode_visit);
+  const auto decoded = decode_visit(encode(visit));
+  ASSERT_TRUE(decoded);
+  EXPECT_EQ(decoded->purpose, VisitPurpose::kGiveUp);
+  EXPECT_EQ(decoded->nranks, 77u);
+  EXPECT_EQ(decoded->visitor, visit.visitor);
+  EXPECT_EQ(decoded->code, Code::kTimeout);
+  EXPECT_EQ(decoded->text, "why");
+  ASSERT_EQ(decoded->addresses.size(), 2u);
+  EXPECT_EQ(decoded->addresses[1].text(), "[fd00::1]:6");
+}
+
+TEST(ControlMessages, AnswersRoundTripAndNothingShorterPasses) {
+  Answer answer;
+  answer.kind = AnswerKind::kComeBack;
+  answer.come_back_ms = 12;
+  answer.missing = "2, 5-7 of 8";
+  answer.addresses = {address_of("10.0.0.1:5")};
+  expect_only_whole(encode(answer), decode_answer);
+  const auto decoded = decode_answer(encode(answer));
+  ASSERT_TRUE(decoded);
+  EXPECT_EQ(decoded->kind, AnswerKind::kComeBack);
+  EXPECT_EQ(decoded->come_back_ms, 12u);
+  EXPECT_EQ(decoded->missing, "2, 5-7 of 8");
+}
+
+TEST(ControlMessages, TreeMessagesRoundTripAndNothingShorterPasses) {
+  Gathered gathered;
+  gathered.sequence = 9;
+  gathered.items = {{1, Bytes(3)}, {4, Bytes()}, {1000, Bytes(50)}};
+  expect_only_whole(encode(gathered), decode_gathered);
+  EXPECT_EQ(decode_gathered(encode(gathered))->items[2].bytes.size(), 50u);
+  expect_only_whole(encode(Agreement{3, true, {}}), decode_agreement);
+  Opinion opinion;
+  opinion.rank = 5;
+  opinion.record.collective = Collective::kBroadcast;
+  opinion.record.root = 3;
+  expect_only_whole(encode(opinion), decode_opinion);
+  EXPECT_EQ(decode_opinion(encode(opinion))->record.root, 3u);
+  expect_only_whole(encode(Inquiry{1, 2}), decode_inquiry);
+  expect_only_whole(encode(Fault{Code::kRemoteError, "rank 3 died"}), decode_fault);
+  expect_only_whole(encode(Leaving{7}), decode_leaving);
+}
+
+TEST(ControlMessages, NumbersThatWouldIndexTooFarAreRefused) {
+  Opinion opinion;
+  opinion.record.type = static_cast<DataType>(kDataTypeCount);
+  EXPECT_FALSE(decode_opinion(encode(opinion)));
+  opinion.record.type = DataType::kInt8;
+  opinion.record.collective = static_cast<Collective>(kCollectiveCount);
+  EXPECT_FALSE(decode_opinion(encode(opinion)));
+  EXPECT_FALSE(decode_fault(encode(Fault{Code::kSuccess, ""})));
+  Gathered twice;
+  twice.items = {{1, {}}, {1, {}}};
+  EXPECT_FALSE(decode_gathered(encode(twice)));
+  ByteWriter huge;
+  huge.put(uint64_t{1}).put(UINT32_MAX);
+  EXPECT_FALSE(decode_gathered(huge.bytes()));
+}
+
+Visit join_visit(uint32_t nranks, uint64_t visitor, const char* address) {
+  Visit visit;
+  visit.nranks = nranks;
+  visit.visitor = visitor;
+  visit.addresses = {address_of(address)};
+  return visit;
+}
+
+TEST(MeetingBook, SendsARankBackUntilItsParentCame) {
+  MeetingBook book;
+  const Answer early = book.answer(9, join_visit(10, 109, "10.0.0.9:1"));
+  EXPECT_EQ(early.kind, AnswerKind::kComeBack);
+  EXPECT_GT(early.come_back_ms, 0u);
+  EXPECT_EQ(early.missing, "0-8 of 10");
+  EXPECT_EQ(book.answer(0, join_visit(10, 100, "10.0.0.1:1")).kind, AnswerKind::kParent);
+  EXPECT_EQ(book.answer(1, join_visit(10, 101, "10.0.0.2:1")).addresses[0].text(), "10.0.0.1:1");
+  const Answer again = book.answer(9, join_visit(10, 109, "10.0.0.9:1"));
+  EXPECT_EQ(again.kind, AnswerKind::kParent);
+  EXPECT_EQ(again.addresses[0].text(), "10.0.0.2:1");
+  EXPECT_EQ(again.missing, "2-8 of 10");
+}
+
+TEST(MeetingBook, OnceFailedRefusesEverybodyWithTheFirstReason) {
+  MeetingBook book;
+  EXPECT_NE(book.answer(0, join_visit(2, 1, "10.0.0.1:1")).kind, AnswerKind::kRefused);
+  const Answer twice = book.answer(0, join_visit(2, 2, "10.0.0.1:1"));
+  EXPECT_EQ(twice.kind, AnswerKind::kRefused);
+  const Answer later = book.answer(1, join_visit(3, 3, "10.0.0.1:1"));
+  EXPECT_EQ(later.kind, AnswerKind::kRefused);
+  EXPECT_EQ(later.text, twice.text);
+  EXPECT_TRUE(book.failed());
+}
+
+TEST(MeetingBook, AnImpossibleRankIsRefusedAndHarmsNobody) {
+  MeetingBook book;
+  EXPECT_EQ(book.answer(5, join_visit(5, 1, "10.0.0.1:1")).kind, AnswerKind::kRefused);
+  EXPECT_EQ(book.answer(0, join_visit(UINT32_MAX, 1, "10.0.0.1:1")).kind, AnswerKind::kRefused);
+  EXPECT_FALSE(book.failed());
+  EXPECT_EQ(book.answer(0, join_visit(1, 1, "10.0.0.1:1")).kind, AnswerKind::kParent);
+  EXPECT_TRUE(book.all_came());
+}
+
+TEST(RankList, WritesRangesAndCutsLongLists) {
+  std::vector<bool> present(8, true);
+  EXPECT_EQ(list_absent(present), "");
+  present[2] = present[5] = present[6] = present[7] = false;
+  EXPECT_EQ(list_absent(present), "2, 5-7");
+  std::vector<bool> sparse(100, true);
+  for (size_t i = 0; i < 100; i += 2) sparse[i] = false;
+  EXPECT_EQ(list_absent(sparse), "0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30 and 34 more");
+}
+
+TEST(TreeShape, EveryRankHasOneParentAndSubtreesAddUp) {
+  for (const uint32_t nranks : {1u, 2u, 9u, 10u, 73u, 74u, 1000u}) {
+    EXPECT_EQ(subtree_size_of(0, nranks), nranks);
+    for (uint32_t rank = 0; rank < nranks; ++rank) {
+      uint32_t below = 1;
+      for (uint32_t i = 0; i < child_count_of(rank, nranks); ++i) {
+        const auto child = static_cast<uint32_t>(first_child_of(rank) + i);
+        EXPECT_TRUE(is_child_of(child, rank, nranks));
+        EXPECT_TRUE(in_subtree_of(child, rank));
+        below += subtree_size_of(child, nranks);
+      }
+      EXPECT_EQ(subtree_size_of(rank, nranks), below);
+    }
+  }
+  EXPECT_FALSE(in_subtree_of(2, 1));
+  EXPECT_FALSE(is_child_of(9, 0, 20));
+}
+
+CallRecord record_of(uint64_t number) {
+  CallRecord record;
+  record.number = number;
+  record.count = number * 3;
+  record.root = static_cast<uint32_t>(number * 5);
+  record.signature = signature_of(record, 1);
+  return record;
+}
+
+TEST(CallLog, KeepsTheLast1024AndNothingElse) {
+  CallLog log;
+  EXPECT_FALSE(log.find(0));
+  EXPECT_FALSE(log.find(1));
+  for (uint64_t number = 1; number <= 3000; ++number) log.record(record_of(number));
+  EXPECT_EQ(log.last_number(), 3000u);
+  EXPECT_FALSE(log.find(3000 - 1024));
+  EXPECT_FALSE(log.find(3001));
+  for (uint64_t number = 3000 - 1023; number <= 3000; ++number) {
+    const auto found = log.find(number);
+    ASSERT_TRUE(found) << number;
+    EXPECT_EQ(found->signature, record_of(number).signature);
+    EXPECT_EQ(found->count, number * 3);
+    EXPECT_EQ(found->root, static_cast<uint32_t>(number * 5));
+  }
+}
+
+TEST(CallLog, AReaderBesideTheWriterSeesWholeRecordsOrNone) {
+  CallLog log;
+  std::thread writer([&] {
+    for (uint64_t number = 1; number <= 300'000; ++number) log.record(record_of(number));
+  });
+  for (uint64_t last = 0; last < 300'000; last = log.last_number()) {
+    // The oldest kept one, which the writer is about to overwrite.
+    const uint64_t number = last < 1023 ? last : last - 1023;
+    const auto found = log.find(number);
+    if (!found) continue;
+    ASSERT_EQ(found->count, number * 3);
+    ASSERT_EQ(found->root, static_cast<uint32_t>(number * 5));
+    ASSERT_EQ(found->signature, record_of(number).signature);
+  }
+  writer.join();
+  EXPECT_TRUE(log.find(300'000));
+}
+
+TEST(Signatures, DifferWithEveryField) {
+  const CallRecord base = record_of(1);
+  std::vector<uint64_t> all = {signature_of(base, 1), signature_of(base, 2)};
+  for (int field = 0; field < 6; ++field) {
+    CallRecord other = base;
+    if (field == 0) other.number = 2;
+    if (field == 1) other.count = 4;
+    if (field == 2) other.root = 6;
+    if (field == 3) other.collective = Collective::kReduce;
+    if (field == 4) other.type = DataType::kUint8;
+    if (field == 5) other.op = RedOp::kMax;
+    all.push_back(signature_of(other, 1));
+  }
+  std::sort(all.begin(), all.end());
+  EXPECT_EQ(std::unique(all.begin(), all.end()), all.end());
+}
+
+TEST(Descriptions, NameWhatTheCallHas) {
+  CallRecord record;
+  record.count = 1024;
+  record.type = DataType::kFloat32;
+  record.collective = Collective::kAllReduce;
+  EXPECT_EQ(describe(record), "all_reduce of 1024 float32 (sum)");
+  record.collective = Collective::kBroadcast;
+  record.root = 3;
+  EXPECT_EQ(describe(record), "broadcast of 1024 float32 (root 3)");
+  record.collective = Collective::kReduce;
+  EXPECT_EQ(describe(record), "reduce of 1024 float32 (sum, root 3)");
+  record.collective = Collective::kAllGather;
+  EXPECT_EQ(describe(record), "all_gather of 1024 float32");
+  record.collective = Collective::kBarrier;
+  EXPECT_EQ(describe(record), "barrier");
+}
+
+TEST(UniqueIds, CarryAddressesAndSecret) {
+  IdContent content;
+  content.addresses = {address_of("10.0.0.1:5"), address_of("[fd00::1]:6"), address_of("127.0.0.1:7"),
+                       address_of("192.0.2.1:8")};
+  content.secret.fill(std::byte{9});
+  const auto decoded = decode_id(encode_id(content));
+  ASSERT_TRUE(decoded.ok()) << decoded.status().message();
+  ASSERT_EQ(decoded->addresses.size(), 4u);
+  for (size_t i = 0; i < 4; ++i) EXPECT_EQ(decoded->addresses[i].text(), content.addresses[i].text());
+  EXPECT_EQ(decoded->secret, content.secret);
+}
+
+}  // namespace
+}  // namespace comity::control
