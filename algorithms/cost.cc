@@ -31,6 +31,7 @@ Figures::Figures(const Request& request)
     borders += host_of[rank] != host_of[(rank + 1) % host_of.size()] ? 1 : 0;
   }
   contiguous = hosts == 1 || borders == hosts;
+  uniform = contiguous && local * hosts == ranks;
 }
 
 Wide Figures::inside_ns(Wide length) const {
@@ -60,6 +61,11 @@ Wide Figures::exchange_ns(Wide length, uint64_t distance) const {
   const uint64_t flows = contiguous ? std::min(distance, local) : local;
   const Wide far = across.latency_ns + across_ns(length, flows);
   return flows == local ? far : std::max(near, far);
+}
+
+Wide Figures::pair_ns(Wide length, uint64_t distance) const {
+  const bool stays_inside = uniform && local % (2 * distance) == 0;
+  return stays_inside ? inside.latency_ns + inside_ns(length) : exchange_ns(length, distance);
 }
 
 Wide Figures::all_pairs_ns(Wide length) const {

@@ -19,6 +19,7 @@ struct Figures {
   uint64_t hosts = 1;
   uint64_t local = 1;      // ranks of the fullest host
   bool contiguous = true;  // each host's ranks follow one another, so that neighbours rarely cross
+  bool uniform = true;     // contiguous, and as many ranks on every host
   Wide bytes = 0;          // of a block, at most 2^48: beyond, costs only scale
   topology::Path inside, across;
   uint64_t reduce_bytes_per_s = 1;
@@ -37,6 +38,9 @@ struct Figures {
 
   // One round in which every rank exchanges `length` with a rank `distance` away.
   Wide exchange_ns(Wide length, uint64_t distance) const;
+  // The same where ranks pair up by the bit `distance` of their number, so that aligned hosts keep short
+  // distances inside.
+  Wide pair_ns(Wide length, uint64_t distance) const;
   // One round in which every rank sends `length` to each other rank.
   Wide all_pairs_ns(Wide length) const;
   // One message on a way that all ranks take one after the other (a chain's link, a tree's edge).

@@ -10,8 +10,8 @@ namespace comity::algorithms {
 std::span<const Algorithm> all() {
   static const std::array kAll = {
       kAllReduceDirect,
-      kAllReduceTwoShot,
       kAllReduceRing,
+      kAllReduceTwoShot,
       kAllReduceRecursiveDoubling,
       kAllReduceHalvingDoubling,
       kAllReduceBinomialTree,

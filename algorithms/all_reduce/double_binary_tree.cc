@@ -53,8 +53,9 @@ Part part(const Request&, const Shape& shape, uint32_t rank) {
   return part;
 }
 
-// The pipe fills over 2 ceil(log2 P) hops, then a tile leaves it in each interval: the busiest rank sends 2
-// N, and its two trees' messages share its way out.
+// The pipe fills over 2 ceil(log2 P) hops, in each of which an inner node takes messages from two children.
+// Then a tile leaves it in each interval: the busiest rank sends 2 N, and a host of several ranks, whose
+// nodes have edges out of it in both trees, about 4 N.
 uint64_t cost_ns(const Request& request) {
   const Figures figures(request);
   if (figures.ranks == 1) return 0;
@@ -62,8 +63,11 @@ uint64_t cost_ns(const Request& request) {
   const uint64_t tile = pipelined_tile_bytes(figures, depth);
   const uint64_t tiles = pipelined_tiles(figures, tile);
   const Wide length = figures.bytes / tiles;
-  const Wide fill = depth * (figures.hop_ns(length / 2) + figures.reduce_ns(length / 2) / 2);
-  const Wide interval = figures.hop_ns(2 * length) + 2 * figures.gap_ns() + figures.reduce_ns(length);
+  const Wide taken = figures.ranks > 3 ? length : length / 2;
+  const Wide fill = depth * (figures.hop_ns(taken) + figures.gap_ns()) + depth / 2 * figures.reduce_ns(taken);
+  const bool shares_way_out = figures.hosts > 1 && figures.local > 1;
+  const Wide interval =
+      figures.hop_ns((shares_way_out ? 4 : 2) * length) + 2 * figures.gap_ns() + figures.reduce_ns(length);
   return narrow_ns(fill + (tiles - 1) * interval);
 }
 

@@ -119,11 +119,14 @@ Part part(const Request&, const Shape& shape, uint32_t rank) {
 uint64_t cost_ns(const Request& request) {
   const Figures figures(request);
   const Surplus surplus(static_cast<uint32_t>(figures.ranks));
-  Wide time =
-      surplus.extra > 0 ? 2 * figures.exchange_ns(figures.bytes, 1) + figures.reduce_ns(figures.bytes) : 0;
+  // With surplus ranks, partners are not the ranks that differ in a bit.
+  const bool aligned = surplus.extra == 0;
+  Wide time = aligned ? 0 : 2 * figures.exchange_ns(figures.bytes, 1) + figures.reduce_ns(figures.bytes);
   for (uint32_t round = 0; round < surplus.rounds(); ++round) {
     const Wide half = figures.bytes >> (round + 1);
-    time += 2 * figures.exchange_ns(half, uint64_t{1} << round) + figures.reduce_ns(half);
+    const uint64_t distance = uint64_t{1} << round;
+    const Wide exchange = aligned ? figures.pair_ns(half, distance) : figures.exchange_ns(half, distance);
+    time += 2 * exchange + figures.reduce_ns(half);
   }
   return narrow_ns(time);
 }

@@ -47,9 +47,14 @@ uint64_t cost_ns(const Request& request) {
   const Figures figures(request);
   const Surplus surplus(static_cast<uint32_t>(figures.ranks));
   const Wide reduce = figures.reduce_ns(figures.bytes);
-  Wide time = surplus.extra > 0 ? 2 * figures.exchange_ns(figures.bytes, 1) + reduce : 0;
-  for (uint32_t k = 0; k < surplus.rounds(); ++k)
-    time += figures.exchange_ns(figures.bytes, uint64_t{1} << k) + reduce;
+  // With surplus ranks, partners are not the ranks that differ in a bit.
+  const bool aligned = surplus.extra == 0;
+  Wide time = aligned ? 0 : 2 * figures.exchange_ns(figures.bytes, 1) + reduce;
+  for (uint32_t round = 0; round < surplus.rounds(); ++round) {
+    const uint64_t distance = uint64_t{1} << round;
+    time += reduce;
+    time += aligned ? figures.pair_ns(figures.bytes, distance) : figures.exchange_ns(figures.bytes, distance);
+  }
   return narrow_ns(time);
 }
 

@@ -8,7 +8,7 @@
 //     all-gather      s=0  0:b->1  1:c->2  2:a->0      s=1  0:a->1  1:b->2  2:c->0
 //
 // From 1 MiB up a tile has 2 P chunks on two lanes, so that one lane's message is on its way while the
-// other's is reduced. P. Patarasu, X. Yuan, "Bandwidth optimal all-reduce algorithms for clusters of
+// other's is reduced. P. Patarasuk, X. Yuan, "Bandwidth optimal all-reduce algorithms for clusters of
 // workstations", JPDC 2009.
 #include "algorithms/catalogue.h"
 #include "algorithms/cost.h"

@@ -40,7 +40,7 @@ uint64_t cost_ns(const Request& request) {
   const Figures figures(request);
   Wide time = 0;
   for (uint64_t distance = 1; distance < figures.ranks; distance *= 2) {
-    time += figures.exchange_ns(figures.bytes, distance) + figures.reduce_ns(figures.bytes);
+    time += figures.pair_ns(figures.bytes, distance) + figures.reduce_ns(figures.bytes);
   }
   return narrow_ns(time);
 }

@@ -122,6 +122,11 @@ TEST(Selector, HostsWithSeveralRanksReduceLongBlocksHierarchically) {
   }
 }
 
+TEST(Selector, ShortBlocksCrossBetweenHostsOnce) {
+  // One crossing at the shortest: doubling over two aligned hosts, with only the last round across.
+  EXPECT_EQ(picked(select(cluster(2, 2)), Collective::kAllReduce, 8), "recursive_doubling");
+}
+
 TEST(Selector, RanksThatReachEachOthersMemoryFormAGroup) {
   const Selection selection = select(cluster(1, 4, true));
   for (Collective collective : kCollectives) {
@@ -155,7 +160,7 @@ TEST(Selector, AMistakeInTheForcedTextIsNamedWithWhatThereIs) {
   EXPECT_NE(message.find("all_reduce, reduce, broadcast"), std::string::npos) << message;
   message = refusal(topology, "all_reduce:rings");
   EXPECT_NE(message.find("'rings'"), std::string::npos) << message;
-  EXPECT_NE(message.find("ring, recursive_doubling"), std::string::npos) << message;
+  EXPECT_NE(message.find("ring, two_shot, recursive_doubling"), std::string::npos) << message;
   message = refusal(topology, "all_reduce:hierarchical");
   EXPECT_NE(message.find("4 ranks on 1 hosts"), std::string::npos) << message;
   message = refusal(topology, "all_reduce:group");
