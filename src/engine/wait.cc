@@ -22,7 +22,7 @@ constexpr uint64_t kMixedSleepNs = 100'000;  // when one of several transports c
 
 Status Communicator::attend(uint64_t now_ns) {
   if (aborted_.load(std::memory_order_acquire)) {
-    fail(Status(Code::kInvalidUsage, fmt::format("rank {}: the communicator was aborted", options_.rank)));
+    fail(Status(Code::kRemoteError, fmt::format("rank {}: the communicator was aborted", options_.rank)));
     return error_;
   }
   if (waiting_since_ns_ == 0) waiting_since_ns_ = reported_at_ns_ = now_ns;
