@@ -54,7 +54,7 @@ class Simulation {
       const Event event = events_.top();
       events_.pop();
       now_ns_ = event.at_ns;
-      complete(event.job);
+      event.arrives ? arrive(event.job) : complete(event.job);
     }
     for (uint32_t rank = 0; rank < ranks_.size(); ++rank) {
       for (uint32_t lane = 0; lane < ranks_[rank].lanes.size(); ++lane) {
@@ -95,6 +95,7 @@ class Simulation {
     uint64_t at_ns = 0;
     uint64_t order = 0;  // of scheduling: equal times stay in order
     Job job;
+    bool arrives = false;  // a send's first byte reaches its receiver; else the job is complete
     bool operator>(const Event& other) const {
       return at_ns != other.at_ns ? at_ns > other.at_ns : order > other.order;
     }
@@ -107,7 +108,7 @@ class Simulation {
   const Step& step_of(const Job& job) const { return parts_[job.rank].lanes[job.lane].steps[job.step]; }
   uint32_t flat_of(const Job& job) const { return wiring_.ranks[job.rank].lane_begin[job.lane] + job.step; }
 
-  void schedule(const Job& job, uint64_t at_ns) { events_.push({at_ns, scheduled_++, job}); }
+  void schedule(const Job& job, uint64_t at_ns) { events_.push({at_ns, scheduled_++, job, false}); }
 
   void advance(uint32_t rank) {
     for (uint32_t lane = 0; lane < ranks_[rank].lanes.size(); ++lane) advance_lane(rank, lane);
@@ -187,8 +188,14 @@ class Simulation {
     const uint64_t leaves = std::max(now_ns_, rank.sends_free_ns);
     rank.sends_free_ns = leaves + occupied;
     schedule(job, rank.sends_free_ns);
+    events_.push({leaves + path.latency_ns, scheduled_++, job, true});
+  }
+
+  void arrive(const Job& job) {
+    const uint32_t peer = step_of(job).peer;
+    const uint64_t occupied = duration_ns(length_of(job), input_.path(job.rank, peer).bandwidth_bytes_per_s);
     uint64_t& receives_free = ranks_[peer].receives_free_ns;
-    receives_free = std::max(leaves + path.latency_ns, receives_free) + occupied;
+    receives_free = std::max(now_ns_, receives_free) + occupied;
     Channel& channel = channels_[wiring_.ranks[job.rank].channel[flat_of(job)]];
     channel.arrivals_ns.push_back(receives_free);
     meet(channel);

@@ -48,6 +48,17 @@ TEST(Cost, OfTwoMessagesIntoOneRankIsSerial) {
   EXPECT_EQ(priced(reduce_to_root(), simple(1000)).time_ns, 100u + 2000 + 2000);
 }
 
+TEST(Cost, OfMessagesToAndFromEveryoneAtOnceIsThatOfOneRanks) {
+  // p = 3, each to its next and then to the one after: every rank always sends one and receives one.
+  std::vector<std::vector<plan::Step>> steps;
+  for (uint32_t rank = 0; rank < 3; ++rank) {
+    const uint32_t next = (rank + 1) % 3, other = (rank + 2) % 3;
+    steps.push_back({send(next, in()), send(other, in()), recv(other, out(other)), recv(next, out(next)),
+                     copy(in(), out(rank), {in_place(0), in_place(1)})});
+  }
+  EXPECT_EQ(priced(one_lane(Collective::kAllGather, steps), simple(1000)).time_ns, 100u + 2000);
+}
+
 TEST(Cost, OfABarrierIsItsRounds) {
   EXPECT_EQ(priced(dissemination_barrier(), simple(0)).time_ns, 2u * 108);
 }
