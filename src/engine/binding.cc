@@ -232,6 +232,11 @@ Result<std::unique_ptr<Binding>> bind(const PlannedPart& planned, bool in_place,
                               planned.shape.algorithm, context.rank(), checked.violation.rule,
                               checked.violation.lane, checked.violation.step, checked.violation.message));
   }
+  if (planned.part.lanes.size() > kMaxLanes) {
+    return Status(Code::kInternalError,
+                  fmt::format("plan {} has {} lanes; the engine carries out {}", planned.shape.algorithm,
+                              planned.part.lanes.size(), kMaxLanes));
+  }
   plan::Shape shape = planned.shape;
   const bool grouped = plan::has_groups(planned.part) && providers_reach(planned.part, context);
   shape.tile_bytes =

@@ -176,6 +176,17 @@ bool Link::fail(const char* what, const SegmentHeader& header) {
   return false;
 }
 
+// A peer that is a call ahead may use lanes that this rank has not bound yet.
+bool Link::open_lane(const SegmentHeader& header) {
+  if (header.lane < rx_.size()) return true;
+  if (header.lane >= kMaxLanes || header.communicator != communicator_) return fail("unknown lane", header);
+  if (Status opened = ensure_lanes(header.lane + 1u); !opened.ok()) {
+    error_ = opened;
+    return false;
+  }
+  return true;
+}
+
 bool Link::acceptable(const SegmentHeader& header) const {
   if (header.lane >= rx_.size() || header.communicator != communicator_) return false;
   const LaneRx& rx = rx_[header.lane];
@@ -200,6 +211,7 @@ bool Link::fits(const Receive& receive, const SegmentHeader& header) const {
 }
 
 std::byte* Link::place(const SegmentHeader& header) {
+  if (!open_lane(header)) return nullptr;
   if (!acceptable(header)) {
     fail("outside the window or unknown", header);
     return nullptr;
@@ -212,8 +224,8 @@ std::byte* Link::place(const SegmentHeader& header) {
 }
 
 bool Link::arrived(const SegmentHeader& header, const std::byte* payload) {
-  if (header.lane >= tx_.size() || header.done > tx_[header.lane].next)
-    return fail("acknowledges what was not sent", header);
+  if (!open_lane(header)) return false;
+  if (header.done > tx_[header.lane].next) return fail("acknowledges what was not sent", header);
   LaneTx& tx = tx_[header.lane];
   tx.done = std::max(tx.done, header.done);
   if (header.kind == SegmentKind::kDone) return true;

@@ -23,6 +23,9 @@
 
 namespace comity::engine {
 
+// Most lanes of a plan.
+inline constexpr uint32_t kMaxLanes = 64;
+
 // When the bytes of a sent segment may be overwritten. There is one release point in the code:
 // LaneTx::release().
 enum class ReleaseRule : uint8_t {
@@ -141,6 +144,7 @@ class Link final : public SegmentSink {
     Mapping staging;  // kSegmentsInFlight slots of segment_bytes_, touched when used
   };
 
+  bool open_lane(const SegmentHeader& header);
   bool acceptable(const SegmentHeader& header) const;
   Receive* receive_of(LaneRx& rx, uint64_t number);
   bool fits(const Receive& receive, const SegmentHeader& header) const;

@@ -108,4 +108,27 @@ Status SimWorld::run(const std::vector<engine::Call>& calls, const std::vector<u
   return {};
 }
 
+Status SimWorld::run_sequences(const std::vector<std::vector<engine::Call>>& calls) {
+  std::vector<size_t> next(options_.nranks, 0);
+  std::vector<bool> busy(options_.nranks, false);
+  for (uint32_t quiet = 0; quiet < 10'000;) {
+    bool left = false;
+    for (uint32_t r = 0; r < options_.nranks; ++r) {
+      if (!busy[r]) {
+        if (next[r] == calls[r].size()) continue;
+        if (Status status = ranks_[r]->start(calls[r][next[r]++]); !status.ok())
+          return status.in(fmt::format("rank {}", r));
+        busy[r] = true;
+      }
+      const Progress progress = ranks_[r]->poll();
+      if (progress == Progress::kFailed) return ranks_[r]->error().in(fmt::format("rank {}", r));
+      busy[r] = progress != Progress::kDone;
+      left = left || busy[r] || next[r] < calls[r].size();
+    }
+    if (!left) return {};
+    quiet = network_->advance() ? 0 : quiet + 1;
+  }
+  return Status(Code::kInternalError, "deadlock: ranks are unfinished and nothing is in flight");
+}
+
 }  // namespace comity::test

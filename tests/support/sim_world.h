@@ -35,6 +35,8 @@ class SimWorld {
   // The same for calls that do not all start at once: rank r starts when `started(r)` polls were made. For
   // skew.
   Status run(const std::vector<engine::Call>& calls, const std::vector<uint32_t>& start_after);
+  // Rank r makes the calls of calls[r] one after the other, without waiting for the other ranks in between.
+  Status run_sequences(const std::vector<std::vector<engine::Call>>& calls);
   sim::Network& network() { return *network_; }
   engine::Communicator& rank(uint32_t r) { return *ranks_[r]; }
 

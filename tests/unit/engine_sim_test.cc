@@ -248,6 +248,31 @@ TEST(EngineWorlds, RanksThatComeLateGetWhatWasSentBefore) {
   }
 }
 
+TEST(EngineWorlds, APeerThatIsACallAheadMayUseLanesNotBoundYet) {
+  for (uint64_t seed = 1; seed <= 30; ++seed) {
+    SimWorldOptions options;
+    options.nranks = 3;
+    options.seed = seed;
+    options.devices = &registry();
+    options.forced = "all_reduce:double_binary_tree,broadcast:binomial";
+    SimWorld world(options);
+    // The root's broadcast is over long before the others': its second call opens lanes while they are in the
+    // first.
+    const Row row{Collective::kBroadcast, DataType::kInt32, RedOp::kSum, 3, 0, 20'000, false};
+    const Row next{Collective::kAllReduce, DataType::kInt32, RedOp::kSum, 3, 0, 20'000, false};
+    std::vector<std::unique_ptr<Buffers>> first, second;
+    std::vector<std::vector<engine::Call>> calls(3);
+    for (uint32_t r = 0; r < 3; ++r) {
+      first.push_back(std::make_unique<Buffers>(row, r, registry().host()));
+      second.push_back(std::make_unique<Buffers>(next, r, registry().host()));
+      calls[r] = {first.back()->call(), second.back()->call()};
+    }
+    const Status status = world.run_sequences(calls);
+    ASSERT_TRUE(status.ok()) << "seed " << seed << ": " << status.message();
+    for (auto& buffers : second) ASSERT_EQ(buffers->wrong(), 0u) << "seed " << seed;
+  }
+}
+
 TEST(EngineWorlds, DifferentCallsAreAnErrorAndNotAHang) {
   SimWorldOptions options;
   options.nranks = 2;
