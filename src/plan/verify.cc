@@ -43,8 +43,8 @@ uint64_t expanded_size(const Part& part, const Step& step, uint64_t most) {
   return size + step.after.size() / 8;
 }
 
-uint64_t run_columns(const std::vector<Step>& steps, const Columns& columns) {
-  uint64_t sum = 0;
+double run_columns(const std::vector<Step>& steps, const Columns& columns) {
+  double sum = 0;
   for (const Step& step : steps) {
     for (const auto* runs : {&step.src, &step.dst}) {
       for (const ChunkRun& run : *runs) sum += columns.of[run.first + run.count] - columns.of[run.first];
@@ -117,31 +117,34 @@ class Verifier {
   }
 
   Found check_work() {
-    constexpr uint64_t kMostCells = uint64_t{1} << 27;
-    constexpr double kMostWork = 1e11;
-    const uint64_t blocks =
-        input_blocks(plan_.shape) + output_blocks(plan_.shape) + plan_.shape.scratch_slots;
-    const uint64_t cells = blocks * columns_.count() * plan_.shape.window * plan_.shape.nranks;
-    uint64_t touched = 0;
+    constexpr double kMostBytes = 1 << 30;
+    constexpr double kMostWork = 2e10;
+    const Shape& shape = plan_.shape;
+    const double columns = columns_.count();
+    const double tiles = tiles_proved();
+    const double words = shape.nranks / 64.0 + 1;
+    const double inputs = input_blocks(shape) * columns * shape.nranks;
+    const double cells = inputs + (1.0 * output_blocks(shape) + shape.scratch_slots) * columns * shape.nranks;
+    double touched = 0;
     for (const Part& part : plan_.parts) {
       for (const Lane& lane : part.lanes) {
         touched += run_columns(lane.steps, columns_);
         for (const Step& step : lane.steps) {
-          if (step.kind == StepKind::kGroup)
+          if (step.kind == StepKind::kGroup) {
             touched += run_columns(part.groups[step.group].definition, columns_);
+          }
         }
       }
     }
-    if (cells > kMostCells || touched * plan_.shape.window > kMostCells) {
-      return too_large(fmt::format("{} chunks to keep track of, most {}",
-                                   std::max(cells, touched * plan_.shape.window), kMostCells));
-    }
-    const double tiles = tiles_proved();
-    const double words = plan_.shape.nranks / 64.0 + 1;
+    constexpr double kBytesOfCell = 16;
+    constexpr double kBytesOfValue = 48;
+    const double bytes = (cells + touched) * shape.window * kBytesOfCell +
+                         (inputs + touched) * tiles * (kBytesOfValue + 8 * words);
+    if (bytes > kMostBytes) return too_large(fmt::format("{:.0f} bytes to keep track of it", bytes));
     const double work =
-        tiles * (static_cast<double>(cells + touched) * words + static_cast<double>(steps_ * lanes_));
-    return work > kMostWork ? too_large(fmt::format("{:.0f} units of work, most {:.0f}", work, kMostWork))
-                            : std::nullopt;
+        tiles * ((cells + touched) * words + static_cast<double>(steps_) * static_cast<double>(lanes_));
+    if (work > kMostWork) return too_large(fmt::format("{:.0f} units of work", work));
+    return std::nullopt;
   }
 
   static Found too_large(const std::string& what) {
