@@ -143,11 +143,12 @@ __attribute__((always_inline)) inline void block(const KernelWork& work, const s
 
 inline constexpr int kBlockVectors = 4;
 
-// Whole vectors from element `from`; returns the first element not done. Few pointers are kept in registers.
+// Blocks of whole vectors from element `from`; returns the first element not done. Few pointers are kept in
+// registers.
 template <typename Format, typename Op, int kSources, int kDestinations, bool kStream, bool kDivide>
-size_t whole_vectors(const KernelWork& work, size_t from) {
+size_t blocks(const KernelWork& work, size_t from) {
   constexpr size_t kElement = sizeof(typename Format::Raw);
-  constexpr size_t kLanes = Format::kLanes;
+  constexpr size_t kStep = kBlockVectors * Format::kLanes;
   const std::byte* near_sources[kSources != 0 ? kSources : 1];
   std::byte* near_destinations[kDestinations != 0 ? kDestinations : 1];
   for (int s = 0; s < kSources; ++s) near_sources[s] = work.sources[s];
@@ -155,24 +156,21 @@ size_t whole_vectors(const KernelWork& work, size_t from) {
   const std::byte* const* sources = kSources != 0 ? near_sources : work.sources;
   std::byte* const* destinations = kDestinations != 0 ? near_destinations : work.destinations;
   size_t i = from;
-  for (; i + kBlockVectors * kLanes <= work.count; i += kBlockVectors * kLanes) {
-    block<Format, Op, kLanes, kBlockVectors, kSources, kDestinations, kStream, kDivide>(
+  for (; i + kStep <= work.count; i += kStep) {
+    block<Format, Op, Format::kLanes, kBlockVectors, kSources, kDestinations, kStream, kDivide>(
         work, sources, destinations, i * kElement);
-  }
-  for (; i + kLanes <= work.count; i += kLanes) {
-    block<Format, Op, kLanes, 1, kSources, kDestinations, kStream, kDivide>(work, sources, destinations,
-                                                                            i * kElement);
   }
   return i;
 }
 
-// Elements [from, end), fewer than 2 * kCount, by halves.
+// Elements [from, end) by vectors, then by halves of one.
 template <typename Format, typename Op, bool kDivide, int kCount>
 __attribute__((always_inline)) inline void rest_by_halves(const KernelWork& work, size_t from, size_t end) {
-  if ((end - from) & kCount) {
+  while (end - from >= kCount) {
     block<Format, Op, kCount, 1, 0, 0, false, kDivide>(work, work.sources, work.destinations,
                                                        from * sizeof(typename Format::Raw));
     from += kCount;
+    if (kCount < Format::kLanes) break;
   }
   if constexpr (kCount > 1) rest_by_halves<Format, Op, kDivide, kCount / 2>(work, from, end);
 }
@@ -180,9 +178,10 @@ __attribute__((always_inline)) inline void rest_by_halves(const KernelWork& work
 template <typename Format, typename Op>
 void rest(const KernelWork& work, size_t from, size_t end) {
   if (from == end) return;
-  if (__builtin_expect(work.divisor == 0, 1))
-    return rest_by_halves<Format, Op, false, Format::kLanes / 2>(work, from, end);
-  rest_by_halves<Format, Op, true, Format::kLanes / 2>(work, from, end);
+  if (__builtin_expect(work.divisor == 0, 1)) {
+    return rest_by_halves<Format, Op, false, Format::kLanes>(work, from, end);
+  }
+  rest_by_halves<Format, Op, true, Format::kLanes>(work, from, end);
 }
 
 // Elements before the destinations are aligned to what one vector stores; `count` or more where they never
@@ -199,42 +198,50 @@ size_t head_elements(const KernelWork& work) {
   return misaligned == 0 ? 0 : (kStored - misaligned) / kElement;
 }
 
+// Divisors come with sums; other operations that are divided go one vector at a time.
+template <typename Op>
+inline constexpr bool kDividesInBlocks = std::is_same_v<Op, Sum>;
+
 template <typename Format, typename Op>
-void reduce_streaming(const KernelWork& work) {
+size_t blocks_streaming(const KernelWork& work) {
   const size_t head = head_elements<Format>(work);
-  const bool divide = work.divisor != 0;
-  size_t done = 0;
-  if (head < work.count) {
-    rest<Format, Op>(work, 0, head);
-    done = divide ? whole_vectors<Format, Op, 0, 0, true, true>(work, head)
-                  : whole_vectors<Format, Op, 0, 0, true, false>(work, head);
-    stream_fence();
+  if (head >= work.count) return blocks<Format, Op, 0, 0, false, false>(work, 0);
+  rest<Format, Op>(work, 0, head);
+  const size_t done = blocks<Format, Op, 0, 0, true, false>(work, head);
+  stream_fence();
+  return done;
+}
+
+// The same two with a divisor.
+template <typename Format, typename Op>
+size_t blocks_dividing(const KernelWork& work) {
+  if constexpr (!kDividesInBlocks<Op>) {
+    return 0;
   } else {
-    done = divide ? whole_vectors<Format, Op, 0, 0, false, true>(work, 0)
-                  : whole_vectors<Format, Op, 0, 0, false, false>(work, 0);
+    const size_t head = work.stream ? head_elements<Format>(work) : work.count;
+    if (head >= work.count) return blocks<Format, Op, 0, 0, false, true>(work, 0);
+    rest<Format, Op>(work, 0, head);
+    const size_t done = blocks<Format, Op, 0, 0, true, true>(work, head);
+    stream_fence();
+    return done;
   }
-  rest<Format, Op>(work, done, work.count);
 }
 
 template <typename Format, typename Op>
-size_t whole_vectors_by_shape(const KernelWork& work) {
-  if (work.divisor != 0) return whole_vectors<Format, Op, 0, 0, false, true>(work, 0);
-  if (work.source_count == 2 && work.destination_count == 1) {
-    return whole_vectors<Format, Op, 2, 1, false, false>(work, 0);
-  }
-  if (work.source_count == 2 && work.destination_count == 2) {
-    return whole_vectors<Format, Op, 2, 2, false, false>(work, 0);
-  }
-  return whole_vectors<Format, Op, 0, 0, false, false>(work, 0);
+size_t blocks_by_shape(const KernelWork& work) {
+  if (work.divisor != 0) return blocks_dividing<Format, Op>(work);
+  if (work.stream) return blocks_streaming<Format, Op>(work);
+  if (work.source_count == 2 && work.destination_count == 1)
+    return blocks<Format, Op, 2, 1, false, false>(work, 0);
+  if (work.source_count == 2 && work.destination_count == 2)
+    return blocks<Format, Op, 2, 2, false, false>(work, 0);
+  return blocks<Format, Op, 0, 0, false, false>(work, 0);
 }
 
 template <typename Format, typename Op>
 void reduce_any(const KernelWork& work) {
   size_t done = 0;
-  if (work.count >= Format::kLanes) {
-    if (work.stream) return reduce_streaming<Format, Op>(work);
-    done = whole_vectors_by_shape<Format, Op>(work);
-  }
+  if (work.count >= kBlockVectors * Format::kLanes) done = blocks_by_shape<Format, Op>(work);
   rest<Format, Op>(work, done, work.count);
 }
 
