@@ -1,8 +1,10 @@
 #include "transports/tcp/tcp_endpoint.h"
 
 #include <fmt/core.h>
+#include <linux/sockios.h>
+#include <linux/tcp.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -16,7 +18,8 @@ namespace {
 
 // Copying this little beside its header is cheaper than a system call with two pieces.
 constexpr size_t kCoalesceBytes = 1024;
-constexpr int kUnsentBytes = 128 * 1024;  // of one rail among several
+constexpr uint32_t kHeldBackBytes = 32 * 1024;  // shorter segments always go
+constexpr uint32_t kMeasuredSegments = 16;
 
 SocketAddress remote_address_of(int fd) {
   SocketAddress address;
@@ -67,7 +70,6 @@ void TcpEndpoint::attach(UniqueFd socket) {
   remote_ = remote_address_of(socket_.get());
   set_option(socket_.get(), IPPROTO_TCP, TCP_NODELAY, 1);
   keep_alive(socket_.get());
-  if (config_.one_of_several) set_option(socket_.get(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, kUnsentBytes);
 }
 
 void TcpEndpoint::fail(Code code, const std::string& cause) {
@@ -83,12 +85,34 @@ bool TcpEndpoint::try_send(const SegmentHeader& header, const std::byte* payload
   assert(header.length <= config_.traits.segment_bytes &&
          "a segment is longer than the endpoint's segment_bytes");
   if (!socket_.valid() || sending() || send_error_ != 0) return false;
+  holding_back_ = config_.one_of_several && header.length >= kHeldBackBytes && enough_on_its_way();
+  if (holding_back_) return false;
   header_ = header;
   payload_ = payload;
   total_ = sizeof(SegmentHeader) + header.length;
   sent_ = 0;
   flush();
   return true;
+}
+
+// A rail's queue (an interface's, a switch's) swallows megabytes, which a slow rail then takes long to bring
+// over while a faster one idles. So no more is under way than twice what the path holds: delivery rate times
+// least round trip, both as the kernel measures them, and at least two segments.
+bool TcpEndpoint::enough_on_its_way() {
+  if (until_measured_ == 0) {
+    tcp_info info{};
+    socklen_t length = sizeof(info);
+    ::getsockopt(fd(), IPPROTO_TCP, TCP_INFO, &info, &length);
+    const auto held =
+        static_cast<uint64_t>(static_cast<double>(info.tcpi_delivery_rate) * info.tcpi_min_rtt * 1e-6);
+    most_on_its_way_ = std::max<uint64_t>(2 * held, 2 * uint64_t{config_.traits.segment_bytes});
+    until_measured_ = kMeasuredSegments;
+  }
+  int queued = 0;
+  ::ioctl(fd(), SIOCOUTQ, &queued);
+  if (static_cast<uint64_t>(queued) > most_on_its_way_) return true;
+  --until_measured_;
+  return false;
 }
 
 // One system call. Negative: errno says why.

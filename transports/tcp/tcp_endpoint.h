@@ -49,6 +49,8 @@ class TcpEndpoint final : public Endpoint {
 
   bool connected() const { return socket_.valid(); }
   bool sending() const { return sent_ < total_; }
+  // The last segment was refused because enough is on its way; nothing wakes a sleeper when that ends.
+  bool holding_back() const { return holding_back_; }
   int fd() const { return socket_.get(); }
   uint32_t peer() const { return config_.peer; }
   uint32_t index() const { return config_.index; }
@@ -57,6 +59,7 @@ class TcpEndpoint final : public Endpoint {
   void announce() { announced_ = true; }
 
  private:
+  bool enough_on_its_way();
   bool flush();
   bool receive(SegmentSink& sink);
   void receive_failed(int error);
@@ -75,6 +78,9 @@ class TcpEndpoint final : public Endpoint {
   size_t total_ = 0;
   size_t sent_ = 0;
   uint64_t transmitted_ = 0;
+  bool holding_back_ = false;
+  uint32_t until_measured_ = 0;  // segments until most_on_its_way_ is measured again
+  uint64_t most_on_its_way_ = 0;
   int send_error_ = 0;  // sending failed; what the peer had sent before is read first
 
   FrameReceiver receiver_;

@@ -27,9 +27,10 @@ constexpr uint32_t kEpoch = 0;  // a path is never fenced yet
 // Few large calls win on one connection; several share the work in pieces small enough to balance unequal
 // rails.
 constexpr uint32_t kSegmentBytesAlone = 512 * 1024;
-constexpr uint32_t kSegmentBytesShared = 128 * 1024;
+constexpr uint32_t kSegmentBytesShared = 256 * 1024;
 constexpr uint64_t kConnectPauseNs = 10'000;  // between looks at what is not connected yet
 constexpr uint64_t kRedialNs = 1'000'000;
+constexpr uint64_t kHeldBackNs = 50'000;  // until a rail that holds back is asked again
 
 struct Peer {
   bool reached = false;
@@ -89,6 +90,7 @@ class TcpTransport final : public Transport {
 
   UniqueFd waker_;
   std::vector<TcpEndpoint*> connected_;
+  bool holding_back_ = false;
   std::vector<pollfd> polled_;
   std::vector<TcpEndpoint*> polled_endpoints_;  // the first of polled_, in order
 };
@@ -307,7 +309,9 @@ Status TcpTransport::step_connecting() {
 void TcpTransport::collect_polled() {
   polled_.clear();
   polled_endpoints_.clear();
+  holding_back_ = false;
   for (TcpEndpoint* endpoint : connected_) {
+    holding_back_ |= endpoint->connected() && endpoint->holding_back();
     if (!endpoint->connected() || endpoint->announced()) continue;
     const auto events = static_cast<short>(POLLIN | (endpoint->sending() ? POLLOUT : 0));
     polled_.push_back({endpoint->fd(), events, 0});
@@ -322,6 +326,7 @@ void TcpTransport::collect_polled() {
 void TcpTransport::sleep(uint64_t max_ns) {
   collect_polled();
   if (!dialing_.empty() || acceptor_.has_strangers()) max_ns = std::min(max_ns, kRedialNs);
+  if (holding_back_) max_ns = std::min(max_ns, kHeldBackNs);
   const timespec limit{static_cast<time_t>(max_ns / 1'000'000'000u),
                        static_cast<long>(max_ns % 1'000'000'000u)};
   if (::ppoll(polled_.data(), polled_.size(), &limit, nullptr) <= 0) return;
