@@ -24,23 +24,31 @@ std::string label(Isa isa, DataType type) {
   return fmt::format("{} {}", name_of(isa), name_of(type));
 }
 
-// Encodes floats given by their bits on every instruction set and compares. `expected` are codes.
-void expect_encodes(DataType type, const std::vector<uint32_t>& floats,
-                    const std::vector<uint16_t>& expected) {
-  std::vector<float> values(floats.size());
-  std::memcpy(values.data(), floats.data(), floats.size() * sizeof(float));
-  std::vector<std::byte> codes(floats.size() * size_of(type));
+// Floats by their bits, and the codes that they must become.
+struct Batch {
+  explicit Batch(DataType of) : type(of) {}
+  void add(uint32_t bits, uint64_t code) {
+    floats.push_back(std::bit_cast<float>(bits));
+    for (size_t i = 0; i < size_of(type); ++i) codes.push_back(static_cast<std::byte>(code >> (8 * i)));
+  }
+  DataType type;
+  std::vector<float> floats;
+  std::vector<std::byte> codes;
+};
+
+// Encodes on every instruction set and compares.
+void expect_encodes(const Batch& batch) {
+  std::vector<std::byte> got(batch.codes.size());
   for (Isa isa : available_isas()) {
-    encode_floats(isa, type, values.data(), codes.data(), values.size());
-    size_t wrong = 0;
-    for (size_t i = 0; i < floats.size() && wrong < 5; ++i) {
-      const uint64_t got = test::element(codes.data(), type, i);
-      if (got == expected[i]) continue;
-      ADD_FAILURE() << fmt::format("{}: float 0x{:08x} became 0x{:x}, not 0x{:x}", label(isa, type),
-                                   floats[i], got, expected[i]);
-      ++wrong;
+    encode_floats(isa, batch.type, batch.floats.data(), got.data(), batch.floats.size());
+    if (std::memcmp(got.data(), batch.codes.data(), got.size()) == 0) continue;
+    for (size_t i = 0; i < batch.floats.size(); ++i) {
+      const uint64_t code = test::element(got.data(), batch.type, i);
+      const uint64_t expected = test::element(batch.codes.data(), batch.type, i);
+      ASSERT_EQ(code, expected) << fmt::format("{}: float 0x{:08x} became 0x{:x}, not 0x{:x}",
+                                               label(isa, batch.type), bits_of(batch.floats[i]), code,
+                                               expected);
     }
-    if (wrong != 0) return;
   }
 }
 
@@ -68,37 +76,32 @@ TEST_P(Encodings, DecodeEveryCodeExactly) {
 
 TEST_P(Encodings, EncodeBackEveryCode) {
   const DataType type = GetParam();
-  const NarrowRounding rounding(type);
-  std::vector<uint32_t> floats;
-  std::vector<uint16_t> expected;
+  Batch batch(type);
   for (uint64_t code = 0; code < uint64_t{1} << (8 * size_of(type)); ++code) {
     const double value = test::value_of(type, code);
-    floats.push_back(bits_of(static_cast<float>(value)));
-    expected.push_back(static_cast<uint16_t>(std::isnan(value) ? test::canonical_nan(type) : code));
+    batch.add(bits_of(static_cast<float>(value)), std::isnan(value) ? test::canonical_nan(type) : code);
   }
-  expect_encodes(type, floats, expected);
+  expect_encodes(batch);
 }
 
 TEST_P(Encodings, RoundToNearestEvenAtEveryBoundary) {
   const DataType type = GetParam();
   const NarrowRounding rounding(type);
-  std::vector<uint32_t> floats;
+  Batch batch(type);
+  const auto add_both_signs = [&](uint32_t bits) {
+    for (uint32_t sign : {0u, 0x80000000u}) {
+      batch.add(bits ^ sign, rounding.round(std::bit_cast<float>(bits ^ sign)));
+    }
+  };
   for (double midpoint : rounding.midpoints()) {
     const uint32_t at = bits_of(static_cast<float>(midpoint));
-    for (uint32_t near : {at - 1, at, at + 1}) {
-      floats.push_back(near);
-      floats.push_back(near ^ 0x80000000u);
-    }
+    for (uint32_t near : {at - 1, at, at + 1}) add_both_signs(near);
   }
   for (uint32_t special :
        {0x7f7fffffu, 0x7f800000u, 0x7f800001u, 0x7fc00000u, 0x7fffffffu, 0u, 1u, 0x7fffffu, 0x800000u}) {
-    floats.push_back(special);
-    floats.push_back(special ^ 0x80000000u);
+    add_both_signs(special);
   }
-  std::vector<uint16_t> expected;
-  for (uint32_t bits : floats)
-    expected.push_back(static_cast<uint16_t>(rounding.round(std::bit_cast<float>(bits))));
-  expect_encodes(type, floats, expected);
+  expect_encodes(batch);
 }
 
 // Upward through the magnitudes, so that the code only ever rises: the whole of 2^32 takes a minute a type.
@@ -106,22 +109,19 @@ TEST_P(Encodings, RoundAllFloatsOrAStrideOfThem) {
   const DataType type = GetParam();
   const NarrowRounding rounding(type);
   const uint64_t stride = test::full_tests() ? 1 : 4093;
-  constexpr size_t kBatch = 1 << 15;
-  std::vector<uint32_t> floats;
-  std::vector<uint16_t> expected;
+  constexpr uint64_t kEnd = 0x80000000u;
+  Batch batch(type);
   uint64_t code = 0;
-  for (uint64_t magnitude = 0; magnitude < 0x80000000u && !HasFailure(); magnitude += stride) {
-    const auto value = static_cast<double>(std::bit_cast<float>(static_cast<uint32_t>(magnitude)));
-    const bool nan = std::isnan(value);
-    code = nan ? test::canonical_nan(type) : rounding.round_magnitude(value, code);
-    for (uint32_t sign : {0u, 0x80000000u}) {
-      floats.push_back(static_cast<uint32_t>(magnitude) | sign);
-      expected.push_back(static_cast<uint16_t>(code | (sign != 0 && !nan ? rounding.sign_bit() : 0)));
-    }
-    if (floats.size() < kBatch && magnitude + stride < 0x80000000u) continue;
-    expect_encodes(type, floats, expected);
-    floats.clear();
-    expected.clear();
+  for (uint64_t magnitude = 0; magnitude < kEnd && !HasFailure(); magnitude += stride) {
+    const auto bits = static_cast<uint32_t>(magnitude);
+    const bool nan = bits > 0x7f800000u;
+    code = nan ? test::canonical_nan(type) : rounding.round_magnitude(std::bit_cast<float>(bits), code);
+    batch.add(bits, code);
+    batch.add(bits | 0x80000000u, nan ? code : code | rounding.sign_bit());
+    if (batch.floats.size() < (1 << 15) && magnitude + stride < kEnd) continue;
+    expect_encodes(batch);
+    batch.floats.clear();
+    batch.codes.clear();
   }
 }
 

@@ -195,11 +195,13 @@ struct SmallLayout {
   template <int kCount>
   static Vec<int32_t, kCount> round(Vec<int32_t, kCount> bits) {
     using Ints = Vec<int32_t, kCount>;
+    using Words = Vec<uint32_t, kCount>;
     using Floats = Vec<float, kCount>;
     constexpr int32_t kMagic = (1 - kBias - kMantissaBits + 23 + 127) << 23;
     const Ints magnitude = bits & kMagnitude32;
-    const Ints odd = (magnitude >> kShift) & 1;
-    const Ints normal = (magnitude - kRebias + ((1 << (kShift - 1)) - 1) + odd) >> kShift;
+    const Words odd = (bits_as<Words>(magnitude) >> kShift) & 1u;
+    const Words raised = bits_as<Words>(magnitude) - uint32_t{kRebias} + ((1u << (kShift - 1)) - 1) + odd;
+    const Ints normal = bits_as<Ints>(raised) >> kShift;
     const Ints magic = Ints{} + kMagic;
     const Ints tiny = bits_as<Ints>(bits_as<Floats>(magnitude) + bits_as<Floats>(magic)) - kMagic;
     Ints value = magnitude < kRebias + (1 << 23) ? tiny : normal;
@@ -208,7 +210,7 @@ struct SmallLayout {
     if constexpr (kTop == Top::kSaturateKeepInfinity) {
       value = magnitude == kInfinity32 ? Ints{} + (kLargest + 1) : value;
     }
-    value |= bits_as<Ints>(bits_as<Vec<uint32_t, kCount>>(bits & kSign32) >> kSignShift);
+    value |= bits_as<Ints>(bits_as<Words>(bits & kSign32) >> kSignShift);
     return magnitude > kInfinity32 ? Ints{} + kNan : value;
   }
 };
