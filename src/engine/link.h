@@ -144,6 +144,7 @@ class Link final : public SegmentSink {
     Mapping staging;  // kSegmentsInFlight slots of segment_bytes_, touched when used
   };
 
+  bool expects_nothing() const;
   bool open_lane(const SegmentHeader& header);
   bool acceptable(const SegmentHeader& header) const;
   Receive* receive_of(LaneRx& rx, uint64_t number);

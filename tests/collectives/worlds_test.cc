@@ -85,17 +85,18 @@ TEST_P(Threads, GiveExactResultsInEveryRow) {
 
 class Processes : public testing::TestWithParam<World> {};
 
-TEST_P(Processes, GiveExactResultsInEveryRow) {
-  const ScopedEnv transports("COMITY_TRANSPORTS", GetParam().transports);
-  const TableChoice choice = choice_of(GetParam());
+// Ranks as processes; rank r is on the host that hosts[r] names ("" is this one).
+void run_processes(const TableChoice& choice, const std::vector<std::string>& hosts) {
   comityUniqueId id;
   ASSERT_EQ(comityGetUniqueId(&id), comitySuccess) << comityGetLastError(nullptr);
   std::string hex;
   for (const char c : id.internal) hex += fmt::format("{:02x}", static_cast<unsigned char>(c));
   std::vector<Child> children;
   for (uint32_t r = 0; r < choice.nranks; ++r) {
-    children.emplace_back(std::vector<std::string>{program_folder() + "comity_collectives_worker",
-                                                   std::to_string(r), hex, encode_choice(choice)});
+    const std::vector<std::string> command = {program_folder() + "comity_collectives_worker",
+                                              std::to_string(r), hex, encode_choice(choice)};
+    children.emplace_back(command,
+                          std::vector<std::pair<std::string, std::string>>{{"COMITY_HOSTID", hosts[r]}});
   }
   const Deadline deadline = Deadline::after_ms(1'500'000);
   for (Child& child : children) {
@@ -108,6 +109,36 @@ TEST_P(Processes, GiveExactResultsInEveryRow) {
     expect_report(report, choice, make_rows(choice).size());
   }
 }
+
+TEST_P(Processes, GiveExactResultsInEveryRow) {
+  const ScopedEnv transports("COMITY_TRANSPORTS", GetParam().transports);
+  run_processes(choice_of(GetParam()), std::vector<std::string>(GetParam().nranks));
+}
+
+// Several hosts on this machine: shared memory inside, sockets across, one communicator of both.
+class Hosts : public testing::TestWithParam<const char*> {};
+
+TEST_P(Hosts, GiveExactResultsAcrossSharedMemoryAndSockets) {
+  const ScopedEnv forced("COMITY_ALGO", GetParam());
+  for (const std::string_view placement : {"aabb", "aaab", "abab", "aabbbcc"}) {
+    TableChoice choice;
+    choice.nranks = static_cast<uint32_t>(placement.size());
+    choice.pairwise = kSanitized || !full();
+    choice.seed = placement.size();
+    std::vector<std::string> hosts;
+    for (const char host : placement) hosts.push_back(fmt::format("host-{}", host));
+    run_processes(choice, hosts);
+    if (HasFailure()) FAIL() << "on hosts " << placement;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Several, Hosts,
+                         testing::Values("", "all_reduce:hierarchical", "all_reduce:ring",
+                                         "all_reduce:double_binary_tree"),
+                         [](const auto& each) {
+                           const std::string name = each.param;
+                           return name.empty() ? std::string("selected") : name.substr(name.find(':') + 1);
+                         });
 
 std::vector<World> worlds(bool processes) {
   std::vector<World> all;

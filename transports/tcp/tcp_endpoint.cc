@@ -4,6 +4,7 @@
 #include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
@@ -13,11 +14,14 @@
 #include <cerrno>
 #include <cstring>
 
+#include "src/base/clock.h"
+
 namespace comity::tcp {
 namespace {
 
 // Copying this little beside its header is cheaper than a system call with two pieces.
 constexpr size_t kCoalesceBytes = 1024;
+constexpr uint64_t kLingerMs = 20;
 constexpr uint32_t kHeldBackBytes = 32 * 1024;  // shorter segments always go
 constexpr uint32_t kMeasuredSegments = 16;
 
@@ -45,12 +49,18 @@ void keep_alive(int fd) {
 
 TcpEndpoint::TcpEndpoint(EndpointConfig config) : config_(std::move(config)), receiver_(config_.limits) {}
 
+// Closing with unread bytes, or getting bytes after closing, resets the connection, and what the peer has not
+// received yet is lost: so this waits, briefly, until the peer's system has all that was sent.
 TcpEndpoint::~TcpEndpoint() {
   if (!socket_.valid()) return;
-  // Closing with unread bytes would reset the connection, and the peer could lose what it has not read yet.
   ::shutdown(socket_.get(), SHUT_WR);
-  std::array<std::byte, 4096> unread;
-  while (::recv(socket_.get(), unread.data(), unread.size(), MSG_DONTWAIT) > 0) {
+  const Deadline deadline = Deadline::after_ms(kLingerMs);
+  for (int unsent = 1; unsent > 0 && status_.ok();) {
+    std::array<std::byte, 4096> unread;
+    while (::recv(socket_.get(), unread.data(), unread.size(), MSG_DONTWAIT) > 0) {
+    }
+    if (::ioctl(socket_.get(), SIOCOUTQ, &unsent) != 0 || deadline.passed()) break;
+    if (unsent > 0) sched_yield();
   }
 }
 
