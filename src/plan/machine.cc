@@ -299,7 +299,7 @@ bool Machine::surely_before(const Instance& at, uint32_t earlier) {
   return false;
 }
 
-Machine::Instance Machine::instance_of(uint32_t rank, uint32_t flat, uint32_t tile) const {
+Instance Machine::instance_of(uint32_t rank, uint32_t flat, uint32_t tile) const {
   const auto& begins = wiring_.ranks[rank].lane_begin;
   const auto lane =
       static_cast<uint32_t>(std::upper_bound(begins.begin(), begins.end(), flat) - begins.begin() - 1);

@@ -48,6 +48,16 @@ struct MachineInput {
   uint32_t tiles = 1;
 };
 
+// A step of a tile.
+struct Instance {
+  uint32_t rank = 0, lane = 0, step = 0, flat = 0, tile = 0;
+};
+struct Message {
+  Instance send;
+  std::vector<ValueId> values;
+  uint32_t clock = kNone;
+};
+
 class Machine {
  public:
   explicit Machine(const MachineInput& input);
@@ -86,15 +96,6 @@ class Machine {
     uint32_t tile = 0, step = 0;
     bool queued = false;
     Clock clock;
-  };
-  // A step of a tile.
-  struct Instance {
-    uint32_t rank = 0, lane = 0, step = 0, flat = 0, tile = 0;
-  };
-  struct Message {
-    Instance send;
-    std::vector<ValueId> values;
-    uint32_t clock = kNone;
   };
   struct ChannelState {
     std::optional<Message> message;  // sent, not received

@@ -12,7 +12,6 @@ using plan::Plan;
 using plan::StepKind;
 using world::Contents;
 using world::Job;
-using world::Place;
 using world::State;
 
 class Explorer : public world::World {
@@ -112,9 +111,8 @@ class Explorer : public world::World {
     state.phase[index] = 2;
     if (job.step->kind == StepKind::kSend) return;
     const size_t source = job.step->kind == StepKind::kRecv ? *job.partner : index;
-    const std::vector<int> contents = std::move(state.held[source]);
-    state.held.erase(source);
-    for (size_t i = 0; i < job.writes.size(); ++i) state.memory[{job.rank, job.writes[i]}] = contents[i];
+    const std::vector<int> contents = std::exchange(state.held[source], {});
+    for (size_t i = 0; i < contents.size(); ++i) state.memory[job.write_cells[i]] = contents[i];
   }
 
   void begin(State& state, size_t index) {
@@ -129,9 +127,8 @@ class Explorer : public world::World {
     if (job.step->kind == StepKind::kRecv) return;
     std::vector<int>& held = state.held[index];
     std::vector<int> operands(job.reads.size());
-    for (size_t chunk = 0; chunk < job.reads[0].size(); ++chunk) {
-      for (size_t i = 0; i < operands.size(); ++i)
-        operands[i] = state.memory.at({job.rank, job.reads[i][chunk]});
+    for (size_t chunk = 0; chunk < job.read_cells[0].size(); ++chunk) {
+      for (size_t i = 0; i < operands.size(); ++i) operands[i] = state.memory[job.read_cells[i][chunk]];
       held.push_back(
           contents_.fold(operands, job.step->kind == StepKind::kReduce && job.step->last, shape_.nranks));
     }
@@ -139,10 +136,12 @@ class Explorer : public world::World {
 
   static bool clash(const Job& a, const Job& b) {
     const auto touches = [](const Job& writer, const Job& other) {
-      for (const Place& place : writer.writes) {
-        if (std::find(other.writes.begin(), other.writes.end(), place) != other.writes.end()) return true;
-        for (const auto& read : other.reads) {
-          if (std::find(read.begin(), read.end(), place) != read.end()) return true;
+      for (const uint32_t cell : writer.write_cells) {
+        if (std::find(other.write_cells.begin(), other.write_cells.end(), cell) != other.write_cells.end()) {
+          return true;
+        }
+        for (const auto& read : other.read_cells) {
+          if (std::find(read.begin(), read.end(), cell) != read.end()) return true;
         }
       }
       return false;
@@ -174,8 +173,8 @@ class Explorer : public world::World {
       for (uint32_t tile = 0; has_output(rank) && tile < tiles_; ++tile) {
         for (uint32_t block = 0; block < outputs(); ++block) {
           for (uint32_t chunk = 0; chunk < shape_.weights.size(); ++chunk) {
-            const auto found = state.memory.find({rank, user_place(rank, true, block, chunk, tile)});
-            const int content = found == state.memory.end() ? 0 : found->second;
+            const auto found = cells_.find({rank, user_place(rank, true, block, chunk, tile)});
+            const int content = found == cells_.end() ? 0 : state.memory[found->second];
             judge_content(rank, block, chunk, tile, content);
             const uint32_t promised = shape_.collective == Collective::kReduceScatter ? rank : block;
             const auto [first, fresh] = bits.try_emplace({promised, chunk, tile}, content);

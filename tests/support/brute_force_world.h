@@ -82,19 +82,21 @@ struct Job {
   std::optional<size_t> previous_of_channel;
   std::vector<std::vector<Place>> reads;
   std::vector<Place> writes;
+  std::vector<std::vector<uint32_t>> read_cells;  // the same, as indexes into State::memory
+  std::vector<uint32_t> write_cells;
 };
 
 struct State {
   std::vector<char> phase;  // by job: 0 not begun, 1 at work, 2 ended
-  std::map<std::pair<uint32_t, Place>, int> memory;
-  std::map<size_t, std::vector<int>> held;  // by job: what it read, until its writing or its receiver's
+  std::vector<int> memory;
+  std::vector<std::vector<int>> held;  // by job: what it read, until its writing or its receiver's
 
   std::string key() const {
     std::string text(phase.begin(), phase.end());
-    for (const auto& [place, content] : memory) text += fmt::format(",{}", content);
-    for (const auto& [job, contents] : held) {
-      text += fmt::format(";{}", job);
-      for (const int content : contents) text += fmt::format(":{}", content);
+    text.append(reinterpret_cast<const char*>(memory.data()), memory.size() * sizeof(int));
+    for (const auto& contents : held) {
+      text += static_cast<char>(contents.size());
+      text.append(reinterpret_cast<const char*>(contents.data()), contents.size() * sizeof(int));
     }
     return text;
   }
@@ -183,6 +185,7 @@ class World {
   Contents contents_;
   State start_;
   std::optional<std::string> fault_;
+  std::map<std::pair<uint32_t, Place>, uint32_t> cells_;  // of each rank's places, in State::memory
 
  private:
   std::vector<Place> places(const Job& job, const ChunkRun& run, bool writes) {
@@ -336,22 +339,31 @@ class World {
 
   void fill() {
     start_.phase.assign(jobs_.size(), 0);
-    for (const Job& job : jobs_) {
-      for (const Place& place : job.writes) start_.memory[{job.rank, place}] = 0;
+    start_.held.resize(jobs_.size());
+    for (Job& job : jobs_) {
+      for (const Place& place : job.writes) job.write_cells.push_back(cell(job.rank, place));
       for (const auto& read : job.reads) {
-        for (const Place& place : read) start_.memory[{job.rank, place}] = 0;
+        auto& cells = job.read_cells.emplace_back();
+        for (const Place& place : read) cells.push_back(cell(job.rank, place));
       }
     }
     for (uint32_t rank = 0; rank < shape_.nranks; ++rank) {
       for (uint32_t tile = 0; has_input(rank) && tile < tiles_; ++tile) {
         for (uint32_t block = 0; block < inputs(); ++block) {
           for (uint32_t chunk = 0; chunk < shape_.weights.size(); ++chunk) {
-            start_.memory[{rank, user_place(rank, false, block, chunk, tile)}] =
-                contents_.leaf(leaf_name(rank, block, chunk, tile));
+            const uint32_t at = cell(rank, user_place(rank, false, block, chunk, tile));
+            start_.memory[at] = contents_.leaf(leaf_name(rank, block, chunk, tile));
           }
         }
       }
     }
+  }
+
+  uint32_t cell(uint32_t rank, const Place& place) {
+    const auto [found, fresh] =
+        cells_.try_emplace({rank, place}, static_cast<uint32_t>(start_.memory.size()));
+    if (fresh) start_.memory.push_back(0);
+    return found->second;
   }
 
   std::vector<Part> parts_;

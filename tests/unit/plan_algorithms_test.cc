@@ -4,14 +4,13 @@
 #include <fmt/core.h>
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-
 #include "algorithms/algorithm.h"
 #include "src/plan/cost.h"
 #include "src/plan/json.h"
 #include "src/plan/print.h"
 #include "src/plan/verify.h"
 #include "tests/support/brute_force.h"
+#include "tests/support/effort.h"
 #include "tests/support/mutate.h"
 #include "topology/topology.h"
 
@@ -21,18 +20,6 @@ namespace {
 using algorithms::Algorithm;
 using algorithms::Request;
 using topology::Topology;
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool kSlow = true;
-#elif defined(__has_feature)
-constexpr bool kSlow = __has_feature(address_sanitizer) || __has_feature(thread_sanitizer);
-#else
-constexpr bool kSlow = false;
-#endif
-
-bool full() {
-  return std::getenv("COMITY_TEST_FULL") != nullptr;
-}
 
 Topology hosts(const std::vector<uint32_t>& ranks_of_host) {
   std::vector<std::string> names;
@@ -67,7 +54,7 @@ template <typename Each>
 void for_all(uint32_t ranks, Each each) {
   std::vector<Topology> all = topologies(ranks);
   constexpr uint32_t kMany = 31;  // instrumented, these few take what all others take together
-  if (kSlow && ranks >= kMany && !full()) all.resize(1);
+  if (kInstrumented && ranks >= kMany && !full_effort()) all.resize(1);
   for (const Topology& topology : all) {
     for (const Algorithm& algorithm : algorithms::all()) {
       if (!algorithm.applies(topology)) continue;
@@ -193,16 +180,17 @@ class AlgorithmMutants : public ::testing::TestWithParam<uint32_t> {};
 
 TEST_P(AlgorithmMutants, AreRefusedExactlyWhenAnOrderBreaksThem) {
   int accepted = 0, refused = 0, given_up = 0;
+  uint64_t seed = uint64_t{GetParam()} << 32;
   for_all(GetParam(), [&](const Algorithm& algorithm, const Request& request) {
     auto plan = algorithms::make_plan(algorithm, request);
     ASSERT_TRUE(plan.ok());
     for (plan::Part& part : plan->parts) part = plan::expand(part);
     const bool barrier_alone = plan->parts.size() == 1 && algorithm.collective == Collective::kBarrier;
     if (barrier_alone) return;  // no step to damage
-    for (uint64_t seed = 0; seed < (full() ? 60u : 6u); ++seed) {
-      const Mutant mutant = mutate(*plan, seed * 1000 + GetParam());
+    for (uint64_t mutants = effort(6); mutants > 0; --mutants) {
+      const Mutant mutant = mutate(*plan, ++seed);
       const plan::VerifyResult verdict = plan::verify(mutant.plan);
-      const BruteForceResult truth = brute_force(mutant.plan, {.most_states = 3000});
+      const BruteForceResult truth = brute_force(mutant.plan, {.most_states = 20000});
       if (truth.gave_up) {
         ++given_up;
         continue;

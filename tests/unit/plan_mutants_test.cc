@@ -4,11 +4,10 @@
 #include <fmt/core.h>
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-
 #include "src/plan/print.h"
 #include "src/plan/verify.h"
 #include "tests/support/brute_force.h"
+#include "tests/support/effort.h"
 #include "tests/support/hand_plans.h"
 #include "tests/support/mutate.h"
 
@@ -20,10 +19,6 @@ struct Tally {
   int refused = 0;
   int given_up = 0;
 };
-
-uint64_t mutants_per_plan(uint64_t usual) {
-  return std::getenv("COMITY_TEST_FULL") != nullptr ? usual * 10 : usual;
-}
 
 void compare(const plan::Plan& plan, const std::string& what, const BruteForceOptions& options,
              Tally& tally) {
@@ -68,7 +63,7 @@ TEST_P(HandPlan, MutantsAreRefusedExactlyWhenAnOrderBreaksThem) {
   plan::Plan whole = plan();
   for (plan::Part& part : whole.parts) part = plan::expand(part);
   Tally tally;
-  for (uint64_t seed = 0; seed < mutants_per_plan(120); ++seed) {
+  for (uint64_t seed = 0; seed < effort(120); ++seed) {
     const Mutant mutant = mutate(whole, seed);
     compare(mutant.plan, fmt::format("seed {}: {}", seed, mutant.what), {}, tally);
     if (HasFatalFailure()) return;
@@ -82,7 +77,7 @@ TEST_P(HandPlan, MutantsAreRefusedExactlyWhenAnOrderBreaksThem) {
 // than its expanded form: every mutant that an order breaks is refused, and more.
 TEST(Groups, MutantsThatAnOrderBreaksAreRefused) {
   Tally tally;
-  for (uint64_t seed = 0; seed < mutants_per_plan(300); ++seed) {
+  for (uint64_t seed = 0; seed < effort(300); ++seed) {
     plan::Plan plan = groups_of_four();
     plan::Group& group = plan.parts[seed % 4].groups[seed / 4 % plan.parts[seed % 4].groups.size()];
     plan::Plan inside = plan;  // one lane, one group's definition, to be damaged
@@ -111,7 +106,7 @@ TEST(BruteForce, WatchingOneRankFindsWhatAllOrdersOfAllRanksFind) {
   Tally faulty;
   for (const plan::Plan& plan :
        {one_shot_pair(), all_gather_pair(), reduce_scatter_pair(), chain_broadcast()}) {
-    for (uint64_t seed = 0; seed < mutants_per_plan(60); ++seed) {
+    for (uint64_t seed = 0; seed < effort(60); ++seed) {
       const Mutant mutant = mutate(plan, seed);
       const BruteForceResult one = brute_force(mutant.plan);
       const BruteForceResult all = brute_force(mutant.plan, {.all_ranks_at_once = true});
@@ -128,7 +123,7 @@ TEST(BruteForce, AgreesOverSeveralTiles) {
   Tally tally;
   for (plan::Plan plan : {one_shot_pair(), chain_broadcast(), reduce_scatter_pair()}) {
     plan.shape.window = 1;
-    for (uint64_t seed = 1000; seed < 1000 + mutants_per_plan(60); ++seed) {
+    for (uint64_t seed = 1000; seed < 1000 + effort(60); ++seed) {
       const Mutant mutant = mutate(plan, seed);
       compare(mutant.plan, fmt::format("seed {}: {}", seed, mutant.what), {.tiles = 3}, tally);
       if (HasFatalFailure()) return;
