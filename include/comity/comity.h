@@ -185,7 +185,8 @@ COMITY_API comityResult_t comityCommDestroy(comityComm_t comm);
 /* Ends `comm` at once, from any thread: each of its pending calls, in whichever thread, returns
  * comityRemoteError within 100 ms, and the other ranks get that error, naming this one. Then gives back what
  * the communicator holds; the handle is dead afterwards. What pending calls were to write is undefined, and
- * peers may write to the buffers that they knew until those are freed. Blocks until the pending calls have
+ * peers may still read or write the buffers of pending calls until every rank has returned from them: do
+ * not reuse or free those before. Blocks until the pending calls have
  * left.
  * Errors: comityInvalidArgument (NULL, or a handle that is none or dead). */
 COMITY_API comityResult_t comityCommAbort(comityComm_t comm);
@@ -207,7 +208,7 @@ COMITY_API comityResult_t comityCommUserRank(comityComm_t comm, int* rank);
 /* ---- Memory ------------------------------------------------------------------------------------------ */
 
 /* Allocates `size` bytes that other ranks on this host can reach directly: collectives on such buffers skip
- * a copy and are the fastest. Zeroed, aligned to 4096 bytes; *ptr is the caller's until comityMemFree. A
+ * a copy and are the fastest. Aligned to at least 128 bytes, content undefined; *ptr is the caller's until comityMemFree. A
  * size of 0 gives NULL. Not bound to a communicator. Nothing of it outlives the process, however that ends.
  * Any thread, does not block.
  * Errors: comityInvalidArgument (ptr is NULL), comitySystemError (the system or COMITY_ARENA_CAP refuses the

@@ -49,6 +49,9 @@ class SessionOversight final : public engine::Oversight {
     return verdict == nullptr ? Status() : Status(verdict->code, verdict->message);
   }
   void report(uint64_t number) override { session_.report(number); }
+  void declare(const Status& status) override {
+    session_.declare(status.code(), std::string(status.message()));
+  }
 
  private:
   control::Session& session_;

@@ -3,6 +3,7 @@
 
 #include "src/api/errors.h"
 #include "src/api/group.h"
+#include "src/api/guard.h"
 #include "src/api/handle.h"
 
 namespace comity::api {
@@ -94,7 +95,7 @@ Status run_now(const Arguments& a, const engine::Call& call) {
   return status.ok() ? status : status.in(a.function);
 }
 
-comityResult_t submit(const Arguments& a) {
+comityResult_t carry_out(const Arguments& a) {
   Status checked = check(a);
   engine::Call call;
   call.collective = a.collective;
@@ -102,11 +103,16 @@ comityResult_t submit(const Arguments& a) {
   call.op = static_cast<RedOp>(a.op);
   call.count = a.count;
   call.root = static_cast<uint32_t>(a.root);
-  call.input = a.input;
-  call.output = a.output;
+  // What this rank does not use may be anything.
+  call.input = checked.ok() && uses_input(a) ? a.input : nullptr;
+  call.output = checked.ok() && uses_output(a) ? a.output : nullptr;
   if (group_open()) return remember(add_to_group(a.comm, call, std::move(checked)));
   if (checked.ok()) checked = run_now(a, call);
   return checked.ok() ? comitySuccess : remember(checked);
+}
+
+comityResult_t submit(const Arguments& a) {
+  return guarded(a.function, [&] { return carry_out(a); });
 }
 
 }  // namespace

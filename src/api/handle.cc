@@ -52,7 +52,16 @@ Status InCall::why(const char* function) const {
 Status error_of(comityComm_t comm) {
   if (const control::Verdict* verdict = comm->assembly->session().verdict())
     return Status(verdict->code, verdict->message);
-  return {};
+  return comm->assembly->engine().failed() ? comm->assembly->engine().error() : Status();
+}
+
+Status error_of_any_thread(comityComm_t comm, const char* function) {
+  COMITY_RETURN_IF_ERROR(check_handle(comm, function));
+  const std::lock_guard lock(comm->mutex);
+  if (comm->assembly != nullptr) return error_of(comm);
+  return Status(
+      Code::kInvalidArgument,
+      fmt::format("{}: the communicator of rank {} was destroyed or aborted before", function, comm->rank));
 }
 
 }  // namespace comity::api

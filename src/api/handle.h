@@ -25,7 +25,7 @@ struct comityComm {
   uint32_t nranks = 0;
   std::unique_ptr<comity::api::Assembly> assembly;
 
-  std::mutex mutex;  // of what follows; never taken by a collective
+  std::mutex mutex;  // of the assembly's removal and of what follows; never taken by a collective
   uintptr_t next_registration = 1;
   std::unordered_map<uintptr_t, std::pair<uintptr_t, size_t>> registrations;  // number: address, bytes
 };
@@ -62,7 +62,10 @@ class InCall {
   bool alive_;
 };
 
-// The error that a communicator has come to: the verdict of all ranks, else its engine's own.
+// The error that a communicator has come to: the verdict of all ranks, else its engine's own. For the thread
+// inside a call.
 Status error_of(comityComm_t comm);
+// The same for any thread, also while another one destroys or aborts the handle: kInvalidArgument then.
+Status error_of_any_thread(comityComm_t comm, const char* function);
 
 }  // namespace comity::api

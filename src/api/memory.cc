@@ -2,6 +2,7 @@
 #include <fmt/core.h>
 
 #include "src/api/errors.h"
+#include "src/api/guard.h"
 #include "src/api/handle.h"
 #include "src/device/registry.h"
 
@@ -10,47 +11,55 @@ using comity::Status;
 using comity::api::remember;
 
 extern "C" comityResult_t comityMemAlloc(void** ptr, size_t size) {
-  if (ptr == nullptr) return remember({Code::kInvalidArgument, "comityMemAlloc: ptr is NULL"});
-  *ptr = nullptr;
-  if (size == 0) return comitySuccess;
-  auto devices = comity::api::devices();
-  if (!devices.ok()) return remember(devices.status().in("comityMemAlloc"));
-  auto memory = (*devices)->host().allocate(size);
-  if (!memory.ok()) return remember(memory.status().in("comityMemAlloc"));
-  *ptr = *memory;
-  return comitySuccess;
+  return comity::api::guarded("comityMemAlloc", [&]() -> comityResult_t {
+    if (ptr == nullptr) return remember({Code::kInvalidArgument, "comityMemAlloc: ptr is NULL"});
+    *ptr = nullptr;
+    if (size == 0) return comitySuccess;
+    auto devices = comity::api::devices();
+    if (!devices.ok()) return remember(devices.status().in("comityMemAlloc"));
+    auto memory = (*devices)->host().allocate(size);
+    if (!memory.ok()) return remember(memory.status().in("comityMemAlloc"));
+    *ptr = *memory;
+    return comitySuccess;
+  });
 }
 
 extern "C" comityResult_t comityMemFree(void* ptr) {
-  if (ptr == nullptr) return comitySuccess;
-  auto devices = comity::api::devices();
-  if (!devices.ok()) return remember(devices.status().in("comityMemFree"));
-  return remember((*devices)->host().release(ptr).in("comityMemFree"));
+  return comity::api::guarded("comityMemFree", [&]() -> comityResult_t {
+    if (ptr == nullptr) return comitySuccess;
+    auto devices = comity::api::devices();
+    if (!devices.ok()) return remember(devices.status().in("comityMemFree"));
+    return remember((*devices)->host().release(ptr).in("comityMemFree"));
+  });
 }
 
 extern "C" comityResult_t comityCommRegister(comityComm_t comm, void* buff, size_t size, void** handle) {
-  if (Status status = comity::api::check_handle(comm, "comityCommRegister"); !status.ok())
-    return remember(status);
-  const auto address = reinterpret_cast<uintptr_t>(buff);
-  if (buff == nullptr || size == 0 || handle == nullptr || size > UINTPTR_MAX - address) {
-    return remember({Code::kInvalidArgument,
-                     fmt::format("comityCommRegister, rank {}: buff {}, size {}, handle {}: none may be "
-                                 "zero, and the range may not wrap",
-                                 comm->rank, buff, size, static_cast<void*>(handle))});
-  }
-  const std::lock_guard lock(comm->mutex);
-  const uintptr_t number = comm->next_registration++;
-  comm->registrations.emplace(number, std::pair(address, size));
-  *handle = reinterpret_cast<void*>(number);
-  return comitySuccess;
+  return comity::api::guarded("comityCommRegister", [&]() -> comityResult_t {
+    if (Status status = comity::api::check_handle(comm, "comityCommRegister"); !status.ok())
+      return remember(status);
+    const auto address = reinterpret_cast<uintptr_t>(buff);
+    if (buff == nullptr || size == 0 || handle == nullptr || size > UINTPTR_MAX - address) {
+      return remember({Code::kInvalidArgument,
+                       fmt::format("comityCommRegister, rank {}: buff {}, size {}, handle {}: none may be "
+                                   "zero, and the range may not wrap",
+                                   comm->rank, buff, size, static_cast<void*>(handle))});
+    }
+    const std::lock_guard lock(comm->mutex);
+    const uintptr_t number = comm->next_registration++;
+    comm->registrations.emplace(number, std::pair(address, size));
+    *handle = reinterpret_cast<void*>(number);
+    return comitySuccess;
+  });
 }
 
 extern "C" comityResult_t comityCommDeregister(comityComm_t comm, void* handle) {
-  if (Status status = comity::api::check_handle(comm, "comityCommDeregister"); !status.ok())
-    return remember(status);
-  const std::lock_guard lock(comm->mutex);
-  if (comm->registrations.erase(reinterpret_cast<uintptr_t>(handle)) != 0) return comitySuccess;
-  return remember({Code::kInvalidArgument,
-                   fmt::format("comityCommDeregister, rank {}: {} is no registration of this communicator",
-                               comm->rank, handle)});
+  return comity::api::guarded("comityCommDeregister", [&]() -> comityResult_t {
+    if (Status status = comity::api::check_handle(comm, "comityCommDeregister"); !status.ok())
+      return remember(status);
+    const std::lock_guard lock(comm->mutex);
+    if (comm->registrations.erase(reinterpret_cast<uintptr_t>(handle)) != 0) return comitySuccess;
+    return remember({Code::kInvalidArgument,
+                     fmt::format("comityCommDeregister, rank {}: {} is no registration of this communicator",
+                                 comm->rank, handle)});
+  });
 }

@@ -153,7 +153,7 @@ Status Communicator::start(const Call& call) {
   alone_ = nullptr;
   binding_ = nullptr;
   saw_mismatch_ = false;
-  waiting_since_ns_ = reported_at_ns_ = 0;
+  waiting_since_ns_ = reported_at_ns_ = mismatch_since_ns_ = 0;
   if (block_bytes == 0) {
     record.signature = control::signature_of(record, 0);
     if (options_.calls != nullptr) options_.calls->record(record);
@@ -166,13 +166,16 @@ Status Communicator::start(const Call& call) {
   }
   const bool placed = in_place(call, block_bytes);
   Result<const Binding*> binding = binding_for(call, block_bytes, placed, **device);
-  if (!binding.ok()) return error_ = binding.status();
+  if (!binding.ok()) {
+    fail(binding.status());
+    return error_;
+  }
   record.signature = control::signature_of(record, (*binding)->name_hash);
   if (options_.calls != nullptr) options_.calls->record(record);
   in_flight_ = true;
   binding_ = *binding;
   if (is_group_alone(*binding_) && block_bytes <= kMaxGroupTile) {
-    alone_call_.signature = record.signature;
+    alone_call_.signature = group_signature(record.signature, 0, 0);
     start_group_alone(*binding_, call, block_bytes);
     return {};
   }
@@ -228,7 +231,7 @@ Progress Communicator::poll() {
       return fail(Status(Code::kInvalidUsage,
                          fmt::format("another rank's collective {} has another signature", number_)));
     }
-    if (!saw_mismatch_) options_.oversight->report(number_);
+    if (!saw_mismatch_) report_mismatch();
     saw_mismatch_ = true;
     return Progress::kBusy;
   }
@@ -241,11 +244,25 @@ Progress Communicator::poll() {
   return progress;
 }
 
+// The calls that differ may lie before this one: a rank that only sent has left its call long ago.
+void Communicator::report_mismatch() {
+  constexpr uint64_t kLookBack = 16;
+  const uint64_t first = number_ > kLookBack ? number_ - kLookBack : 1;
+  for (uint64_t number = first; number <= number_; ++number) options_.oversight->report(number);
+}
+
 Progress Communicator::fail(Status status) {
-  // What the control plane decided explains more than the broken connection that follows from it.
-  if (options_.oversight != nullptr && options_.oversight->condemned())
-    status = options_.oversight->verdict();
-  error_ = std::move(status);
+  if (options_.oversight != nullptr) {
+    // What the control plane decided explains more than the broken connection that follows from it.
+    if (options_.oversight->condemned())
+      status = options_.oversight->verdict();
+    else if (!aborted_.load(std::memory_order_acquire))
+      options_.oversight->declare(status);
+  }
+  if (error_.ok()) {
+    error_ = std::move(status);
+    failed_.store(true, std::memory_order_release);
+  }
   if (alone_ == nullptr && in_flight_) executor_.abandon();
   in_flight_ = false;
   return Progress::kFailed;

@@ -44,6 +44,8 @@ class Oversight {
   virtual Status verdict() const = 0;
   // This rank has waited long, or saw another signature, in call `number`.
   virtual void report(uint64_t number) = 0;
+  // This rank failed: the others will not get what they wait for, and must hear of it.
+  virtual void declare(const Status& status) = 0;
 };
 
 struct CommunicatorOptions {
@@ -78,6 +80,8 @@ class Communicator final : public BindingContext {
   const Status& error() const { return error_; }
   // True if the communicator can take calls.
   bool usable() const { return error_.ok(); }
+  // Whether error() is set, for good. Any thread; error() may be read by any thread once this is true.
+  bool failed() const { return failed_.load(std::memory_order_acquire); }
   // Makes every present and later call end with an error, soon. Any thread.
   void abort();
   uint64_t calls_started() const { return number_; }
@@ -110,14 +114,17 @@ class Communicator final : public BindingContext {
   Result<Device*> device_for(const Call& call, uint64_t block_bytes);
   void start_group_alone(const Binding& binding, const Call& call, uint64_t block_bytes);
   Progress fail(Status status);
+  void report_mismatch();
   void sleep();
 
   CommunicatorOptions options_;
   Status error_;
+  std::atomic<bool> failed_{false};
   std::atomic<bool> aborted_{false};
   uint64_t number_ = 0;
   bool in_flight_ = false;
   bool saw_mismatch_ = false;
+  uint64_t mismatch_since_ns_ = 0;
   uint64_t waiting_since_ns_ = 0, reported_at_ns_ = 0;
   GroupProvider* alone_ = nullptr;  // the call in flight is one group step, driven without the executor
   GroupCall alone_call_;

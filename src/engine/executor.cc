@@ -2,12 +2,18 @@
 
 #include <algorithm>
 
-#include "src/base/hash.h"
-
 namespace comity::engine {
 
 using plan::ChunkRun;
 using plan::Space;
+
+namespace {
+
+// What one poll does at most before the caller may look at abort, verdict and clock.
+constexpr int kPasses = 4;
+constexpr uint64_t kTilesAtOnce = 8;
+
+}  // namespace
 
 void Executor::prepare(const Binding& binding) {
   const size_t steps = binding.steps.size();
@@ -16,6 +22,7 @@ void Executor::prepare(const Binding& binding) {
   slots_.resize(std::max(slots_.size(), window));
   lanes_.resize(std::max(lanes_.size(), binding.lanes.size()));
   tokens_.reserve(std::max(tokens_.capacity(), steps * window));
+  group_next_.resize(std::max(group_next_.size(), binding.groups.size()));
   pieces_.resize(std::max<size_t>(pieces_.size(), binding.max_group_runs));
   size_t most_sources = 1;
   for (const BoundStep& step : binding.steps) most_sources = std::max<size_t>(most_sources, step.src_count);
@@ -32,6 +39,7 @@ void Executor::begin(const Binding& binding, const Arguments& arguments) {
   tiles_complete_ = 0;
   tokens_.clear();
   provider_ = nullptr;
+  std::fill(group_next_.begin(), group_next_.end(), uint64_t{0});
   for (TileSlot& slot : slots_) slot = TileSlot{};
   for (size_t lane = 0; lane < binding.lanes.size(); ++lane) {
     lanes_[lane] = LaneState{};
@@ -50,7 +58,7 @@ Progress Executor::poll() {
     if (group == Progress::kFailed || group == Progress::kMismatch) return group;
   }
   bool moved = true;
-  while (moved && error_.ok()) {
+  for (int pass = 0; moved && pass < kPasses && error_.ok(); ++pass) {
     moved = false;
     for (uint32_t lane = 0; lane < binding_->lanes.size(); ++lane) moved |= advance_lane(lane);
     for (Link* link : binding_->links) moved |= link->progress();
@@ -96,7 +104,8 @@ bool Executor::advance_lane(uint32_t index) {
   LaneState& lane = lanes_[index];
   const std::vector<uint32_t>& steps = binding_->lanes[index];
   bool moved = false;
-  while (lane.tile < tiles_ && error_.ok()) {
+  const uint64_t until = std::min(tiles_, lane.tile + kTilesAtOnce);
+  while (lane.tile < until && error_.ok()) {
     if (!enter_tile(lane)) break;
     const auto slot = static_cast<uint32_t>(lane.tile % binding_->shape.window);
     const uint32_t id = steps[lane.next];
@@ -311,9 +320,27 @@ bool Executor::poll_tokens() {
 // --- groups
 // ----------------------------------------------------------------------------------------------------------
 
+// A provider's calls are numbered by the order of their start, which must be equal on all members whatever is
+// ready first on each: so group g follows group 0 by a fixed number of tiles, as many as the window allows.
+bool Executor::groups_turn(uint64_t tile, uint32_t group) const {
+  const auto count = static_cast<uint32_t>(binding_->groups.size());
+  const uint64_t lag = count > 1 ? (binding_->shape.window - 1) / (count - 1) : 0;
+  uint32_t next = 0;
+  uint64_t earliest = UINT64_MAX;
+  for (uint32_t g = 0; g < count; ++g) {
+    const uint64_t at = group_next_[g] + g * lag;
+    const bool sooner =
+        lag == 0 ? at < earliest : at <= earliest;  // of equals the later group: it frees a tile
+    if (group_next_[g] == tiles_ || !sooner) continue;
+    earliest = at;
+    next = g;
+  }
+  return next == group && group_next_[group] == tile;
+}
+
 bool Executor::issue_group(uint32_t lane_index, LaneState& lane, uint32_t slot, uint32_t id,
                            const BoundStep& step) {
-  if (provider_ != nullptr) return false;  // one at a time
+  if (provider_ != nullptr || !groups_turn(slots_[slot].tile, step.group)) return false;
   if (binding_->on_device && !lane.staged) {
     std::byte* bounce = bounce_of(slot, step);
     Token last = 0;
@@ -340,8 +367,9 @@ bool Executor::issue_group(uint32_t lane_index, LaneState& lane, uint32_t slot, 
   group_tag_ = tag_of(slot, id);
   group_queue_ = queue_of(lane_index);
   group_copy_out_ = false;
+  ++group_next_[step.group];
   start_group(slot, step);
-  if (const Progress now = poll_group(); now == Progress::kFailed) error_ = provider_->error();
+  static_cast<void>(poll_group());
   return true;
 }
 
@@ -360,7 +388,7 @@ void Executor::start_group(uint32_t slot, const BoundStep& step) {
   group_call_.op = args_.op;
   group_call_.root = group.root;
   group_call_.divisor = group.last ? args_.divisor : 0;
-  group_call_.signature = mix(args_.signature, slots_[slot].tile);
+  group_call_.signature = group_signature(args_.signature, slots_[slot].tile, step.group);
   group_call_.src = std::span(pieces_.data(), step.src_count);
   group_call_.dst = std::span(pieces_.data() + step.src_count, step.dst_count);
   provider_ = group.provider;

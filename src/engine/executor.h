@@ -11,6 +11,7 @@
 
 #include "comity/plugin/device.h"
 #include "comity/plugin/result.h"
+#include "src/base/hash.h"
 #include "src/engine/binding.h"
 #include "src/engine/link.h"
 
@@ -29,6 +30,11 @@ struct Arguments {
   std::byte* scratch = nullptr;  // window * binding.scratch_bytes of that device's memory
   std::byte* bounce = nullptr;   // window * binding.bounce_bytes of host memory, if binding.on_device
 };
+
+// What members of a group compare: the call, and which of its group steps this is.
+inline uint64_t group_signature(uint64_t call, uint64_t tile, uint32_t group) {
+  return mix(call, tile << 8 | group);
+}
 
 class Executor final : public CompletionSink {
  public:
@@ -72,6 +78,7 @@ class Executor final : public CompletionSink {
   bool issue_recv(uint32_t lane_index, uint32_t slot, uint32_t id, const BoundStep& step);
   void issue_copy(uint32_t lane_index, uint32_t slot, uint32_t id, const BoundStep& step);
   void issue_reduce(uint32_t lane_index, uint32_t slot, uint32_t id, const BoundStep& step);
+  bool groups_turn(uint64_t tile, uint32_t group) const;
   bool issue_group(uint32_t lane_index, LaneState& lane, uint32_t slot, uint32_t id, const BoundStep& step);
   void start_group(uint32_t slot, const BoundStep& step);
   Progress poll_group();
@@ -100,6 +107,8 @@ class Executor final : public CompletionSink {
   std::vector<uint8_t> complete_;  // window x steps
   std::vector<LaneState> lanes_;
   std::vector<PendingToken> tokens_;
+  // Group calls start in an order that all members share: by group, the tile that is next.
+  std::vector<uint64_t> group_next_;
   // The one group call in flight.
   GroupProvider* provider_ = nullptr;
   uint32_t group_tag_ = 0;

@@ -12,6 +12,7 @@ namespace comity::engine {
 namespace {
 
 constexpr uint64_t kReportAfterNs = 100'000'000;  // contract: a rank that waited 100 ms reports its signature
+constexpr uint64_t kMismatchNs = 2'000'000'000;   // for the verdict on ranks that differ
 constexpr uint64_t kSpinNs = 200'000;             // before yielding, when every rank has a core
 constexpr uint64_t kYieldNs = 1'000'000;          // before sleeping, when every rank has a core
 constexpr uint64_t kCrowdedYieldNs = 50'000;      // before sleeping, when ranks share cores
@@ -35,6 +36,14 @@ Status Communicator::attend(uint64_t now_ns) {
   if (options_.oversight == nullptr) return {};
   if (options_.oversight->condemned()) {
     fail(options_.oversight->verdict());
+    return error_;
+  }
+  if (saw_mismatch_ && mismatch_since_ns_ == 0) mismatch_since_ns_ = now_ns;
+  if (saw_mismatch_ && now_ns - mismatch_since_ns_ > kMismatchNs) {
+    fail(Status(Code::kInternalError,
+                fmt::format("rank {}: collective {} has another signature on another rank, and the "
+                            "last calls of all ranks are alike",
+                            options_.rank, number_)));
     return error_;
   }
   if (now_ns - reported_at_ns_ >= kReportAfterNs) {
