@@ -58,7 +58,9 @@ ArenaPool::~ArenaPool() {
 
 Result<void*> ArenaPool::allocate(uint64_t bytes) {
   if (bytes == 0 || bytes > (uint64_t{1} << 46)) {
-    return Status(Code::kSystemError, fmt::format("cannot allocate {} bytes", bytes));
+    return Status(
+        Code::kSystemError,
+        fmt::format("cannot allocate {} bytes: more than COMITY_ARENA_CAP or any memory allows", bytes));
   }
   const bool large = bytes >= kTouchFrom;
   const uint64_t alignment = bytes >= kHugePage ? kHugePage : kLeastAlignment;
