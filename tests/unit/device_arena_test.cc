@@ -15,7 +15,7 @@
 #include <set>
 #include <thread>
 
-#include "gtest/gtest.h"
+#include <gtest/gtest.h>
 
 namespace comity {
 namespace {

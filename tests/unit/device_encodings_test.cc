@@ -7,7 +7,7 @@
 #include <cstring>
 #include <vector>
 
-#include "gtest/gtest.h"
+#include <gtest/gtest.h>
 #include "src/device/host/kernels.h"
 #include "tests/support/reduce_reference.h"
 

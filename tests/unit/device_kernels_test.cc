@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "gtest/gtest.h"
+#include <gtest/gtest.h>
 #include "tests/support/reduce_reference.h"
 
 #if defined(__x86_64__)

@@ -2,7 +2,7 @@
 
 #include <cstdlib>
 
-#include "gtest/gtest.h"
+#include <gtest/gtest.h>
 
 namespace comity {
 namespace {

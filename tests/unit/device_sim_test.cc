@@ -10,7 +10,7 @@
 #include <cstring>
 #include <set>
 
-#include "gtest/gtest.h"
+#include <gtest/gtest.h>
 #include "src/base/unique_fd.h"
 
 namespace comity {
