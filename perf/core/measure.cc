@@ -150,6 +150,10 @@ Status Measurer::time_back_to_back(const Row& row, const Call& call, PlacementRe
 
 Status Measurer::time_one_by_one(const Row& row, const Call& call, PlacementResult& result) {
   std::vector<double> times_us(static_cast<size_t>(result.iterations));
+  std::array<double, 2> line_ns{};
+  if (watches_line()) {
+    COMITY_ASSIGN_OR_RETURN(line_ns[0], line_now_ns());
+  }
   for (size_t i = 0; i < times_us.size(); ++i) {
     row.write_input(call, i);
     COMITY_RETURN_IF_ERROR(session_.board().start_together());
@@ -162,12 +166,27 @@ Status Measurer::time_one_by_one(const Row& row, const Call& call, PlacementResu
     COMITY_ASSIGN_OR_RETURN(result.wrong,
                             session_.board().sum_over_ranks(row.count_wrong(call, times_us.size() - 1)));
   }
+  if (watches_line()) {
+    COMITY_ASSIGN_OR_RETURN(line_ns[1], line_now_ns());
+    result.line_ns = line_ns;
+  }
   COMITY_RETURN_IF_ERROR(session_.board().max_over_ranks(times_us));
   std::sort(times_us.begin(), times_us.end());
   result.time_us = times_us[times_us.size() / 2];
   result.min_us = times_us.front();
   result.max_us = times_us.back();
   return {};
+}
+
+// Only where the ranks in question have a core each: otherwise it would say how the system schedules.
+bool Measurer::watches_line() const {
+  return session_.shared_board() != nullptr && session_.nranks() > 1 &&
+         session_.nranks() <= machine_core_count();
+}
+
+Result<double> Measurer::line_now_ns() {
+  constexpr int kBatches = 4;  // a millisecond
+  return line_latency_ns(*session_.shared_board(), session_.rank(), session_.nranks(), kBatches);
 }
 
 Result<uint64_t> Measurer::check(const Row& row, const Call& call) {

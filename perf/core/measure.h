@@ -6,6 +6,7 @@
 // the ranks start together; each call's time is its slowest rank's, and the row's is their median.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 
@@ -33,6 +34,8 @@ struct PlacementResult {
   double busbw_gb_per_s = 0;
   std::optional<uint64_t> wrong;  // elements of all ranks, and broken guard bytes; nothing if not checked
   std::optional<double> limit_percent;
+  // With owner-writes, on one machine: the line latency right before and after the timed calls.
+  std::optional<std::array<double, 2>> line_ns;
 };
 
 struct RowResult {
@@ -64,6 +67,8 @@ class Measurer {
   Result<uint64_t> check_barrier(const Call& call);
   Result<uint64_t> checked_call(const Row& row, const Call& call, size_t shift);
   Result<double> limit_us(const Row& row, bool in_place);
+  bool watches_line() const;
+  Result<double> line_now_ns();
   Status make_call(const Call& call);
 
   const CollectiveSpec& spec_;

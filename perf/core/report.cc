@@ -38,6 +38,7 @@ Json placement_json(const PlacementResult& result) {
   json["algbw_gb_per_s"] = result.algbw_gb_per_s;
   json["busbw_gb_per_s"] = result.busbw_gb_per_s;
   json["wrong"] = result.wrong ? Json(*result.wrong) : Json();
+  if (result.line_ns) json["line_ns"] = *result.line_ns;
   if (result.limit_percent) json["limit_percent"] = *result.limit_percent;
   return json;
 }

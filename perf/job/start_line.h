@@ -81,4 +81,25 @@ static inline int comity_start_together(struct comity_start_line* line, int nran
   return 0;
 }
 
+/* One-way ns of the cache line `line` between ranks 0 and 1: `trips` round trips, polled with pause. Both
+ * call it at about the same time with the same `first`, the value that the line holds; it holds first + 2 *
+ * trips afterwards. On a virtual machine this tells where the host has put the two cores just now. */
+static inline double comity_bounce_ns(uint64_t* line, int rank, uint64_t first, int trips) {
+  const uint64_t begin_ns = comity_clock_ns();
+  uint64_t value = first;
+  for (int i = 0; i < trips; ++i, value += 2) {
+    if (rank == 0) __atomic_store_n(line, value + 1, __ATOMIC_RELEASE);
+    const uint64_t awaited = value + (rank == 0 ? 2 : 1);
+    for (uint32_t probes = 1; __atomic_load_n(line, __ATOMIC_ACQUIRE) != awaited; ++probes) {
+      if (probes % 4096 == 0) {
+        sched_yield(); /* lest two ranks that share a core hang */
+      } else {
+        comity_relax();
+      }
+    }
+    if (rank == 1) __atomic_store_n(line, value + 2, __ATOMIC_RELEASE);
+  }
+  return (double)(comity_clock_ns() - begin_ns) / (2.0 * trips);
+}
+
 #endif /* COMITY_PERF_JOB_START_LINE_H_ */

@@ -33,10 +33,10 @@ struct Footprint {
 // Destroys the contents. Addition is of integers: no content is slow.
 Result<double> memory_bandwidth(Board& board, int nranks, const Footprint& footprint);
 
-// One-way latency in ns of a cache line between ranks 0 and 1, polled with pause: the median of 64 batches of
-// a ping-pong. The other ranks wait. 0 for a single rank. Unsteady on virtual machines (50 to 700 ns within
-// an hour): print it beside what it is compared with.
-Result<double> line_latency_ns(SharedBoard& board, int rank, int nranks);
+// One-way latency in ns of a cache line between ranks 0 and 1, polled with pause: the median of so
+// many batches of a ping-pong of 500 round trips. The other ranks wait. 0 for a single rank. Unsteady on
+// virtual machines (50 to 700 ns within an hour): print it beside what it is compared with.
+Result<double> line_latency_ns(SharedBoard& board, int rank, int nranks, int batch_count = 64);
 
 // Cost in ns of sched_yield when nobody else wants the core.
 double yield_ns();

@@ -17,6 +17,8 @@ HEAP = {
     "GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=4294967295:glibc.malloc.trim_threshold=8589934592"
     ":glibc.malloc.top_pad=268435456"
 }
+# What is kept of a measurement; line_ns: the line latency before and after it.
+RECORD = {name: name for name in ("median_us", "min_us", "max_us", "iterations", "line_ns")}
 OPEN_MPI_ENV = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
 
 
@@ -60,7 +62,8 @@ def _words(*items):
 
 
 def _placements(row, rename):
-    return {place: {new: row[place][old] for new, old in rename.items()} for place in ("out_of_place", "in_place")}
+    places = ("out_of_place", "in_place")
+    return {place: {new: row[place].get(old) for new, old in rename.items()} for place in places}
 
 
 # ---- Comity ----------------------------------------------------------------------------------------------------
@@ -71,7 +74,7 @@ def _read_comity(path):
         document = json.load(file)
     if document["out_of_bounds"]["count"]:
         raise RunFailed("all_reduce_perf found wrong elements")
-    rename = {"median_us": "time_us", "min_us": "min_us", "max_us": "max_us", "iterations": "iterations"}
+    rename = {**RECORD, "median_us": "time_us"}
     return {row["size_bytes"]: _placements(row, rename) for row in document["results"]}
 
 
@@ -110,8 +113,7 @@ def _read_mpi(text):
     document = json.loads(text[text.index("{"):])
     if document["wrong"]:
         raise RunFailed("MPI_Allreduce gave wrong elements")
-    same = {name: name for name in ("median_us", "min_us", "max_us", "iterations")}
-    return {row["size_bytes"]: _placements(row, same) for row in document["results"]}
+    return {row["size_bytes"]: _placements(row, RECORD) for row in document["results"]}
 
 
 def _mpi(name, family, wire, launch, program, env, tuned=True):

@@ -143,7 +143,7 @@ def measure_wire(arguments, programs, wire):
                 measure_once(contender, load, times, failures)
         if number == 0:
             keep = times.contenders_worth_keeping()
-            field = [c for c in field if c.family.startswith("comity") or c.name in keep]
+            field = [c for c in field if c.family.startswith("comity") or (c.tuned and c.name in keep)]
     return times, failures
 
 
@@ -177,6 +177,10 @@ def commit():
     return found.stdout.strip() or "unknown"
 
 
+def regimes_of(times):
+    return [{"line_ns": line, "ratios": ratios.table(part)} for line, part in times.regimes()]
+
+
 def describe(arguments, wire_results, before, after):
     return {
         "version": 1,
@@ -192,7 +196,7 @@ def describe(arguments, wire_results, before, after):
         "limits_before": before,
         "limits_after": after,
         "wires": {
-            name: {"ratios": ratios.table(times), "times": times.records, "failures": failures}
+            name: {"regimes": regimes_of(times), "times": times.records, "failures": failures}
             for name, (times, failures) in wire_results.items()
         },
     }
@@ -207,16 +211,19 @@ def as_markdown(document, wire_results):
         f"input before each call; {document['rounds']} interleaved rounds; commit {document['commit']}.",
         f"One-way latency of a cache line {line[0]:.0f} ns before and {line[1]:.0f} ns after; load average "
         f"{document['load_average'][0]:.1f}.",
-        "A cell is Comity's median over the best peer's median, and the lowest and highest of the rounds; below 1",
+        "A cell is Comity's median over the best peer's median, and between its lowest and highest round; below 1",
         "Comity is faster.",
     ]
     for name, (times, failures) in wire_results.items():
         lines += ["", f"## {name}", ""]
         if name != "shm":
             lines += [f"Congestion control of everyone: {document['congestion']}.", ""]
-        lines += [ratios.markdown(ratios.table(times), times), "", "Medians in us, out of place / in place:", ""]
-        lines += [ratios.times_markdown(times)]
-        lines += ["", *[f"- failed: {failure.splitlines()[0]}" for failure in failures]] if failures else []
+        for line_ns, part in times.regimes():
+            if line_ns is not None:
+                lines += [f"While a cache line took about {line_ns:.0f} ns between the ranks:", ""]
+            lines += [ratios.markdown(ratios.table(part), part), "", "Medians in us, out of place / in place:", ""]
+            lines += [ratios.times_markdown(part), ""]
+        lines += [*[f"- failed: {failure.splitlines()[0]}" for failure in failures]] if failures else []
     return "\n".join(lines) + "\n"
 
 

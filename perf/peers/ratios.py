@@ -1,8 +1,27 @@
-"""From times to ratios: Comity's time over the best peer's, per size, placement and kind of buffers."""
+"""From times to ratios: Comity's time over the best peer's, per size, placement and kind of buffers.
 
+A virtual machine's host moves its cores: on two threads of one core a cache line takes 26 ns, elsewhere 190, and
+everybody's times follow it, within minutes. Times of different regimes must not be compared. Each record therefore
+carries the line latency before and after it, and where two regimes show, each gets a table of its own.
+"""
+
+import math
 import statistics
 
 PLACES = ("out_of_place", "in_place")
+
+
+def two_means(values):
+    """The centres of two clusters of positive numbers, by their logarithms, lower first."""
+    low, high = math.log(min(values)), math.log(max(values))
+    for _ in range(20):
+        split = (low + high) / 2
+        below = [math.log(v) for v in values if math.log(v) <= split]
+        above = [math.log(v) for v in values if math.log(v) > split]
+        if not above:
+            break
+        low, high = statistics.median(below), statistics.median(above)
+    return math.exp(low), math.exp(high)
 
 
 class Times:
@@ -11,13 +30,44 @@ class Times:
     def __init__(self):
         self.records = {}
         self.families = {}
+        self.aside = set()  # shown, never the best: they lack what every user of the peer should set
 
     def add(self, contender, sizes):
         self.families[contender.name] = contender.family
+        if not contender.tuned:
+            self.aside.add(contender.name)
         mine = self.records.setdefault(contender.name, {})
         for size, places in sizes.items():
             for place in PLACES:
                 mine.setdefault(size, {}).setdefault(place, []).append(places[place])
+
+    def _all(self):
+        for name, sizes in self.records.items():
+            for size, places in sizes.items():
+                for place, records in places.items():
+                    for record in records:
+                        yield name, size, place, record
+
+    def regimes(self):
+        """[(typical line latency in ns or None, the Times measured in it)]: one, or two if two clearly show.
+        A record that saw the change belongs to neither."""
+        seen = [ns for *_, record in self._all() for ns in record.get("line_ns") or [] if ns > 0]
+        if not seen:
+            return [(None, self)]
+        low, high = two_means(seen)
+        split = math.sqrt(low * high)
+        share = sum(ns > split for ns in seen) / len(seen)
+        if high < 2 * low or not 0.05 < share < 0.95:
+            return [(statistics.median(seen), self)]
+        return [(low, self._where(lambda ns: ns <= split)), (high, self._where(lambda ns: ns > split))]
+
+    def _where(self, accepts):
+        found = Times()
+        found.families, found.aside = self.families, self.aside
+        for name, size, place, record in self._all():
+            if all(accepts(ns) for ns in record.get("line_ns") or []):
+                found.records.setdefault(name, {}).setdefault(size, {}).setdefault(place, []).append(record)
+        return found
 
     def sizes(self):
         return sorted({size for mine in self.records.values() for size in mine})
@@ -36,21 +86,24 @@ class Times:
     def best_peer(self, size, place, key="median_us"):
         """(name, time) of the fastest peer, or None."""
         found = [(self.typical(name, size, place, key), name) for name in self.names(ours=False)]
+        found = [pair for pair in found if pair[1] not in self.aside]
         found = [(time, name) for time, name in found if time is not None]
         return min(found)[::-1] if found else None
 
-    def contenders_worth_keeping(self, slack=1.15):
-        """Peers that came within `slack` of the best somewhere, by median or by minimum."""
+    def contenders_worth_keeping(self, slack=1.1):
+        """Peers that came within `slack` of the best somewhere."""
         keep = set()
-        for size in self.sizes():
-            for place in PLACES:
-                for key in ("median_us", "min_us"):
-                    best = self.best_peer(size, place, key)
-                    for name in self.names(ours=False) if best else []:
-                        time = self.typical(name, size, place, key)
-                        if time is not None and time <= slack * best[1]:
-                            keep.add(name)
+        for _, times in self.regimes():
+            for size in times.sizes():
+                for place in PLACES:
+                    best = times.best_peer(size, place)
+                    if best:
+                        keep |= times._near(size, place, slack * best[1])
         return keep
+
+    def _near(self, size, place, bound_us):
+        found = {name: self.typical(name, size, place) for name in self.names(ours=False)}
+        return {name for name, time in found.items() if time is not None and time <= bound_us}
 
 
 def ratio(times, name, size, place):
@@ -58,16 +111,15 @@ def ratio(times, name, size, place):
     ours, best = times.typical(name, size, place), times.best_peer(size, place)
     if ours is None or best is None:
         return None
-    rounds = list(zip(times.times(name, size, place), times.times(best[0], size, place)))
-    each = [mine / theirs for mine, theirs in rounds]
+    mine = times.times(name, size, place)
     fastest = times.best_peer(size, place, "min_us")
     return {
         "comity_us": ours,
         "peer": best[0],
         "peer_us": best[1],
         "ratio": ours / best[1],
-        "ratio_low": min(each),
-        "ratio_high": max(each),
+        "ratio_low": min(mine) / best[1],
+        "ratio_high": max(mine) / best[1],
         "ratio_of_minima": min(times.times(name, size, place, "min_us")) / fastest[1],
     }
 
