@@ -88,6 +88,13 @@ CpuMask usable_cpus() {
   return mask;
 }
 
+CpuMask first_cpus(uint32_t n) {
+  CpuMask mask{};
+  for (uint32_t cpu = 0; cpu < n && cpu < mask.size() * 64; ++cpu)
+    mask[cpu / 64] |= uint64_t{1} << (cpu % 64);
+  return mask;
+}
+
 uint32_t count(const CpuMask& cpus) {
   uint32_t total = 0;
   for (const uint64_t word : cpus) total += static_cast<uint32_t>(std::popcount(word));

@@ -39,6 +39,8 @@ Result<Address> decode(std::span<const std::byte> bytes);
 Result<std::string> this_host();
 // What sched_getaffinity says of the calling thread.
 CpuMask usable_cpus();
+// CPUs 0 .. n-1.
+CpuMask first_cpus(uint32_t n);
 uint32_t count(const CpuMask& cpus);
 CpuMask join(const CpuMask& a, const CpuMask& b);
 

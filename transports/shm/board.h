@@ -44,12 +44,12 @@ struct HelloBuffers {
   uint32_t flags;      // kHello...
   uint32_t src_arena;  // valid where the flag says so; else the offset is an address in its process
   uint32_t dst_arena;
-  uint32_t reserved;
+  uint32_t variant;     // member 0's choice among equally right ways; of others: ignored
   uint64_t src_offset;  // of piece 0
   uint64_t dst_offset;
   uint64_t
       stride;  // from a piece to the next, where there are several; 0: each begins where the one before ends
-  uint64_t reserved2;
+  uint64_t reserved;
 };
 static_assert(sizeof(HelloBuffers) == kInlineBytes);
 

@@ -75,18 +75,13 @@ void DirectPath::deal_slices() {
   slice_first_ = slice_bytes_ * place;
 }
 
-// Non-temporal stores pay where a peer held the line last, never into what this core just loaded.
-bool DirectPath::streams(const std::vector<MappedBuffers>& buffers) const {
-  if (slice_bytes_ < 32 * 1024) return false;
-  return std::none_of(buffers.begin(), buffers.end(),
-                      [](const MappedBuffers& member) { return member.in_place; });
-}
-
-void DirectPath::start(const std::vector<MappedBuffers>& buffers) {
+void DirectPath::start(const std::vector<MappedBuffers>& buffers, bool stream) {
   list_pointers(buffers);
   deal_slices();
   reduces_ = is_reduction(shape_.call->collective);
-  stream_ = streams(buffers);
+  // Never into lines that were just loaded.
+  stream_ = stream && !(reduces_ && std::any_of(buffers.begin(), buffers.end(),
+                                                [](const MappedBuffers& member) { return member.in_place; }));
   posted_ = false;
 }
 

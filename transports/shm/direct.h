@@ -31,8 +31,9 @@ class DirectPath {
   DirectPath(GroupCore& core, const CallShape& shape) : core_(core), shape_(shape) {}
   // For `members`; allocates.
   void prepare();
-  // `buffers` has one entry per member and stays valid until advance() returned true.
-  void start(const std::vector<MappedBuffers>& buffers);
+  // `buffers` has one entry per member and stays valid until advance() returned true. `stream`: write around
+  // the caches, where no member reduces in place.
+  void start(const std::vector<MappedBuffers>& buffers, bool stream);
   // True when the call is complete. Works for some 100 us at most before it returns.
   bool advance();
 
@@ -40,7 +41,6 @@ class DirectPath {
   void list_pointers(const std::vector<MappedBuffers>& buffers);
   void deal_slices();
   void work_on(uint64_t begin, uint64_t end);
-  bool streams(const std::vector<MappedBuffers>& buffers) const;
 
   GroupCore& core_;
   const CallShape& shape_;

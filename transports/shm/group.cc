@@ -19,11 +19,21 @@ enum HelloFlags : uint32_t {
   kHelloInPlace = 32,
 };
 
+// How a path is carried out, in HelloBuffers::variant: first of the paths for plain buffers, then of the
+// direct one.
+enum Way : uint32_t {
+  kWayPlain = 0,
+  kWayStream = 1,  // stores around the caches
+  kWayCross = 2,   // the kernel's copies instead of staging
+};
+constexpr uint32_t kWayBits = 4;
+constexpr uint32_t kWayMask = (1u << kWayBits) - 1;
+
 // Up to here everyone goes by eager slots whatever the buffers: a direct call waits for lines twice, an eager
 // one about once.
 constexpr uint64_t kAlwaysEagerBytes = 1024;
-// From here on the kernel's copies beat staging.
-constexpr uint64_t kCrossBytes = 256 * 1024;
+// From here on ways are chosen by the time they take.
+constexpr uint64_t kTunedBytes = 512 * 1024;
 // A counter that stood still for half its range would read as one that is ahead.
 constexpr uint64_t kRefreshCalls = uint64_t{1} << 16;
 
@@ -50,16 +60,17 @@ ShmGroup::ShmGroup(GroupCore core, uint64_t key, Board mine, int area)
   parts_.resize(p);
   mapped_.resize(p);
   crossed_.resize(p);
-  core_.one_process = core_.cross_memory = true;
+  core_.all_addressable = core_.cross_memory = true;
   for (Member& member : core_.members) {
     const Peer* peer = member.peer;
     member.doorbell = peer == nullptr ? &mine.doorbell() : &peer->board.doorbell();
-    core_.one_process = core_.one_process && (peer == nullptr || peer->same_process);
-    core_.cross_memory = core_.cross_memory && (peer == nullptr || peer->same_process || peer->cross_memory);
+    core_.all_addressable = core_.all_addressable && (peer == nullptr || peer->plain_addressable);
+    core_.cross_memory =
+        core_.cross_memory && (peer == nullptr || peer->plain_addressable || peer->cross_memory);
   }
   direct_.prepare();
   staged_.prepare();
-  if (core_.cross_memory && !core_.one_process) cross_.prepare();
+  if (core_.cross_memory && !core_.all_addressable) cross_.prepare();
   found_ = find_peers();
 }
 
@@ -148,23 +159,51 @@ void ShmGroup::describe_buffers(HelloBuffers& hello) {
       if (in_arena) hello.flags |= kHelloDstArena;
       arenas = arenas && in_arena;
     }
-    if (arenas || core_.one_process) hello.flags |= kHelloDirect;
+    if (arenas || core_.all_addressable) hello.flags |= kHelloDirect;
     if (core_.cross_memory) hello.flags |= kHelloCross;
   }
+  hello.variant = choose_ways();
   if ((hello.flags & kHelloDirect) != 0) return;
   if (shape_.contribution <= plain_eager_bytes(core_.size())) {
     pack(eager_slot(core_.me));
     eager_said_ = true;
     hello.flags |= kHelloEager;
-  } else if (!cross_pays() || (hello.flags & kHelloCross) == 0) {
+  } else if (!cross_may_pay() || (hello.flags & kHelloCross) == 0) {
     staged_.start();
     staged_.copy_in_early();
     staged_started_ = true;
   }
 }
 
-bool ShmGroup::cross_pays() const {
-  return shape_.contribution >= kCrossBytes;
+// The candidates of this call as member 0 sees it, in `ways`; the first is taken where nothing is known.
+uint32_t ShmGroup::list_ways(uint32_t* ways, bool direct) const {
+  uint32_t count = 0;
+  ways[count++] = kWayPlain;
+  if (core_.members_crowded || shape_.contribution < kTunedBytes) return count;
+  if (!is_reduction(call_->collective) || !shape_.in_place()) ways[count++] = kWayStream;
+  if (!direct && cross_may_pay()) ways[count++] = kWayCross;
+  return count;
+}
+
+// Whether the kernel's copies are a candidate; no member takes them otherwise.
+bool ShmGroup::cross_may_pay() const {
+  return core_.cross_memory && !core_.members_crowded && shape_.contribution >= kTunedBytes;
+}
+
+// Member 0 chooses for all, before it knows whether the call will be direct.
+uint32_t ShmGroup::choose_ways() {
+  if (core_.me != 0) return 0;
+  uint32_t ways[Tuner::kCandidates];
+  for (const bool direct : {false, true}) {
+    const uint32_t count = list_ways(ways, direct);
+    chosen_[direct] = tuner_.pick(tuned_kind(direct), shape_.contribution, count);
+    chosen_way_[direct] = ways[chosen_[direct]];
+  }
+  return chosen_way_[0] | chosen_way_[1] << kWayBits;
+}
+
+uint32_t ShmGroup::tuned_kind(bool direct) const {
+  return static_cast<uint32_t>(call_->collective) * 4 + (direct ? 2 : 0) + (shape_.in_place() ? 1 : 0);
 }
 
 std::byte* ShmGroup::eager_slot(uint32_t k) const {
@@ -216,9 +255,16 @@ Progress ShmGroup::poll() {
 bool ShmGroup::choose_path() {
   uint32_t all = ~0u;
   for (uint32_t k = 0; k < core_.size(); ++k) all &= core_.hello(k).buffers.flags;
-  if ((all & kHelloDirect) != 0) {
+  const bool direct = (all & kHelloDirect) != 0;
+  const uint32_t variant = core_.hello(0).buffers.variant;
+  const uint32_t way = (direct ? variant >> kWayBits : variant) & kWayMask;
+  if (shape_.contribution >= kTunedBytes) {
+    tuned_direct_ = direct;
+    tuned_since_ns_ = now_ns();
+  }
+  if (direct) {
     if (!map_buffers()) return false;
-    direct_.start(mapped_);
+    direct_.start(mapped_, way == kWayStream);
     stage_ = Stage::kDirect;
   } else if (shape_.contribution <= plain_eager_bytes(core_.size())) {
     if (!eager_said_) {
@@ -226,13 +272,14 @@ bool ShmGroup::choose_path() {
       core_.post(1);
     }
     stage_ = Stage::kEager;
-  } else if (cross_pays() && (all & kHelloCross) != 0) {
+  } else if (way == kWayCross && cross_may_pay() && (all & kHelloCross) != 0) {
     if (!map_buffers()) return false;
     cross_.start(crossed_);
     stage_ = Stage::kCross;
   } else {
     if (!staged_started_) staged_.start();
     staged_started_ = false;
+    staged_.set_stream(way == kWayStream);
     stage_ = Stage::kStaged;
   }
   return true;
@@ -260,7 +307,7 @@ bool ShmGroup::map_buffers() {
 
 bool ShmGroup::map_member(uint32_t k, const HelloBuffers& hello, const Extents& extents) {
   CrossBuffers& member = crossed_[k];
-  const bool here = core_.members[k].peer->same_process;
+  const bool here = core_.members[k].peer->plain_addressable;
   const bool src_in_arena = (hello.flags & kHelloSrcArena) != 0;
   const bool dst_in_arena = (hello.flags & kHelloDstArena) != 0;
   member.src_remote = extents.src != 0 && !src_in_arena && !here;
@@ -270,7 +317,8 @@ bool ShmGroup::map_member(uint32_t k, const HelloBuffers& hello, const Extents& 
     PeerMemory& memory = core_.members[k].peer->memory;
     place = in_arena ? memory.at(arena, offset, bytes) : reinterpret_cast<std::byte*>(offset);
     if (place != nullptr) return true;
-    if (in_arena) return fail(memory.failure().code(), std::string(memory.failure().message())) == Progress::kDone;
+    if (in_arena)
+      return fail(memory.failure().code(), std::string(memory.failure().message())) == Progress::kDone;
     return fail(Code::kRemoteError, "a member announced no buffer") == Progress::kDone;
   };
   return locate(src_in_arena, hello.src_arena, hello.src_offset, extents.src, member.at.src) &&
@@ -345,6 +393,13 @@ void ShmGroup::finish_packed() {
 }
 
 Progress ShmGroup::finish() {
+  if (tuned_since_ns_ != 0) {
+    if (core_.me == 0) {
+      tuner_.record(tuned_kind(tuned_direct_), shape_.contribution, chosen_[tuned_direct_],
+                    now_ns() - tuned_since_ns_);
+    }
+    tuned_since_ns_ = 0;
+  }
   stage_ = Stage::kIdle;
   return Progress::kDone;
 }

@@ -21,6 +21,7 @@
 #include "transports/shm/direct.h"
 #include "transports/shm/group_core.h"
 #include "transports/shm/staged.h"
+#include "transports/shm/tuner.h"
 
 namespace comity::shm {
 
@@ -41,13 +42,16 @@ class ShmGroup final : public GroupProvider {
   void describe_buffers(HelloBuffers& hello);
   // True: in an arena; else `offset` is its address.
   bool describe_place(const std::byte* data, uint64_t bytes, uint32_t& arena, uint64_t& offset) const;
-  bool cross_pays() const;
+  uint32_t list_ways(uint32_t* ways, bool direct) const;
+  bool cross_may_pay() const;
+  uint32_t choose_ways();
+  uint32_t tuned_kind(bool direct) const;
   std::byte* eager_slot(uint32_t k) const;
   Progress see_hellos();
   // Of a call that is not inline, after all hellos. False: failed.
   bool choose_path();
   bool map_buffers();
-  std::byte* locate(uint32_t k, bool in_arena, uint32_t arena, uint64_t offset, uint64_t bytes);
+  bool map_member(uint32_t k, const HelloBuffers& hello, const Extents& extents);
   Progress follow();
   void pack(std::byte* to) const;
   bool eager_ready();
@@ -71,6 +75,12 @@ class ShmGroup final : public GroupProvider {
   bool eager_said_ = false;      // this rank's contribution was there before its hello
   bool staged_started_ = false;  // staged_ was, before the hello
   uint32_t seen_ = 0;            // members whose hello was seen
+  // Of member 0: the tuner, and what it took for this call if plain [0] or direct [1].
+  Tuner tuner_;
+  uint32_t chosen_[2] = {};
+  uint32_t chosen_way_[2] = {};
+  bool tuned_direct_ = false;
+  uint64_t tuned_since_ns_ = 0;  // 0: the call is not timed
   std::vector<const std::byte*> parts_;
   std::vector<MappedBuffers> mapped_;
   std::vector<CrossBuffers> crossed_;

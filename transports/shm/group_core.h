@@ -32,7 +32,7 @@ struct GroupCore {
   uint64_t sequence = 0;       // of the call, from 1
   bool waits_crowded = false;  // more ranks here than cores: give the core away at once, and expect sleepers
   bool members_crowded = false;  // more members than cores; equal on all members
-  bool one_process = false;      // all members are threads of this process
+  bool all_addressable = false;  // all members are threads of this process: plain pointers are pointers
   bool cross_memory = false;     // this rank may read and write all members' memory through the kernel
 
   uint32_t size() const { return static_cast<uint32_t>(members.size()); }

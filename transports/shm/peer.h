@@ -18,10 +18,11 @@ struct Peer {
   Address address;
   Board board;
   std::shared_ptr<const SharedRegion>
-      region;                 // the board's, if it is this process's own: unmapped when the last lets go
-  PeerMemory memory;          // its arenas, mapped here
-  bool same_process = false;  // its plain pointers are pointers here too
-  bool cross_memory = false;  // the kernel lets this process read and write that process's memory
+      region;         // the board's, if it is this process's own: unmapped when the last lets go
+  PeerMemory memory;  // its arenas, mapped here
+  bool same_process = false;
+  bool plain_addressable = false;  // its plain pointers are used here as they are
+  bool cross_memory = false;       // the kernel lets this process read and write that process's memory
   std::unique_ptr<RingEndpoint> ring;
   std::array<Endpoint*, 1> endpoints{};
 };

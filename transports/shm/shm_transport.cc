@@ -42,7 +42,8 @@ class LocalBoards {
 
 class ShmTransport final : public Transport {
  public:
-  explicit ShmTransport(const TransportContext& context) : context_(context), peers_(context.nranks) {}
+  ShmTransport(const TransportContext& context, const ShmOptions& options)
+      : context_(context), options_(options), peers_(context.nranks) {}
   Status open();
 
   std::string_view name() const override { return "shm"; }
@@ -64,6 +65,7 @@ class ShmTransport final : public Transport {
   std::unique_ptr<ShmGroup> make_group(std::span<const uint32_t> members, uint64_t key, int area);
 
   TransportContext context_;
+  ShmOptions options_;
   Address address_;
   std::vector<std::byte> encoded_;
   uint64_t probe_ = 0;
@@ -92,7 +94,7 @@ Status ShmTransport::open() {
   address_.board_bytes = region_->bytes();
   address_.probe_address = reinterpret_cast<uint64_t>(&probe_);
   address_.probe_value = probe_;
-  address_.cpus = usable_cpus();
+  address_.cpus = options_.cores == 0 ? usable_cpus() : first_cpus(options_.cores);
   encoded_ = encode(address_);
   return {};
 }
@@ -114,7 +116,8 @@ Status ShmTransport::reach(uint32_t peer_rank, std::span<const std::byte> addres
   auto peer = std::make_unique<Peer>(peer_rank, std::move(decoded).value(), std::move(memory));
   peer->same_process = peer->address.process == address_.process;
   COMITY_RETURN_IF_ERROR(map_board(*peer).in(fmt::format("shm: mapping the board of rank {}", peer_rank)));
-  if (!peer->same_process) probe_cross_memory(*peer);
+  peer->plain_addressable = peer->same_process && options_.address_plain;
+  if (!peer->plain_addressable && options_.cross_memory) probe_cross_memory(*peer);
   peers_[peer_rank] = std::move(peer);
   count_cores();
   return {};
@@ -218,8 +221,9 @@ std::unique_ptr<ShmGroup> ShmTransport::make_group(std::span<const uint32_t> mem
 
 }  // namespace
 
-Result<std::unique_ptr<Transport>> make_shm_transport(const TransportContext& context) {
-  auto transport = std::make_unique<ShmTransport>(context);
+Result<std::unique_ptr<Transport>> make_shm_transport(const TransportContext& context,
+                                                      const ShmOptions& options) {
+  auto transport = std::make_unique<ShmTransport>(context, options);
   COMITY_RETURN_IF_ERROR(transport->open());
   return std::unique_ptr<Transport>(std::move(transport));
 }

@@ -7,8 +7,17 @@
 
 namespace comity::shm {
 
+// What tests vary; the defaults are what users get.
+struct ShmOptions {
+  bool address_plain =
+      true;  // ranks that are threads of one process use each other's plain buffers by address
+  bool cross_memory = true;  // use the kernel's copies between processes where it allows them
+  uint32_t cores = 0;        // that the ranks of this host are taken to share; 0: as the scheduler says
+};
+
 // Makes this rank's transport and its board. kSystemError: the board's memory was refused, or this host
 // cannot be told from others. The descriptor socket of the context must be served until the transport's end.
-Result<std::unique_ptr<Transport>> make_shm_transport(const TransportContext& context);
+Result<std::unique_ptr<Transport>> make_shm_transport(const TransportContext& context,
+                                                      const ShmOptions& options = {});
 
 }  // namespace comity::shm

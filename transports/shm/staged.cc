@@ -11,8 +11,11 @@ namespace {
 constexpr uint64_t kAlign = 64;
 // Slots: with cores to spare small ones, so that all fit into a core's cache; on shared cores large ones,
 // since every window costs everyone a turn on the core.
-constexpr uint64_t kSlotBytes = 128 * 1024;
-constexpr uint64_t kCrowdedSlotBytes = 256 * 1024;
+constexpr uint64_t kSlotBytes = 64 * 1024;
+constexpr uint64_t kSlots = 4;
+constexpr uint64_t kCrowdedSlotBytes = kStagingBytes / kSlots;
+// Copied per advance(); see DirectPath.
+constexpr uint64_t kWorkBytes = 4 * 1024 * 1024;
 // A message below two windows' worth is still cut into a few, which overlap.
 constexpr uint64_t kLeastWindowBytes = 32 * 1024;
 // One-shot moves (p+3)S and waits once, two-shot about 5S and waits twice: two members always gain by the
@@ -30,8 +33,7 @@ uint64_t divide_up(uint64_t a, uint64_t b) {
 
 void StagedPath::prepare() {
   slot_bytes_ = core_.members_crowded ? kCrowdedSlotBytes : kSlotBytes;
-  slots_ = kStagingBytes / slot_bytes_;
-  slot_used_.assign(slots_, 0);
+  slot_used_.assign(kSlots, 0);
   sources_.resize(core_.size());
 }
 
@@ -52,8 +54,13 @@ void StagedPath::start() {
           : std::clamp(wanted, std::min(kLeastWindowBytes / shares / kAlign * kAlign, most), most);
   windows_ = divide_up(span_, window_bytes_);
   early_ = false;
+  stream_ = false;
   iteration_ = 0;
   stage_ = 0;
+}
+
+void StagedPath::set_stream(bool stream) {
+  stream_ = stream && !(is_reduction(shape_.call->collective) && shape_.in_place());
 }
 
 StagedPath::Range StagedPath::window(uint64_t w) const {
@@ -74,12 +81,12 @@ StagedPath::Range StagedPath::block_window(uint64_t w, uint32_t block) const {
 }
 
 std::byte* StagedPath::slot(uint32_t member, uint64_t w) const {
-  return core_.members[member].staging + (base_ + w) % slots_ * slot_bytes_;
+  return core_.members[member].staging + (base_ + w) % kSlots * slot_bytes_;
 }
 
 void StagedPath::copy_in_early() {
   // Whoever said hello to the last call has finished all calls before it.
-  if (windows_ == 0 || slot_used_[base_ % slots_] + 2 > core_.sequence) return;
+  if (windows_ == 0 || slot_used_[base_ % kSlots] + 2 > core_.sequence) return;
   copy_in(0);
   core_.post(1);
   early_ = true;
@@ -88,7 +95,7 @@ void StagedPath::copy_in_early() {
 void StagedPath::copy_in(uint64_t w) {
   const GroupCall& call = *shape_.call;
   std::byte* to = slot(core_.me, w);
-  slot_used_[(base_ + w) % slots_] = core_.sequence;
+  slot_used_[(base_ + w) % kSlots] = core_.sequence;
   const Range range = window(w);
   switch (call.collective) {
     case Collective::kAllReduce:
@@ -111,7 +118,7 @@ void StagedPath::copy_in(uint64_t w) {
       const Range mine = block_window(w, core_.me);
       copy_host(to, shape_.src() + mine.begin, mine.bytes(), false);
       if (!shape_.in_place()) {
-        copy_host(call.dst[core_.me].data + mine.begin, shape_.src() + mine.begin, mine.bytes(), false);
+        copy_host(call.dst[core_.me].data + mine.begin, shape_.src() + mine.begin, mine.bytes(), stream_);
       }
       return;
     }
@@ -138,7 +145,7 @@ void StagedPath::reduce(Range at, uint64_t in_slot, uint64_t w, const std::byte*
   if (shape_.has_dst()) destinations[count++] = shape_.dst() + at.begin;
   if (second != nullptr) destinations[count++] = second;
   reduce_host(ReduceWork{call.type, call.op, sources_, std::span(destinations.data(), count),
-                         at.bytes() / size_of(call.type), call.divisor, false});
+                         at.bytes() / size_of(call.type), call.divisor, stream_ && second == nullptr});
 }
 
 void StagedPath::reduce_window(uint64_t w) {
@@ -164,16 +171,16 @@ void StagedPath::gather(uint64_t w) {
   const GroupCall& call = *shape_.call;
   if (call.collective == Collective::kBroadcast) {
     const Range range = window(w);
-    if (!shape_.is_root()) copy_host(shape_.dst() + range.begin, slot(call.root, w), range.bytes(), false);
+    if (!shape_.is_root()) copy_host(shape_.dst() + range.begin, slot(call.root, w), range.bytes(), stream_);
     if (shape_.is_root() && !shape_.in_place()) {
-      copy_host(shape_.dst() + range.begin, shape_.src() + range.begin, range.bytes(), false);
+      copy_host(shape_.dst() + range.begin, shape_.src() + range.begin, range.bytes(), stream_);
     }
     return;
   }
   for (uint32_t k = 0; k < core_.size(); ++k) {
     if (k == core_.me) continue;
     const Range part = block_window(w, k);
-    copy_host(call.dst[k].data + part.begin, slot(k, w), part.bytes(), false);
+    copy_host(call.dst[k].data + part.begin, slot(k, w), part.bytes(), stream_);
   }
 }
 
@@ -183,13 +190,13 @@ void StagedPath::copy_out_slices(uint64_t w) {
   for (uint32_t k = 0; k < core_.size(); ++k) {
     if (k == core_.me) continue;
     const Range part = slice(range, k);
-    copy_host(shape_.dst() + part.begin, slot(k, w) + (part.begin - range.begin), part.bytes(), false);
+    copy_host(shape_.dst() + part.begin, slot(k, w) + (part.begin - range.begin), part.bytes(), stream_);
   }
 }
 
 bool StagedPath::stage_in(uint64_t t) {
   if (t >= windows_ || (t == 0 && early_)) return true;
-  if (t >= slots_ && !core_.spin([&] { return core_.all_did(final_step(t - slots_)); })) return false;
+  if (t >= kSlots && !core_.spin([&] { return core_.all_did(final_step(t - kSlots)); })) return false;
   copy_in(t);
   core_.post(3 * t + 1);
   return true;
@@ -208,20 +215,22 @@ bool StagedPath::stage_middle(uint64_t w) {
     reduce_window(w);
   }
   // The last windows of a call are nobody's to wait for: the next hello tells that they are done.
-  if (last_stage_ || w + slots_ < windows_) core_.post(3 * (w + 1) + 2);
+  if (last_stage_ || w + kSlots < windows_) core_.post(3 * (w + 1) + 2);
   return true;
 }
 
 bool StagedPath::stage_last(uint64_t w) {
   if (!core_.spin([&] { return core_.all_did(3 * (w + 1) + 2); })) return false;
   copy_out_slices(w);
-  if (w + slots_ < windows_) core_.post(3 * (w + 2) + 3);
+  if (w + kSlots < windows_) core_.post(3 * (w + 2) + 3);
   return true;
 }
 
 bool StagedPath::advance() {
   const uint64_t lag = last_stage_ ? 2 : 1;
-  for (; iteration_ < windows_ + lag; ++iteration_, stage_ = 0) {
+  uint64_t worked = 0;
+  for (; iteration_ < windows_ + lag; ++iteration_, stage_ = 0, worked += slot_bytes_) {
+    if (worked >= kWorkBytes) return false;
     const uint64_t t = iteration_;
     if (stage_ == 0) {
       if (!stage_in(t)) return false;

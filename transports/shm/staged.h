@@ -36,9 +36,13 @@ class StagedPath {
   void prepare();
   // Cuts the call into windows. Depends on what all members know alike.
   void start();
+  // Whether advance() writes outputs around the caches; not where this member reduces in place. False after
+  // start().
+  void set_stream(bool stream);
   // A(0) before the hello, if its slot is certainly free; otherwise advance() does it. Only if the call will
   // be staged for certain, or its windows are lost.
   void copy_in_early();
+  // True when the call is complete. Works for some 100 us at most before it returns.
   bool advance();
 
  private:
@@ -70,13 +74,13 @@ class StagedPath {
   std::vector<uint64_t> slot_used_;  // sequence of the last call that used the slot
   uint64_t base_ = 0;
   uint64_t slot_bytes_ = 0;
-  uint64_t slots_ = 0;
   // Of the call at hand.
   uint64_t span_ = 0;          // bytes that windows cut: the message, or the longest block
   uint64_t window_bytes_ = 0;  // of span_
   uint64_t windows_ = 0;
   bool two_shot_ = false;
   bool last_stage_ = false;
+  bool stream_ = false;
   bool early_ = false;  // A(0) is done
   uint64_t iteration_ = 0;
   uint32_t stage_ = 0;
