@@ -97,12 +97,12 @@ std::vector<Finding> probe_devices() {
 std::vector<Finding> probe_libraries() {
   std::vector<Finding> findings;
   for (const Library& library : kLibraries) {
+    // Stays open until the program ends: not every one of these can be unloaded cleanly.
     void* handle = dlopen(library.file, RTLD_LAZY | RTLD_LOCAL);
     Finding& finding = findings.emplace_back(Finding{library.name, handle != nullptr, false, {}});
     finding.detail = handle != nullptr ? fmt::format("{} ({})", where_loaded(handle), library.use)
                                        : fmt::format("{} is not there ({}): {}", library.file, library.use,
                                                      library.how_to_get);
-    if (handle != nullptr) dlclose(handle);
   }
   return findings;
 }

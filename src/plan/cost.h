@@ -6,6 +6,7 @@
 // left. Links that ranks share are not modelled. Groups are priced by their definitions. Integer arithmetic:
 // equal on every machine.
 //
+// The plan should be verified: groups are expanded without a limit, and a plan that stalls has no price.
 // Closed forms of algorithms are checked against this; it needs O(steps * window * log) time whatever the
 // count: a block of more tiles than that is simulated until it runs evenly, then extrapolated.
 #pragma once

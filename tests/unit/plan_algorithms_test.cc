@@ -190,7 +190,8 @@ TEST_P(AlgorithmMutants, AreRefusedExactlyWhenAnOrderBreaksThem) {
     for (uint64_t mutants = effort(6); mutants > 0; --mutants) {
       const Mutant mutant = mutate(*plan, ++seed);
       const plan::VerifyResult verdict = plan::verify(mutant.plan);
-      const BruteForceResult truth = brute_force(mutant.plan, {.most_states = 20000});
+      const BruteForceResult truth =
+          brute_force(mutant.plan, {.most_states = kInstrumented ? 3000u : 20000u});
       if (truth.gave_up) {
         ++given_up;
         continue;
