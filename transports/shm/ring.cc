@@ -34,8 +34,9 @@ bool RingEndpoint::find_peer() {
 }
 
 bool RingEndpoint::try_send(const SegmentHeader& header, const std::byte* payload) {
+  if (!status_.ok()) return false;
   if (sent_ - sent_consumed_ == kRingSlots) {
-    if (!status_.ok() || (their_control_ == nullptr && !find_peer())) return false;
+    if (their_control_ == nullptr && !find_peer()) return false;
     sent_consumed_ = their_control_->consumed.load(std::memory_order_acquire);
     if (sent_ - sent_consumed_ >= kRingSlots) return false;
   }

@@ -1,0 +1,139 @@
+// A rank that is a process, for shm_process_test: shm_worker MEETING RANK NRANKS SCENARIO.
+#include <fmt/core.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <random>
+#include <string_view>
+
+#include "src/base/clock.h"
+#include "tests/support/shm_calls.h"
+#include "tests/support/shm_ranks.h"
+
+namespace comity::test {
+namespace {
+
+constexpr Collective kCollectives[] = {Collective::kAllReduce,     Collective::kReduce,
+                                       Collective::kBroadcast,     Collective::kAllGather,
+                                       Collective::kReduceScatter, Collective::kBarrier};
+
+BufferKind kind_of(uint64_t mix, uint32_t rank) {
+  if (mix == 3) return rank % 2 == 0 ? BufferKind::kPlain : BufferKind::kRegistered;
+  return static_cast<BufferKind>(mix);
+}
+
+// Random calls, the same on all ranks. 0: all right.
+int collectives(ShmProcess& process, int calls) {
+  GroupProvider* group = process.transport().group(first_ranks(process.nranks()));
+  std::mt19937_64 random(11);
+  for (int number = 0; number < calls; ++number) {
+    Row row;
+    row.collective = kCollectives[random() % 6];
+    row.nranks = process.nranks();
+    row.root = static_cast<uint32_t>(random() % row.nranks);
+    const uint64_t scale = random() % 10;
+    row.count = scale < 4 ? random() % 14 : scale < 8 ? random() % 20'000 : random() % 400'000;
+    row.in_place = random() % 2 == 0;
+    const CallBuffers buffers(row, process.rank(), kind_of(random() % 4, process.rank()));
+    GroupCall call = buffers.call();
+    call.signature = signature_of(row, static_cast<uint64_t>(number));
+    const Progress end = run(*group, call);
+    const std::string wrong =
+        end == Progress::kDone ? buffers.check() : std::string(group->error().message());
+    if (wrong.empty()) continue;
+    fmt::print("call {} rank {} {}: {}\n", number, process.rank(), describe(row), wrong);
+    return 1;
+  }
+  process.barrier();
+  return 0;
+}
+
+// Ranks that sleep as soon as there is nothing to do: a wake-up that is lost shows as a sleep to its end.
+int sleepers(ShmProcess& process) {
+  GroupProvider* group = process.transport().group(first_ranks(process.nranks()));
+  constexpr uint64_t kSleepNs = 2'000'000'000;
+  for (uint64_t number = 0; number < 3000; ++number) {
+    uint64_t mine = number + process.rank();
+    uint64_t sum = 0;
+    Piece src{reinterpret_cast<std::byte*>(&mine), 8};
+    Piece dst{reinterpret_cast<std::byte*>(&sum), 8};
+    GroupCall call;
+    call.type = DataType::kUint64;
+    call.signature = number;
+    call.src = {&src, 1};
+    call.dst = {&dst, 1};
+    group->start(call);
+    Progress end = group->poll();
+    while (end == Progress::kBusy) {
+      process.transport().arm();
+      end = group->poll();
+      if (end != Progress::kBusy) {
+        process.transport().disarm();
+        break;
+      }
+      const uint64_t before = now_ns();
+      process.transport().sleep(kSleepNs);
+      if (now_ns() - before >= kSleepNs) {
+        fmt::print("rank {} slept through call {}\n", process.rank(), number);
+        return 1;
+      }
+      end = group->poll();
+    }
+    const uint64_t p = process.nranks();
+    if (end != Progress::kDone || sum != p * number + p * (p - 1) / 2) {
+      fmt::print("rank {} call {}: sum {}\n", process.rank(), number, sum);
+      return 1;
+    }
+  }
+  process.barrier();
+  return 0;
+}
+
+// A rank announces another call than the others.
+int mismatch(ShmProcess& process, uint64_t count) {
+  GroupProvider* group = process.transport().group(first_ranks(process.nranks()));
+  const Row row{Collective::kAllReduce, DataType::kFloat32, RedOp::kSum, process.nranks(), 0, count, false};
+  const CallBuffers buffers(row, process.rank(), BufferKind::kRegistered);
+  GroupCall call = buffers.call();
+  call.signature = process.rank() == 0 ? 1 : 2;
+  const Progress end = run(*group, call);
+  if (end != Progress::kMismatch)
+    fmt::print("rank {} ended with {}\n", process.rank(), static_cast<int>(end));
+  process.barrier();
+  return end == Progress::kMismatch ? 0 : 1;
+}
+
+// Calls without end, for a test that kills.
+int forever(ShmProcess& process) {
+  GroupProvider* group = process.transport().group(first_ranks(process.nranks()));
+  const Row row{Collective::kAllReduce, DataType::kFloat32, RedOp::kSum, process.nranks(), 0, 100'000, true};
+  const CallBuffers buffers(row, process.rank(), BufferKind::kRegistered);
+  for (;;) {
+    static_cast<void>(run(*group, buffers.call()));
+    process.meeting().words[0].fetch_add(1);
+  }
+}
+
+int scenario(ShmProcess& process, std::string_view name) {
+  if (name == "collectives") return collectives(process, 400);
+  if (name == "sleepers") return sleepers(process);
+  if (name == "mismatch_small") return mismatch(process, 2);
+  if (name == "mismatch_large") return mismatch(process, 300'000);
+  if (name == "forever") return forever(process);
+  fmt::print("no scenario {}\n", name);
+  return 2;
+}
+
+}  // namespace
+}  // namespace comity::test
+
+int main(int argc, char** argv) {
+  if (argc != 6) return 2;
+  comity::shm::ShmOptions options;
+  options.cross_memory = std::string_view(argv[5]) == "cross";
+  if (options.cross_memory) options.cores = 64;  // the kernel's copies are not for ranks that share cores
+  comity::test::ShmProcess process(argv[1], static_cast<uint32_t>(std::atoi(argv[2])),
+                                   static_cast<uint32_t>(std::atoi(argv[3])), options);
+  return comity::test::scenario(process, argv[4]);
+}
