@@ -1,6 +1,8 @@
 // The collectives of the C API: check the arguments, then run the call or add it to the open group.
 #include <fmt/core.h>
 
+#include <cstring>
+
 #include "src/api/errors.h"
 #include "src/api/group.h"
 #include "src/api/guard.h"
@@ -9,14 +11,24 @@
 namespace comity::api {
 namespace {
 
+// The number behind a caller's enumerator, which may be none: it is not read as an enumerator before it was
+// checked.
+template <typename Enum>
+int number_of(const Enum& value) {
+  int number = 0;
+  static_assert(sizeof value == sizeof number);
+  std::memcpy(&number, &value, sizeof number);
+  return number;
+}
+
 struct Arguments {
   const char* function;
   Collective collective;
   const void* input;
   void* output;
   size_t count;
-  comityDataType_t type;
-  comityRedOp_t op;
+  int type;  // as given: may be no value of its enumeration
+  int op;
   int root;
   comityComm_t comm;
   comityStream_t stream;
@@ -78,9 +90,8 @@ Status check(const Arguments& a) {
   }
   if (a.collective == Collective::kBarrier) return {};
   if (static_cast<unsigned>(a.type) >= kDataTypeCount)
-    return wrong(a, fmt::format("datatype {} is none", static_cast<int>(a.type)));
-  if (static_cast<unsigned>(a.op) >= kRedOpCount)
-    return wrong(a, fmt::format("op {} is none", static_cast<int>(a.op)));
+    return wrong(a, fmt::format("datatype {} is none", a.type));
+  if (static_cast<unsigned>(a.op) >= kRedOpCount) return wrong(a, fmt::format("op {} is none", a.op));
   if (a.root < 0 || a.root >= static_cast<int>(a.comm->nranks)) {
     return wrong(a, fmt::format("root {} is not in 0..{}", a.root, a.comm->nranks - 1));
   }
@@ -119,6 +130,7 @@ comityResult_t submit(const Arguments& a) {
 }  // namespace comity::api
 
 using comity::Collective;
+using comity::api::number_of;
 using comity::api::submit;
 
 extern "C" comityResult_t comityAllReduce(const void* sendbuff, void* recvbuff, size_t count,
@@ -138,8 +150,8 @@ extern "C" comityResult_t comityReduce(const void* sendbuff, void* recvbuff, siz
 extern "C" comityResult_t comityBroadcast(const void* sendbuff, void* recvbuff, size_t count,
                                           comityDataType_t datatype, int root, comityComm_t comm,
                                           comityStream_t stream) {
-  return submit({"comityBroadcast", Collective::kBroadcast, sendbuff, recvbuff, count, datatype, comitySum,
-                 root, comm, stream});
+  return submit({"comityBroadcast", Collective::kBroadcast, sendbuff, recvbuff, count, number_of(datatype),
+                 comitySum, root, comm, stream});
 }
 
 extern "C" comityResult_t comityBcast(void* buff, size_t count, comityDataType_t datatype, int root,
@@ -151,15 +163,15 @@ extern "C" comityResult_t comityBcast(void* buff, size_t count, comityDataType_t
 extern "C" comityResult_t comityAllGather(const void* sendbuff, void* recvbuff, size_t sendcount,
                                           comityDataType_t datatype, comityComm_t comm,
                                           comityStream_t stream) {
-  return submit({"comityAllGather", Collective::kAllGather, sendbuff, recvbuff, sendcount, datatype,
-                 comitySum, 0, comm, stream});
+  return submit({"comityAllGather", Collective::kAllGather, sendbuff, recvbuff, sendcount,
+                 number_of(datatype), comitySum, 0, comm, stream});
 }
 
 extern "C" comityResult_t comityReduceScatter(const void* sendbuff, void* recvbuff, size_t recvcount,
                                               comityDataType_t datatype, comityRedOp_t op, comityComm_t comm,
                                               comityStream_t stream) {
-  return submit({"comityReduceScatter", Collective::kReduceScatter, sendbuff, recvbuff, recvcount, datatype,
-                 op, 0, comm, stream});
+  return submit({"comityReduceScatter", Collective::kReduceScatter, sendbuff, recvbuff, recvcount,
+                 number_of(datatype), number_of(op), 0, comm, stream});
 }
 
 extern "C" comityResult_t comityBarrier(comityComm_t comm, comityStream_t stream) {
