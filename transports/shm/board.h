@@ -1,8 +1,9 @@
 // The board: the memory through which one rank speaks to the other ranks on its host.
 //
-// Every rank owns one, a shared region that peers map. Only its owner writes it, with one exception: anyone
-// may clear the doorbell. So a line has one writer, and a reader learns by acquire loads of the words marked
-// atomic here that the plain bytes before them are there.
+// Every rank owns one, a shared region that peers map. Only its owner writes it, with two exceptions: anyone
+// may clear the doorbell, and members of a group take tickets from member 0's. So a line has one writer, and
+// a reader learns by acquire loads of the words marked atomic here that the plain bytes before them are
+// there.
 //
 //   page 0       header, doorbell
 //   rings        kMaxRings RingControls, 256 bytes each: which peer's ring is here, how far its opposite was
@@ -72,9 +73,17 @@ struct alignas(kLineStride) ProgressLine {
 };
 inline constexpr int kStepBits = 28;
 
+// Work that whoever is on a core takes, where members outnumber cores. In both words: sequence of the call <<
+// kStepBits | count.
+struct Tickets {
+  alignas(kLineStride) std::atomic<uint64_t> taken;
+  alignas(kLineStride) std::atomic<uint64_t> finished;
+};
+
 struct GroupArea {
   HelloLine hello[2];
   ProgressLine progress;
+  Tickets tickets;  // of the group, if the owner is its member 0
   alignas(4096) std::byte eager[kEagerSlots][kEagerBytes];
   std::byte staging[kStagingBytes];
 };

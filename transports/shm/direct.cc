@@ -13,6 +13,8 @@ constexpr uint64_t kSliceBytes = 256 * 1024;
 // Memory touched per advance(): the caller must get to look at its clock and at aborts.
 constexpr uint64_t kWorkBytes = 8 * 1024 * 1024;
 constexpr uint64_t kAlign = 64;
+// From here on first-level caches, of 8 to 12 ways, are too narrow for one line of each source.
+constexpr size_t kManySources = 12;
 
 uint64_t round_up(uint64_t bytes, uint64_t to) {
   return (bytes + to - 1) / to * to;
@@ -73,6 +75,7 @@ void DirectPath::deal_slices() {
                      : round_up((length_ + slices_left_ * sharers - 1) / (slices_left_ * sharers), kAlign);
   slice_step_ = slice_bytes_ * sharers;
   slice_first_ = slice_bytes_ * place;
+  tickets_ = core_.members_crowded && !shape_.has_blocks() ? slices_left_ * sharers : 0;
 }
 
 void DirectPath::start(const std::vector<MappedBuffers>& buffers, bool stream) {
@@ -86,25 +89,57 @@ void DirectPath::start(const std::vector<MappedBuffers>& buffers, bool stream) {
 }
 
 void DirectPath::work_on(uint64_t begin, uint64_t end) {
-  const GroupCall& call = *shape_.call;
-  for (size_t k = 0; k < sources_.size(); ++k) block_sources_[k] = sources_[k] + begin;
-  for (size_t k = 0; k < destinations_.size(); ++k) block_destinations_[k] = destinations_[k] + begin;
-  if (reduces_) {
-    reduce_host(ReduceWork{call.type, call.op, std::span(block_sources_.data(), sources_.size()),
-                           std::span(block_destinations_.data(), destinations_.size()),
-                           (end - begin) / size_of(call.type), call.divisor, stream_});
-    return;
-  }
-  constexpr uint64_t kPiece = 16 * 1024;  // stays in the first-level cache from one destination to the next
-  for (uint64_t at = 0; at < end - begin; at += kPiece) {
-    const uint64_t bytes = std::min(kPiece, end - begin - at);
-    for (size_t k = 0; k < destinations_.size(); ++k) {
-      copy_host(block_destinations_[k] + at, block_sources_[0] + at, bytes, stream_);
-    }
+  if (!reduces_) return copy(begin, end);
+  if (sources_.size() < kManySources) return reduce(begin, end);
+  for (uint64_t at = begin; at < end; at += scratch_.size()) {
+    reduce_to_scratch(at, std::min(end, at + scratch_.size()));
   }
 }
 
+void DirectPath::reduce(uint64_t begin, uint64_t end) {
+  const GroupCall& call = *shape_.call;
+  for (size_t k = 0; k < sources_.size(); ++k) block_sources_[k] = sources_[k] + begin;
+  for (size_t k = 0; k < destinations_.size(); ++k) block_destinations_[k] = destinations_[k] + begin;
+  reduce_host(ReduceWork{call.type, call.op, std::span(block_sources_.data(), sources_.size()),
+                         std::span(block_destinations_.data(), destinations_.size()),
+                         (end - begin) / size_of(call.type), call.divisor, stream_});
+}
+
+// Buffers that begin at equal offsets of their pages meet in one set of the cache: with more of them than it
+// has ways, what was loaded is gone when it is stored to. So the stores come after the loads of a piece.
+void DirectPath::reduce_to_scratch(uint64_t begin, uint64_t end) {
+  const GroupCall& call = *shape_.call;
+  for (size_t k = 0; k < sources_.size(); ++k) block_sources_[k] = sources_[k] + begin;
+  std::byte* result = scratch_.data();
+  reduce_host(ReduceWork{call.type, call.op, std::span(block_sources_.data(), sources_.size()),
+                         std::span(&result, 1), (end - begin) / size_of(call.type), call.divisor, false});
+  for (std::byte* destination : destinations_) copy_host(destination + begin, result, end - begin, stream_);
+}
+
+void DirectPath::copy(uint64_t begin, uint64_t end) {
+  constexpr uint64_t kPiece = 16 * 1024;  // stays in the first-level cache from one destination to the next
+  for (uint64_t at = begin; at < end; at += kPiece) {
+    const uint64_t bytes = std::min(kPiece, end - at);
+    for (std::byte* destination : destinations_)
+      copy_host(destination + at, sources_[0] + at, bytes, stream_);
+  }
+}
+
+bool DirectPath::advance_by_tickets() {
+  for (uint64_t worked = 0; worked < kWorkBytes;) {
+    const int64_t ticket = core_.take_ticket(tickets_);
+    if (ticket < 0) return core_.spin([this] { return core_.tickets_finished(tickets_); });
+    const uint64_t begin = std::min(length_, static_cast<uint64_t>(ticket) * slice_bytes_);
+    const uint64_t end = std::min(length_, begin + slice_bytes_);
+    if (begin != end) work_on(begin, end);
+    core_.finish_ticket(tickets_);
+    worked += (end - begin) * (sources_.size() + destinations_.size());
+  }
+  return false;
+}
+
 bool DirectPath::advance() {
+  if (tickets_ != 0) return advance_by_tickets();
   uint64_t worked = 0;
   while (slices_left_ != 0) {
     if (worked >= kWorkBytes) return false;

@@ -5,11 +5,14 @@
 //   the root's input into all outputs all_gather      member i copies its input into block i of all outputs
 //   reduce_scatter  member i loads block i of all inputs and stores its output
 //
-// Then step 1: "done with everyone's buffers"; a member returns when all did it. Slices are dealt out
-// block-cyclically and taken from the end to the beginning: the end of a buffer that was just written from
-// the beginning is what caches hold.
+// Then step 1: "done with everyone's buffers"; a member returns when all did it. Where members outnumber
+// cores, slices are tickets that whoever has a core takes, and a member returns when all are finished: else
+// each would have to come to a core once more. Slices are dealt out block-cyclically and taken from the end
+// to the beginning: the end of a buffer that was just written from the beginning is what caches hold.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -40,7 +43,11 @@ class DirectPath {
  private:
   void list_pointers(const std::vector<MappedBuffers>& buffers);
   void deal_slices();
+  bool advance_by_tickets();
   void work_on(uint64_t begin, uint64_t end);
+  void reduce(uint64_t begin, uint64_t end);
+  void reduce_to_scratch(uint64_t begin, uint64_t end);
+  void copy(uint64_t begin, uint64_t end);
 
   GroupCore& core_;
   const CallShape& shape_;
@@ -48,10 +55,12 @@ class DirectPath {
   std::vector<std::byte*> destinations_;
   std::vector<const std::byte*> block_sources_;  // the same, at a slice
   std::vector<std::byte*> block_destinations_;
+  alignas(64) std::array<std::byte, 8192> scratch_;
   bool reduces_ = false;
   bool stream_ = false;
   bool posted_ = false;
-  uint64_t length_ = 0;  // of the range that is worked on
+  uint64_t tickets_ = 0;  // slices of all members; 0: every member does its own
+  uint64_t length_ = 0;   // of the range that is worked on
   uint64_t slice_bytes_ = 0;
   uint64_t slices_left_ = 0;  // of this member
   uint64_t slice_step_ = 0;   // bytes from one of its slices to the next

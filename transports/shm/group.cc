@@ -90,6 +90,7 @@ bool ShmGroup::find_peers() {
     member.steps = &area.progress.steps;
     member.eager = area.eager[0];
     member.staging = area.staging;
+    if (k == 0) core_.tickets = &area.tickets;
   }
   return all;
 }

@@ -1,6 +1,7 @@
 // What all ways of carrying out a group call share: the members' lines, waiting for them, and telling them.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -29,6 +30,7 @@ struct Member {
 struct GroupCore {
   uint32_t me = 0;
   std::vector<Member> members;
+  Tickets* tickets = nullptr;  // in member 0's board
   uint64_t sequence = 0;       // of the call, from 1
   bool waits_crowded = false;  // more ranks here than cores: give the core away at once, and expect sleepers
   bool members_crowded = false;  // more members than cores; equal on all members
@@ -59,6 +61,32 @@ struct GroupCore {
       if (k != me && !did(k, step)) return false;
     }
     return true;
+  }
+
+  // The next of `count` tickets of this call, or -1: all are taken.
+  int64_t take_ticket(uint64_t count) {
+    uint64_t taken = tickets->taken.load(std::memory_order_relaxed);
+    for (;;) {
+      const uint64_t now = std::max(taken, position(0));
+      if (now == position(count)) return -1;
+      if (tickets->taken.compare_exchange_weak(taken, now + 1, std::memory_order_relaxed)) {
+        return static_cast<int64_t>(now - position(0));
+      }
+    }
+  }
+  // The work of one of `count` tickets is done; whoever sees all done sees all stores that went into them.
+  void finish_ticket(uint64_t count) {
+    uint64_t finished = tickets->finished.load(std::memory_order_relaxed);
+    uint64_t next = 0;
+    do {
+      next = std::max(finished, position(0)) + 1;
+    } while (!tickets->finished.compare_exchange_weak(finished, next, std::memory_order_acq_rel));
+    if (next != position(count)) return;
+    if (waits_crowded) full_fence();
+    for (Member& member : members) shm::ring(*member.doorbell);
+  }
+  bool tickets_finished(uint64_t count) const {
+    return tickets->finished.load(std::memory_order_acquire) >= position(count);
   }
 
   // Probes `ready` for a few hundred ns; false: still not, the caller shall do something else. Bare probes

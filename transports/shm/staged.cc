@@ -42,7 +42,6 @@ void StagedPath::start() {
   const Collective collective = shape_.call->collective;
   const bool slices = collective == Collective::kAllReduce || collective == Collective::kReduce;
   two_shot_ = slices && p > 2 && shape_.length * p > kOneShotBytes;
-  last_stage_ = two_shot_;
   span_ = shape_.has_blocks() ? shape_.longest_block : shape_.length;
   // In a reduce_scatter every block has its share of a slot.
   const uint64_t shares = collective == Collective::kReduceScatter ? p : 1;
@@ -53,6 +52,8 @@ void StagedPath::start() {
           ? most
           : std::clamp(wanted, std::min(kLeastWindowBytes / shares / kAlign * kAlign, most), most);
   windows_ = divide_up(span_, window_bytes_);
+  pooled_ = two_shot_ && core_.members_crowded && windows_ == 1;
+  last_stage_ = two_shot_ && !pooled_;
   early_ = false;
   stream_ = false;
   iteration_ = 0;
@@ -100,8 +101,8 @@ void StagedPath::copy_in(uint64_t w) {
   switch (call.collective) {
     case Collective::kAllReduce:
     case Collective::kReduce: {
-      if (!two_shot_) {
-        if (call.collective == Collective::kAllReduce || !shape_.is_root()) {
+      if (!two_shot_ || pooled_) {
+        if (pooled_ || call.collective == Collective::kAllReduce || !shape_.is_root()) {
           copy_host(to, shape_.src() + range.begin, range.bytes(), false);
         }
         return;
@@ -194,6 +195,39 @@ void StagedPath::copy_out_slices(uint64_t w) {
   }
 }
 
+// The fold of slice k replaces member k's part of it, which nobody else reads any more.
+void StagedPath::reduce_pooled_slice(uint32_t k) {
+  const GroupCall& call = *shape_.call;
+  const Range part = slice(window(0), k);
+  if (part.bytes() == 0) return;
+  for (uint32_t j = 0; j < core_.size(); ++j) sources_[j] = slot(j, 0) + part.begin;
+  std::byte* destination = slot(k, 0) + part.begin;
+  reduce_host(ReduceWork{call.type, call.op, sources_, std::span(&destination, 1),
+                         part.bytes() / size_of(call.type), call.divisor, false});
+}
+
+// One window, slices as tickets: a member comes to its core once, unless it comes before the last.
+bool StagedPath::advance_pooled() {
+  if (!early_) {
+    copy_in(0);
+    core_.post(1);
+    early_ = true;
+  }
+  if (!core_.spin([this] { return core_.all_did(1); })) return false;
+  const uint64_t tickets = core_.size();
+  for (int64_t k = core_.take_ticket(tickets); k >= 0; k = core_.take_ticket(tickets)) {
+    reduce_pooled_slice(static_cast<uint32_t>(k));
+    core_.finish_ticket(tickets);
+  }
+  if (!core_.spin([&] { return core_.tickets_finished(tickets); })) return false;
+  for (uint32_t k = 0; shape_.has_dst() && k < core_.size(); ++k) {
+    const Range part = slice(window(0), k);
+    copy_host(shape_.dst() + part.begin, slot(k, 0) + part.begin, part.bytes(), false);
+  }
+  base_ += 1;
+  return true;
+}
+
 bool StagedPath::stage_in(uint64_t t) {
   if (t >= windows_ || (t == 0 && early_)) return true;
   if (t >= kSlots && !core_.spin([&] { return core_.all_did(final_step(t - kSlots)); })) return false;
@@ -227,6 +261,7 @@ bool StagedPath::stage_last(uint64_t w) {
 }
 
 bool StagedPath::advance() {
+  if (pooled_) return advance_pooled();
   const uint64_t lag = last_stage_ ? 2 : 1;
   uint64_t worked = 0;
   for (; iteration_ < windows_ + lag; ++iteration_, stage_ = 0, worked += slot_bytes_) {

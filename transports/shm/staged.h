@@ -14,6 +14,8 @@
 // rank. Two-shot all_reduce: A copies all slices but one's own, M reduces one's own slice from the others'
 // slots and the input, into the output and into the own slot's place of that slice, L copies the other slices
 // out. About 5S per rank.
+// Where members outnumber cores and there is one window, its slices are tickets that whoever has a core
+// takes.
 //   reduce          one-shot: the root alone does M; two-shot: L at the root alone
 //   broadcast       A at the root, M copies out
 //   all_gather      A copies the input's window, M copies out those of others
@@ -57,6 +59,8 @@ class StagedPath {
   std::byte* slot(uint32_t member, uint64_t w) const;
   uint64_t final_step(uint64_t w) const { return last_stage_ ? 3 * (w + 2) + 3 : 3 * (w + 1) + 2; }
 
+  bool advance_pooled();
+  void reduce_pooled_slice(uint32_t k);
   bool stage_in(uint64_t t);
   bool stage_middle(uint64_t w);
   bool stage_last(uint64_t w);
@@ -80,6 +84,7 @@ class StagedPath {
   uint64_t windows_ = 0;
   bool two_shot_ = false;
   bool last_stage_ = false;
+  bool pooled_ = false;
   bool stream_ = false;
   bool early_ = false;  // A(0) is done
   uint64_t iteration_ = 0;
