@@ -31,7 +31,7 @@ constexpr uint32_t kWayMask = (1u << kWayBits) - 1;
 
 // Up to here everyone goes by eager slots whatever the buffers: a direct call waits for lines twice, an eager
 // one about once.
-constexpr uint64_t kAlwaysEagerBytes = 1024;
+constexpr uint64_t kAlwaysEagerBytes = 2048;
 // From here on ways are chosen by the time they take.
 constexpr uint64_t kTunedBytes = 512 * 1024;
 // A counter that stood still for half its range would read as one that is ahead.
