@@ -110,7 +110,9 @@ Choice cheapest(const Request& request, Collective collective) {
   for (const Algorithm& algorithm : all()) {
     if (algorithm.collective != collective || !algorithm.applies(*request.topology)) continue;
     const uint64_t cost_ns = algorithm.cost_ns(request);
-    if (choice.best == nullptr || cost_ns < choice.best_ns) {
+    // Of equals the group: its provider carries it out with less than any steps cost.
+    const bool better = cost_ns < choice.best_ns || (cost_ns == choice.best_ns && algorithm.uses_groups);
+    if (choice.best == nullptr || better) {
       choice.next = choice.best;
       choice.next_ns = choice.best_ns;
       choice.best = &algorithm;
