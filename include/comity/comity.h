@@ -186,8 +186,7 @@ COMITY_API comityResult_t comityCommDestroy(comityComm_t comm);
  * comityRemoteError within 100 ms, and the other ranks get that error, naming this one. Then gives back what
  * the communicator holds; the handle is dead afterwards. What pending calls were to write is undefined, and
  * peers may still read or write the buffers of pending calls until every rank has returned from them: do
- * not reuse or free those before. Blocks until the pending calls have
- * left.
+ * not reuse or free those before. Blocks until the pending calls have left.
  * Errors: comityInvalidArgument (NULL, or a handle that is none or dead). */
 COMITY_API comityResult_t comityCommAbort(comityComm_t comm);
 
@@ -208,11 +207,10 @@ COMITY_API comityResult_t comityCommUserRank(comityComm_t comm, int* rank);
 /* ---- Memory ------------------------------------------------------------------------------------------ */
 
 /* Allocates `size` bytes that other ranks on this host can reach directly: collectives on such buffers skip
- * a copy and are the fastest. Aligned to at least 128 bytes, content undefined; *ptr is the caller's until comityMemFree. A
- * size of 0 gives NULL. Not bound to a communicator. Nothing of it outlives the process, however that ends.
- * Any thread, does not block.
- * Errors: comityInvalidArgument (ptr is NULL), comitySystemError (the system or COMITY_ARENA_CAP refuses the
- * size; *ptr is NULL). */
+ * a copy and are the fastest. Aligned to at least 128 bytes, content undefined; *ptr is the caller's until
+ * comityMemFree. A size of 0 gives NULL. Not bound to a communicator. Nothing of it outlives the process,
+ * however that ends. Any thread, does not block. Errors: comityInvalidArgument (ptr is NULL),
+ * comitySystemError (the system or COMITY_ARENA_CAP refuses the size; *ptr is NULL). */
 COMITY_API comityResult_t comityMemAlloc(void** ptr, size_t size);
 
 /* Frees what comityMemAlloc gave; NULL is accepted and ignored. No collective may be using it, on any rank
