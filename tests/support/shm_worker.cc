@@ -116,7 +116,12 @@ int forever(ShmProcess& process) {
 }
 
 int scenario(ShmProcess& process, std::string_view name) {
-  if (name == "collectives") return collectives(process, 400);
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+  constexpr int kCalls = 60;
+#else
+  constexpr int kCalls = 400;
+#endif
+  if (name == "collectives") return collectives(process, kCalls);
   if (name == "sleepers") return sleepers(process);
   if (name == "mismatch_small") return mismatch(process, 2);
   if (name == "mismatch_large") return mismatch(process, 300'000);
