@@ -1,14 +1,15 @@
 #include "src/api/assembly.h"
 
 #include <fmt/core.h>
-#include <sched.h>
 
 #include <algorithm>
+#include <fstream>
 #include <mutex>
 
 #include "comity/comity.h"
 #include "src/api/calibrate.h"
 #include "src/api/plans.h"
+#include "src/base/cpu_mask.h"
 #include "src/base/log.h"
 #include "src/base/settings.h"
 #include "src/device/host/arena.h"
@@ -78,11 +79,12 @@ Result<std::vector<std::string>> wanted_transports() {
   return wanted;
 }
 
-uint32_t usable_cores() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
-  return std::max(1, CPU_COUNT(&set));
+// What tells machines apart, whatever COMITY_HOSTID makes of them; empty: cannot be told.
+std::string this_machine() {
+  std::ifstream file("/proc/sys/kernel/random/boot_id");
+  std::string boot_id;
+  file >> boot_id;
+  return boot_id;
 }
 
 class Builder;
@@ -168,13 +170,23 @@ class Builder {
   }
 
   Status exchange_addresses() {
+    const std::string machine = this_machine();
     ByteWriter mine;
+    mine.put_text(machine).put(usable_cpus());
     for (const auto& transport : made_->transports_)
       mine.put_text(transport->name()).put_blob(transport->address());
     COMITY_ASSIGN_OR_RETURN(const auto all, made_->session_->all_gather(mine.take(), deadline_));
     addresses_.resize(nranks_);
+    CpuMask cpus{};
+    uint32_t sharers = 0;
     for (uint32_t peer = 0; peer < nranks_; ++peer) {
       ByteReader reader(all[peer]);
+      const bool together = reader.get_text() == machine;
+      const auto its_cpus = reader.get<CpuMask>();
+      if (together) {
+        ++sharers;
+        cpus = join(cpus, its_cpus);
+      }
       for (const auto& transport : made_->transports_) {
         const std::string name = reader.get_text();
         const auto blob = reader.get_blob();
@@ -186,6 +198,7 @@ class Builder {
         addresses_[peer].emplace_back(blob.begin(), blob.end());
       }
     }
+    oversubscribed_ = sharers > count(cpus);
     return {};
   }
 
@@ -280,8 +293,7 @@ class Builder {
     options.devices = registry_;
     options.calls = &made_->session_->calls();
     options.oversight = made_->oversight_.get();
-    const auto local = topology_.ranks_on(topology_.host_of_rank[rank_]).size();
-    options.oversubscribed = local > usable_cores();
+    options.oversubscribed = oversubscribed_;
     options.timeout_ns = timeout_ns_;
     made_->engine_ = std::make_unique<engine::Communicator>(std::move(options));
   }
@@ -297,6 +309,7 @@ class Builder {
   uint32_t nranks_, rank_;
   Deadline deadline_;
   uint64_t timeout_ns_ = 0;
+  bool oversubscribed_ = false;  // more ranks on this machine than cores that they may use
   DeviceRegistry* registry_ = nullptr;
   std::unique_ptr<AssemblyImpl> made_ = std::make_unique<AssemblyImpl>();
   std::vector<std::vector<Bytes>> addresses_;  // by rank, by transport

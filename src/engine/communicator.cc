@@ -235,7 +235,7 @@ Progress Communicator::poll() {
     saw_mismatch_ = true;
     return Progress::kBusy;
   }
-  if (progress == Progress::kBusy && alone_ == nullptr) {
+  if (is_unfinished(progress) && alone_ == nullptr) {
     for (size_t i = 0; i < options_.transports.size(); ++i) {
       if ((binding_->transports >> i & 1u) == 0) continue;
       if (Status status = options_.transports[i]->progress(); !status.ok()) return fail(std::move(status));

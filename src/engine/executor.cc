@@ -53,9 +53,11 @@ void Executor::begin(const Binding& binding, const Arguments& arguments) {
 }
 
 Progress Executor::poll() {
+  bool advanced = false;
   if (provider_ != nullptr) {
     const Progress group = poll_group();
     if (group == Progress::kFailed || group == Progress::kMismatch) return group;
+    advanced = group != Progress::kBusy;
   }
   bool moved = true;
   for (int pass = 0; moved && pass < kPasses && error_.ok(); ++pass) {
@@ -63,11 +65,12 @@ Progress Executor::poll() {
     for (uint32_t lane = 0; lane < binding_->lanes.size(); ++lane) moved |= advance_lane(lane);
     for (Link* link : binding_->links) moved |= link->progress();
     if (!tokens_.empty()) moved |= poll_tokens();
+    advanced |= moved;
   }
-  return outcome();
+  return outcome(advanced);
 }
 
-Progress Executor::outcome() {
+Progress Executor::outcome(bool advanced) {
   if (!error_.ok()) return Progress::kFailed;
   bool quiet = true;
   for (const Link* link : binding_->links) {
@@ -75,7 +78,8 @@ Progress Executor::outcome() {
     if (error_ = link->status(); !error_.ok()) return Progress::kFailed;
     quiet = quiet && link->quiescent();
   }
-  return quiet && tiles_complete_ == tiles_ ? Progress::kDone : Progress::kBusy;
+  if (quiet && tiles_complete_ == tiles_) return Progress::kDone;
+  return advanced ? Progress::kAdvanced : Progress::kBusy;
 }
 
 void Executor::abandon() {

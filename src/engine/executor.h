@@ -86,7 +86,7 @@ class Executor final : public CompletionSink {
   bool poll_tokens();
   void wait_for(uint32_t lane_index, Result<Token> token, uint32_t tag);
   void set_complete(uint32_t slot, uint32_t id);
-  Progress outcome();
+  Progress outcome(bool advanced);
 
   std::byte* at(uint32_t slot, const plan::ChunkRun& run) const;
   uint64_t bytes_of(uint32_t slot, const plan::ChunkRun& run) const {

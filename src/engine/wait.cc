@@ -1,6 +1,6 @@
 // Waiting for the call in flight: bare polls, then polls with a pause, then yielding, then sleeping; with a
 // look at verdict, abort and clock every 16 polls. Where ranks outnumber cores, the processor is given away
-// from the first fruitless poll.
+// from the first fruitless poll. A poll that did some of the work begins the wait anew.
 #include <sched.h>
 
 #include <fmt/core.h>
@@ -72,10 +72,17 @@ void Communicator::sleep() {
 
 Status Communicator::wait() {
   uint64_t began_ns = 0;
-  for (uint32_t fruitless = 0;; ++fruitless) {
+  for (uint32_t fruitless = 0, advanced = 0;; ++fruitless) {
     const Progress progress = poll();
     if (progress == Progress::kDone) return {};
     if (progress == Progress::kFailed) return error_;
+    if (progress == Progress::kAdvanced) {
+      began_ns = 0;
+      fruitless = 0;
+      if ((++advanced & 15u) != 0) continue;
+      if (Status status = attend(now_ns()); !status.ok()) return status;
+      continue;
+    }
     if (!options_.oversubscribed && (fruitless & 15u) != 15u) {
       if (fruitless >= 64) cpu_pause();
       continue;

@@ -192,7 +192,7 @@ Progress finish(GroupProvider& provider, uint64_t patience_s) {
   uint64_t begin = 0;
   for (uint64_t polls = 1;; ++polls) {
     const Progress progress = provider.poll();
-    if (progress != Progress::kBusy) return progress;
+    if (!is_unfinished(progress)) return progress;
     if (polls % 16 == 0) ::sched_yield();
     if (polls % 1024 == 0) {
       if (begin == 0) begin = now_ns();

@@ -65,10 +65,10 @@ int sleepers(ShmProcess& process) {
     call.dst = {&dst, 1};
     group->start(call);
     Progress end = group->poll();
-    while (end == Progress::kBusy) {
+    while (is_unfinished(end)) {
       process.transport().arm();
       end = group->poll();
-      if (end != Progress::kBusy) {
+      if (!is_unfinished(end)) {
         process.transport().disarm();
         break;
       }

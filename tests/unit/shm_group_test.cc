@@ -45,9 +45,9 @@ struct Ranks {
     const Deadline deadline = Deadline::after_ms(60'000);
     for (uint32_t left = size(); left != 0 && !deadline.passed();) {
       for (uint32_t r = 0; r < size(); ++r) {
-        if (ends[r] != Progress::kBusy) continue;
+        if (!is_unfinished(ends[r])) continue;
         ends[r] = groups[r]->poll();
-        if (ends[r] != Progress::kBusy) --left;
+        if (!is_unfinished(ends[r])) --left;
       }
     }
     return static_cast<int>(
@@ -325,9 +325,9 @@ TEST(ShmGroups, RunIndependentlyAndInAnyOrderOfMaking) {
     y.start(theirs.call());
     Progress left = Progress::kBusy;
     Progress right = Progress::kBusy;
-    while (left == Progress::kBusy || right == Progress::kBusy) {
-      if (left == Progress::kBusy) left = x.poll();
-      if (right == Progress::kBusy) right = y.poll();
+    while (is_unfinished(left) || is_unfinished(right)) {
+      if (is_unfinished(left)) left = x.poll();
+      if (is_unfinished(right)) right = y.poll();
     }
     EXPECT_EQ(mine.check(), "");
     EXPECT_EQ(theirs.check(), "");
@@ -350,7 +350,7 @@ TEST(ShmGroups, WaitForAMemberThatComesLate) {
   const CallBuffers theirs(row, 1, BufferKind::kRegistered);
   late->start(theirs.call());
   Progress end = Progress::kBusy;
-  while (end == Progress::kBusy) {
+  while (is_unfinished(end)) {
     static_cast<void>(early->poll());
     end = late->poll();
   }

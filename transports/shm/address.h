@@ -9,11 +9,9 @@
 #include <vector>
 
 #include "comity/plugin/result.h"
+#include "src/base/cpu_mask.h"
 
 namespace comity::shm {
-
-// CPUs that a process may run on; CPUs beyond are left out.
-using CpuMask = std::array<uint64_t, 16>;
 
 struct Address {
   std::string host;          // equal on ranks of one host: boot id and network namespace, or COMITY_HOSTID
@@ -37,11 +35,5 @@ Result<Address> decode(std::span<const std::byte> bytes);
 // This host as `host` above: COMITY_HOSTID if set, else boot id and network namespace. kSystemError if
 // neither is readable.
 Result<std::string> this_host();
-// What sched_getaffinity says of the calling thread.
-CpuMask usable_cpus();
-// CPUs 0 .. n-1.
-CpuMask first_cpus(uint32_t n);
-uint32_t count(const CpuMask& cpus);
-CpuMask join(const CpuMask& a, const CpuMask& b);
 
 }  // namespace comity::shm

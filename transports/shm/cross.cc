@@ -157,8 +157,9 @@ bool CrossPath::gather_piece(uint64_t begin, uint64_t end) {
 }
 
 Progress CrossPath::advance() {
-  for (uint64_t worked = 0; at_ < end_; worked += piece_bytes_ * core_.size()) {
-    if (worked >= kWorkBytes) return Progress::kBusy;
+  uint64_t worked = 0;
+  for (; at_ < end_; worked += piece_bytes_ * core_.size()) {
+    if (worked >= kWorkBytes) return Progress::kAdvanced;
     const uint64_t next = std::min(end_, at_ + piece_bytes_);
     const bool ok = is_reduction(shape_.call->collective) ? reduce_piece(at_, next) : gather_piece(at_, next);
     if (!ok) return Progress::kFailed;
@@ -168,7 +169,7 @@ Progress CrossPath::advance() {
     core_.post(1);
     posted_ = true;
   }
-  return core_.spin([this] { return core_.all_did(1); }) ? Progress::kDone : Progress::kBusy;
+  return core_.wait_for([this] { return core_.all_did(1); }, worked != 0);
 }
 
 }  // namespace comity::shm

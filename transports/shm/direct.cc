@@ -125,24 +125,25 @@ void DirectPath::copy(uint64_t begin, uint64_t end) {
   }
 }
 
-bool DirectPath::advance_by_tickets() {
-  for (uint64_t worked = 0; worked < kWorkBytes;) {
+Progress DirectPath::advance_by_tickets() {
+  uint64_t worked = 0;
+  while (worked < kWorkBytes) {
     const int64_t ticket = core_.take_ticket(tickets_);
-    if (ticket < 0) return core_.spin([this] { return core_.tickets_finished(tickets_); });
+    if (ticket < 0) return core_.wait_for([this] { return core_.tickets_finished(tickets_); }, worked != 0);
     const uint64_t begin = std::min(length_, static_cast<uint64_t>(ticket) * slice_bytes_);
     const uint64_t end = std::min(length_, begin + slice_bytes_);
     if (begin != end) work_on(begin, end);
     core_.finish_ticket(tickets_);
     worked += (end - begin) * (sources_.size() + destinations_.size());
   }
-  return false;
+  return Progress::kAdvanced;
 }
 
-bool DirectPath::advance() {
+Progress DirectPath::advance() {
   if (tickets_ != 0) return advance_by_tickets();
   uint64_t worked = 0;
   while (slices_left_ != 0) {
-    if (worked >= kWorkBytes) return false;
+    if (worked >= kWorkBytes) return Progress::kAdvanced;
     --slices_left_;
     const uint64_t begin = std::min(length_, slice_first_ + slices_left_ * slice_step_);
     const uint64_t end = std::min(length_, begin + slice_bytes_);
@@ -154,7 +155,7 @@ bool DirectPath::advance() {
     core_.post(1);
     posted_ = true;
   }
-  return core_.spin([this] { return core_.all_did(1); });
+  return core_.wait_for([this] { return core_.all_did(1); }, worked != 0);
 }
 
 }  // namespace comity::shm

@@ -38,12 +38,12 @@ class DirectPath {
   // the caches, where no member reduces in place.
   void start(const std::vector<MappedBuffers>& buffers, bool stream);
   // True when the call is complete. Works for some 100 us at most before it returns.
-  bool advance();
+  Progress advance();
 
  private:
   void list_pointers(const std::vector<MappedBuffers>& buffers);
   void deal_slices();
-  bool advance_by_tickets();
+  Progress advance_by_tickets();
   void work_on(uint64_t begin, uint64_t end);
   void reduce(uint64_t begin, uint64_t end);
   void reduce_to_scratch(uint64_t begin, uint64_t end);

@@ -334,20 +334,22 @@ Progress ShmGroup::follow() {
       finish_packed();
       return finish();
     case Stage::kDirect:
-      return direct_.advance() ? finish() : Progress::kBusy;
+      return finish_when_done(direct_.advance());
     case Stage::kStaged:
-      return staged_.advance() ? finish() : Progress::kBusy;
-    case Stage::kCross: {
-      const Progress progress = cross_.advance();
-      if (progress == Progress::kDone) return finish();
-      if (progress == Progress::kFailed) return fail(Code::kSystemError, cross_.failure());
-      return progress;
-    }
+      return finish_when_done(staged_.advance());
+    case Stage::kCross:
+      return finish_when_done(cross_.advance());
     case Stage::kIdle:
       return Progress::kDone;
     default:
       return error_.code() == Code::kInvalidUsage ? Progress::kMismatch : Progress::kFailed;
   }
+}
+
+Progress ShmGroup::finish_when_done(Progress progress) {
+  if (progress == Progress::kDone) return finish();
+  if (progress == Progress::kFailed) return fail(Code::kSystemError, cross_.failure());
+  return progress;
 }
 
 // Whether every contribution is in its slot: it was before the hello, or its owner learnt only from the

@@ -59,6 +59,7 @@ class ShmGroup final : public GroupProvider {
   void finish_packed();
   Progress fail(Code code, std::string message);
   Progress finish();
+  Progress finish_when_done(Progress progress);
 
   GroupCore core_;
   CallShape shape_;

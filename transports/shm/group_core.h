@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "comity/plugin/transport.h"
 #include "src/base/clock.h"
 #include "transports/shm/board.h"
 #include "transports/shm/doorbell.h"
@@ -103,6 +104,13 @@ struct GroupCore {
       if (ready()) return true;
     }
     return false;
+  }
+
+  // The outcome of a poll that comes to wait for `ready` last; `worked`: after it did some of the work.
+  template <typename Ready>
+  Progress wait_for(Ready ready, bool worked) const {
+    if (spin(ready)) return Progress::kDone;
+    return worked ? Progress::kAdvanced : Progress::kBusy;
   }
 
  private:

@@ -207,25 +207,28 @@ void StagedPath::reduce_pooled_slice(uint32_t k) {
 }
 
 // One window, slices as tickets: a member comes to its core once, unless it comes before the last.
-bool StagedPath::advance_pooled() {
+Progress StagedPath::advance_pooled() {
+  bool worked = !early_;
   if (!early_) {
     copy_in(0);
     core_.post(1);
     early_ = true;
   }
-  if (!core_.spin([this] { return core_.all_did(1); })) return false;
+  if (!core_.spin([this] { return core_.all_did(1); })) return worked ? Progress::kAdvanced : Progress::kBusy;
   const uint64_t tickets = core_.size();
   for (int64_t k = core_.take_ticket(tickets); k >= 0; k = core_.take_ticket(tickets)) {
     reduce_pooled_slice(static_cast<uint32_t>(k));
     core_.finish_ticket(tickets);
+    worked = true;
   }
-  if (!core_.spin([&] { return core_.tickets_finished(tickets); })) return false;
+  if (!core_.spin([&] { return core_.tickets_finished(tickets); }))
+    return worked ? Progress::kAdvanced : Progress::kBusy;
   for (uint32_t k = 0; shape_.has_dst() && k < core_.size(); ++k) {
     const Range part = slice(window(0), k);
     copy_host(shape_.dst() + part.begin, slot(k, 0) + part.begin, part.bytes(), false);
   }
   base_ += 1;
-  return true;
+  return Progress::kDone;
 }
 
 bool StagedPath::stage_in(uint64_t t) {
@@ -260,25 +263,28 @@ bool StagedPath::stage_last(uint64_t w) {
   return true;
 }
 
-bool StagedPath::advance() {
+Progress StagedPath::advance() {
   if (pooled_) return advance_pooled();
   const uint64_t lag = last_stage_ ? 2 : 1;
+  const auto place = [this] { return iteration_ * 3 + stage_; };
+  const uint64_t before = place();
+  const auto so_far = [&] { return place() == before ? Progress::kBusy : Progress::kAdvanced; };
   uint64_t worked = 0;
   for (; iteration_ < windows_ + lag; ++iteration_, stage_ = 0, worked += slot_bytes_) {
-    if (worked >= kWorkBytes) return false;
+    if (worked >= kWorkBytes) return Progress::kAdvanced;
     const uint64_t t = iteration_;
     if (stage_ == 0) {
-      if (!stage_in(t)) return false;
+      if (!stage_in(t)) return so_far();
       stage_ = 1;
     }
     if (stage_ == 1) {
-      if (t >= 1 && t - 1 < windows_ && !stage_middle(t - 1)) return false;
+      if (t >= 1 && t - 1 < windows_ && !stage_middle(t - 1)) return so_far();
       stage_ = 2;
     }
-    if (last_stage_ && t >= 2 && !stage_last(t - 2)) return false;
+    if (last_stage_ && t >= 2 && !stage_last(t - 2)) return so_far();
   }
   base_ += windows_;
-  return true;
+  return Progress::kDone;
 }
 
 }  // namespace comity::shm

@@ -45,7 +45,7 @@ class StagedPath {
   // be staged for certain, or its windows are lost.
   void copy_in_early();
   // True when the call is complete. Works for some 100 us at most before it returns.
-  bool advance();
+  Progress advance();
 
  private:
   struct Range {
@@ -59,7 +59,7 @@ class StagedPath {
   std::byte* slot(uint32_t member, uint64_t w) const;
   uint64_t final_step(uint64_t w) const { return last_stage_ ? 3 * (w + 2) + 3 : 3 * (w + 1) + 2; }
 
-  bool advance_pooled();
+  Progress advance_pooled();
   void reduce_pooled_slice(uint32_t k);
   bool stage_in(uint64_t t);
   bool stage_middle(uint64_t w);

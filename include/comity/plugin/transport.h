@@ -97,11 +97,17 @@ class Endpoint {
 };
 
 enum class Progress : uint8_t {
-  kBusy,      // not finished: poll again
+  kBusy,      // not finished, and waiting for others: poll again, less eagerly with time
+  kAdvanced,  // not finished, but this poll did some of the work: poll again at once
   kDone,      // finished
   kMismatch,  // another member announced a different call: it will not finish
   kFailed,    // see error()
 };
+
+// Whether polling goes on.
+inline bool is_unfinished(Progress progress) {
+  return progress == Progress::kBusy || progress == Progress::kAdvanced;
+}
 
 // One member's run of memory in a group call.
 struct Piece {
