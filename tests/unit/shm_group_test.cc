@@ -359,6 +359,28 @@ TEST(ShmGroups, WaitForAMemberThatComesLate) {
   EXPECT_EQ(theirs.check(), "");
 }
 
+// Waiting ranks sleep; one with work of its own left must not.
+TEST(ShmGroups, TellWorkFromWaiting) {
+  auto transports = make_shm_threads(2);
+  GroupProvider* first = transports[0]->group(first_ranks(2));
+  GroupProvider* second = transports[1]->group(first_ranks(2));
+  const Row row{Collective::kAllReduce, DataType::kInt8, RedOp::kSum, 2, 0, 24 << 20, true};
+  const CallBuffers mine(row, 0, BufferKind::kRegistered);
+  const CallBuffers theirs(row, 1, BufferKind::kRegistered);
+  first->start(mine.call());
+  EXPECT_EQ(first->poll(), Progress::kBusy) << "it waits for the other's hello";
+  second->start(theirs.call());
+  int worked = 0;
+  Progress end = first->poll();
+  for (; end == Progress::kAdvanced; end = first->poll()) ++worked;
+  EXPECT_GE(worked, 2) << "its half of 24 MiB takes several polls";
+  EXPECT_EQ(end, Progress::kBusy) << "it waits for the other's half";
+  EXPECT_EQ(finish(*second), Progress::kDone);
+  EXPECT_EQ(finish(*first), Progress::kDone);
+  EXPECT_EQ(mine.check(), "");
+  EXPECT_EQ(theirs.check(), "");
+}
+
 TEST(ShmGroups, KeepTheMemoryOfARankOfThisProcessThatLeft) {
   auto transports = make_shm_threads(2);
   GroupProvider* a = transports[0]->group(first_ranks(2));
