@@ -14,6 +14,7 @@
 #include "src/base/clock.h"
 #include "tests/support/shm_calls.h"
 #include "tests/support/shm_ranks.h"
+#include "transports/shm/board.h"
 #include "transports/shm/shm_transport.h"
 
 namespace comity::test {
@@ -337,6 +338,27 @@ TEST(ShmGroups, RunIndependentlyAndInAnyOrderOfMaking) {
     both(*b1, *b2);
     both(*c0, *c2);
   }
+}
+
+TEST(ShmGroups, SayThatOneTooManyCannotBeHad) {
+  auto transports = make_shm_threads(8);
+  uint32_t made = 0;
+  std::vector<uint32_t> members;
+  GroupProvider* group = nullptr;
+  for (uint32_t others = 1; others < 128; ++others) {
+    members.assign(1, 0);
+    for (uint32_t r = 1; r < 8; ++r) {
+      if ((others >> (r - 1) & 1u) != 0) members.push_back(r);
+    }
+    group = transports[0]->group(members);
+    if (group == nullptr) break;
+    EXPECT_TRUE(transports[0]->progress().ok());
+    ++made;
+  }
+  EXPECT_EQ(made, shm::kMaxGroups);
+  const Status status = transports[0]->progress();
+  ASSERT_FALSE(status.ok()) << "its members would wait for ever";
+  EXPECT_NE(status.message().find("rank 0"), std::string::npos) << status.message();
 }
 
 TEST(ShmGroups, WaitForAMemberThatComesLate) {

@@ -50,7 +50,7 @@ class ShmTransport final : public Transport {
   const std::vector<std::byte>& address() const override { return encoded_; }
   Status reach(uint32_t peer, std::span<const std::byte> address) override;
   Result<std::span<Endpoint* const>> endpoints(uint32_t peer) override;
-  Status progress() override { return {}; }
+  Status progress() override { return failure_; }
   GroupProvider* group(std::span<const uint32_t> members) override;
 
   void arm() override { shm::arm(board_.doorbell()); }
@@ -73,6 +73,7 @@ class ShmTransport final : public Transport {
   Board board_;
   PeerArenas arenas_;
   std::vector<std::unique_ptr<Peer>> peers_;  // by rank; null: not reached
+  Status failure_;                            // a group that this rank alone could not have
   bool crowded_ = false;                      // more ranks here than cores they may use
   std::map<std::vector<uint32_t>, std::unique_ptr<ShmGroup>> groups_;
 };
@@ -191,9 +192,11 @@ GroupProvider* ShmTransport::group(std::span<const uint32_t> members) {
   if (!reached || std::find(key.begin(), key.end(), context_.rank) == key.end()) return nullptr;
   const int area = board_.take_group(group_key(members));
   if (area < 0) {
-    COMITY_LOG_ERROR(
-        "shm: rank {} is already in {} groups, the most it can; make fewer kinds of groups per communicator",
-        context_.rank, kMaxGroups);
+    failure_ =
+        Status(Code::kSystemError,
+               fmt::format("shm: rank {} is already in {} groups, the most it can; make fewer kinds of "
+                           "groups per communicator",
+                           context_.rank, kMaxGroups));
     return nullptr;
   }
   auto& made = groups_[std::move(key)];

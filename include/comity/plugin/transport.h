@@ -177,8 +177,9 @@ class Transport {
   // Advances what belongs to no endpoint yet (accepting, handshakes). Never blocks; nearly free when idle. An
   // error is fatal to the transport.
   virtual Status progress() = 0;
-  // A provider over these ranks (all reached, this one among them, ascending), or null. Owned by the
-  // transport; equal members give the same provider.
+  // A provider over these ranks (all reached, this one among them, ascending), or null: all members get one
+  // or none does. Where this rank alone cannot have it (no room), progress() fails from then on, because the
+  // others would wait for it. Owned by the transport; equal members give the same provider.
   virtual GroupProvider* group(std::span<const uint32_t> members) = 0;
 
   // Sleeping: arm() announces that this rank is about to sleep; the caller polls everything once more, then
