@@ -1,0 +1,59 @@
+#include "topology/discover/discover.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <iterator>
+
+#include "src/base/clock.h"
+#include "topology/discover/bounded.h"
+#include "topology/discover/kernel_view.h"
+
+namespace comity::topology {
+namespace {
+
+Finding describe(const KernelView& view) {
+  size_t bridges = 0;
+  for (const PciFunction& function : view.pci) bridges += is_pci_bridge(function) ? 1 : 0;
+  return {"sysfs", true,
+          fmt::format("{} NUMA domains, {} PCI functions ({} bridges), {} network interfaces, {} RDMA ports",
+                      view.numa.size(), view.pci.size(), bridges, view.netdevs.size(), view.rdma.size())};
+}
+
+// The view of the kernel, or just a host with a name.
+KernelView view_or_host(Result<KernelView> view, const DiscoverOptions& options, Discovered& found) {
+  if (view.ok()) {
+    found.findings.push_back(describe(*view));
+    return std::move(view).value();
+  }
+  found.findings.push_back(
+      {"sysfs", false,
+       fmt::format("{}: {}; only the host is in the graph", options.sysfs, view.status().message())});
+  KernelView host;
+  host.names = read_host_names(options.procfs);
+  return host;
+}
+
+}  // namespace
+
+Result<Discovered> discover(const DiscoverOptions& options) {
+  const Deadline deadline = Deadline::after_ms(std::min(options.source_deadline_ms, options.deadline_ms));
+  Bounded<KernelView> kernel([sysfs = options.sysfs, procfs = options.procfs]() -> Result<KernelView> {
+    return read_kernel_view(sysfs, procfs);
+  });
+  Discovered found;
+  found.graph = graph_of(view_or_host(kernel.wait(deadline), options, found));
+  canonicalize(found.graph);
+  if (const Status valid = validate(found.graph); !valid.ok())
+    return Status(
+        Code::kInternalError,
+        fmt::format("discovery made a graph that is not valid: {}; please report it", valid.message()));
+  return found;
+}
+
+bool is_volatile_attribute(std::string_view key) {
+  constexpr std::string_view kKeys[] = {"pcie.current", "net.state", "rdma.gids"};
+  return std::find(std::begin(kKeys), std::end(kKeys), key) != std::end(kKeys);
+}
+
+}  // namespace comity::topology
