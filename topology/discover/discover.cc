@@ -8,6 +8,7 @@
 #include "src/base/clock.h"
 #include "topology/discover/bounded.h"
 #include "topology/discover/kernel_view.h"
+#include "topology/discover/sources.h"
 
 namespace comity::topology {
 namespace {
@@ -41,8 +42,10 @@ Result<Discovered> discover(const DiscoverOptions& options) {
   Bounded<KernelView> kernel([sysfs = options.sysfs, procfs = options.procfs]() -> Result<KernelView> {
     return read_kernel_view(sysfs, procfs);
   });
+  LibrarySources libraries(options);
   Discovered found;
   found.graph = graph_of(view_or_host(kernel.wait(deadline), options, found));
+  libraries.merge_all(deadline, found.graph, found.findings);
   canonicalize(found.graph);
   if (const Status valid = validate(found.graph); !valid.ok())
     return Status(
@@ -52,7 +55,7 @@ Result<Discovered> discover(const DiscoverOptions& options) {
 }
 
 bool is_volatile_attribute(std::string_view key) {
-  constexpr std::string_view kKeys[] = {"pcie.current", "net.state", "rdma.gids"};
+  constexpr std::string_view kKeys[] = {"pcie.current", "net.state", "rdma.gids", "rdma.verbs"};
   return std::find(std::begin(kKeys), std::end(kKeys), key) != std::end(kKeys);
 }
 
