@@ -4,9 +4,12 @@
 
 #include <algorithm>
 #include <iterator>
+#include <optional>
+#include <utility>
 
 #include "src/base/clock.h"
 #include "topology/discover/bounded.h"
+#include "topology/discover/cache.h"
 #include "topology/discover/kernel_view.h"
 #include "topology/discover/sources.h"
 
@@ -35,23 +38,52 @@ KernelView view_or_host(Result<KernelView> view, const DiscoverOptions& options,
   return host;
 }
 
-}  // namespace
+struct Anew {
+  Result<Discovered> found;
+  bool all_answered = false;
+};
 
-Result<Discovered> discover(const DiscoverOptions& options) {
+Anew discover_anew(const DiscoverOptions& options) {
   const Deadline deadline = Deadline::after_ms(std::min(options.source_deadline_ms, options.deadline_ms));
   Bounded<KernelView> kernel([sysfs = options.sysfs, procfs = options.procfs]() -> Result<KernelView> {
     return read_kernel_view(sysfs, procfs);
   });
   LibrarySources libraries(options);
   Discovered found;
-  found.graph = graph_of(view_or_host(kernel.wait(deadline), options, found));
-  libraries.merge_all(deadline, found.graph, found.findings);
+  Result<KernelView> view = kernel.wait(deadline);
+  const bool kernel_answered = view.ok();
+  found.graph = graph_of(view_or_host(std::move(view), options, found));
+  const bool libraries_answered = libraries.merge_all(deadline, found.graph, found.findings);
   canonicalize(found.graph);
   if (const Status valid = validate(found.graph); !valid.ok())
-    return Status(
+    return {Status(
         Code::kInternalError,
-        fmt::format("discovery made a graph that is not valid: {}; please report it", valid.message()));
-  return found;
+        fmt::format("discovery made a graph that is not valid: {}; please report it", valid.message()))};
+  return {std::move(found), kernel_answered && libraries_answered};
+}
+
+}  // namespace
+
+Result<Discovered> discover(const DiscoverOptions& options) {
+  if (!options.cache) return discover_anew(options).found;
+  const Result<Cache> cache = Cache::of(options);
+  const std::string hardware = cache.ok() ? fingerprint(options) : "";
+  if (cache.ok()) {
+    if (std::optional<Discovered> known = cache->load(hardware)) {
+      known->findings.push_back({"cache", true, fmt::format("all of this is from {}", cache->path())});
+      return *std::move(known);
+    }
+  }
+  Anew anew = discover_anew(options);
+  if (!anew.found.ok()) return anew.found;
+  // A source that was too slow this time may answer the next.
+  const Status stored = !cache.ok() ? cache.status()
+                        : anew.all_answered
+                            ? cache->store(hardware, *anew.found)
+                            : Status(Code::kTimeout, "not written: a source did not answer in time");
+  anew.found->findings.push_back(
+      {"cache", stored.ok(), stored.ok() ? cache->path() : std::string(stored.message())});
+  return std::move(anew.found);
 }
 
 bool is_volatile_attribute(std::string_view key) {

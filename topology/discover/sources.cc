@@ -75,19 +75,22 @@ LibrarySources::LibrarySources(const DiscoverOptions& options) : running_(std::m
 
 LibrarySources::~LibrarySources() = default;
 
-void LibrarySources::merge_all(Deadline deadline, Graph& graph, std::vector<Finding>& findings) {
+bool LibrarySources::merge_all(Deadline deadline, Graph& graph, std::vector<Finding>& findings) {
+  bool all_answered = true;
   for (auto& [name, bounded] : running_->reports) {
     const Result<VendorReport> report = bounded.wait(deadline);
+    all_answered = all_answered && report.status().code() != Code::kTimeout;
     if (report.ok()) merge_into(graph, *report);
     findings.push_back(
         {name, report.ok(), report.ok() ? report->text : std::string(report.status().message())});
   }
-  if (!running_->verbs) return;
+  if (!running_->verbs) return all_answered;
   const auto names = running_->verbs->wait(deadline);
   if (names.ok())
     merge_verbs(*names, graph, findings);
   else
     findings.push_back({"verbs", false, std::string(names.status().message())});
+  return all_answered && names.status().code() != Code::kTimeout;
 }
 
 }  // namespace comity::topology

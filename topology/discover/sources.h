@@ -16,8 +16,9 @@ class LibrarySources {
   ~LibrarySources();
   LibrarySources(const LibrarySources&) = delete;
   LibrarySources& operator=(const LibrarySources&) = delete;
-  // Waits for each and merges what it knows; one Finding each. Call it once.
-  void merge_all(Deadline deadline, Graph& graph, std::vector<Finding>& findings);
+  // Waits for each and merges what it knows; one Finding each. False: one did not answer in time. Call it
+  // once.
+  bool merge_all(Deadline deadline, Graph& graph, std::vector<Finding>& findings);
 
  private:
   struct Running;
