@@ -29,7 +29,7 @@ void append(Graph& graph, const Graph& part, uint32_t first_host, const std::str
 }
 
 uint64_t port_of(const Node& nic) {
-  const auto found = nic.attributes.find("port_bytes_per_s");
+  const auto found = nic.attributes.find("rate_bytes_per_s");
   uint64_t bytes = 0;
   if (found != nic.attributes.end())
     std::from_chars(found->second.data(), found->second.data() + found->second.size(), bytes);
@@ -42,6 +42,7 @@ class Network {
 
   void build() {
     const std::vector<uint32_t> nics = graph_.nodes_of(NodeKind::kNic);
+    kind_ = kind_of(nics);
     uint32_t host = kNoHost, place = 0;
     for (uint32_t nic : nics) {
       const uint32_t home = graph_.nodes[nic].host;
@@ -52,7 +53,7 @@ class Network {
     if (fabric_.shape != Notation::Fabric::Shape::kFatTree) return;
     for (uint32_t spine = 0; spine < fabric_.switches; ++spine) {
       const uint32_t top = add_switch(fmt::format("spine{}", spine), "spine");
-      for (const auto& [leaf, node] : switches_) graph_.join(link(node, top, leaf_kind_));
+      for (const auto& [leaf, node] : switches_) graph_.join(link(node, top, kind_));
     }
   }
 
@@ -64,6 +65,28 @@ class Network {
     node.name = name;
     node.host = kNoHost;
     return graph_.add(std::move(node));
+  }
+
+  // One switch speaks one network. What the notation does not say follows from the NICs: what all of them
+  // are, else RoCE, which InfiniBand's adapters speak too, else Ethernet.
+  LinkKind kind_of(const std::vector<uint32_t>& nics) const {
+    LinkKind kind = LinkKind::kEthernet;
+    if (!fabric_.network.empty()) {
+      parse(fabric_.network, kind);
+      return kind;
+    }
+    bool is_first = true;
+    for (uint32_t nic : nics) {
+      LinkKind own = LinkKind::kEthernet;
+      const auto found = graph_.nodes[nic].attributes.find("net.kind");
+      if (found != graph_.nodes[nic].attributes.end()) parse(found->second, own);
+      if (is_first) kind = own;
+      is_first = false;
+      if (own == kind) continue;
+      kind =
+          own == LinkKind::kEthernet || kind == LinkKind::kEthernet ? LinkKind::kEthernet : LinkKind::kRoce;
+    }
+    return kind;
   }
 
   // The speed is what a person says of the network: as good as a data sheet.
@@ -90,15 +113,7 @@ class Network {
                                                             : "switch";
       found = switches_.emplace(number, add_switch(fmt::format("{}{}", name, number), name)).first;
     }
-    LinkKind kind = LinkKind::kEthernet;
-    const auto own = graph_.nodes[nic].attributes.find("network");
-    if (!fabric_.network.empty()) {
-      parse(fabric_.network, kind);
-    } else if (own != graph_.nodes[nic].attributes.end()) {
-      parse(own->second, kind);
-    }
-    leaf_kind_ = kind;
-    Link cable = link(nic, found->second, kind);
+    Link cable = link(nic, found->second, kind_);
     const uint64_t port = port_of(graph_.nodes[nic]);
     if (port > 0) cable.bandwidth_bytes_per_s = std::min(cable.bandwidth_bytes_per_s, port);
     graph_.join(std::move(cable));
@@ -107,7 +122,7 @@ class Network {
   Graph& graph_;
   const Notation::Fabric& fabric_;
   std::map<uint32_t, uint32_t> switches_;  // by number: rails, or leaves
-  LinkKind leaf_kind_ = LinkKind::kEthernet;
+  LinkKind kind_ = LinkKind::kEthernet;
 };
 
 bool is_meant(const Graph& graph, const Link& link, uint32_t a, int64_t b) {

@@ -17,12 +17,35 @@ struct Shape {
   bool operator==(const Shape&) const = default;
 };
 
+// Numbers in a list such as "0-15,32-47"; 0 if it is none.
+uint32_t length_of_list(std::string_view text) {
+  uint64_t count = 0;
+  const char* at = text.data();
+  const char* end = at + text.size();
+  while (at < end) {
+    uint32_t first = 0, last = 0;
+    auto [rest, error] = std::from_chars(at, end, first);
+    if (error != std::errc()) return 0;
+    last = first;
+    if (rest < end && *rest == '-') {
+      const auto upper = std::from_chars(rest + 1, end, last);
+      if (upper.ec != std::errc() || last < first) return 0;
+      rest = upper.ptr;
+    }
+    count += uint64_t{last} - first + 1;
+    if (rest < end && *rest != ',') return 0;
+    at = rest + 1;
+  }
+  return static_cast<uint32_t>(std::min<uint64_t>(count, kMostCores));
+}
+
+// What discovery and the importer of hwloc's XML call the domain's CPUs.
 uint32_t cores_of(const Node& numa) {
-  const auto found = numa.attributes.find("cores");
-  uint32_t cores = 1;
-  if (found != numa.attributes.end())
-    std::from_chars(found->second.data(), found->second.data() + found->second.size(), cores);
-  return std::clamp(cores, 1u, kMostCores);
+  for (const char* name : {"cpus", "cpuset"}) {
+    const auto found = numa.attributes.find(name);
+    if (found != numa.attributes.end()) return std::max(length_of_list(found->second), 1u);
+  }
+  return 1;
 }
 
 }  // namespace

@@ -14,7 +14,7 @@
 namespace comity::topology {
 namespace {
 
-constexpr double kMargin = 16, kBoxHeight = 26, kSwitchWidth = 86, kGap = 20, kToNetwork = 74;
+constexpr double kMargin = 16, kBoxHeight = 26, kSwitchWidth = 76, kGap = 18, kToNetwork = 74;
 constexpr size_t kMostHosts = 24, kMostSwitches = 48, kMostLegend = 18;
 
 double middle(const SvgRectangle& at) {
