@@ -11,6 +11,7 @@ namespace comity::topology {
 namespace {
 
 constexpr uint32_t kNone = UINT32_MAX;
+constexpr size_t kMostSwitches = 16;  // outside of hosts, drawn one by one
 constexpr int kRounds = 6;  // colours settle in as many rounds as the graph is deep: device to switch to host
 
 uint64_t mix(uint64_t hash, uint64_t value) {
@@ -208,13 +209,15 @@ Outline outline_of(const Graph& graph, uint32_t most_groups) {
   std::vector<uint64_t> identity(graph.nodes.size());
   for (size_t i = 0; i < identity.size(); ++i) identity[i] = i;
   outline.host_groups = grouped(host_nodes, host_keys(graph, nodes_of_host, out, identity));
-  outline.switches = {};
   std::vector<uint64_t> keys;
   for (uint32_t node : outside) keys.push_back(node);
-  if (outline.host_groups.size() > most_groups || outside.size() > 2 * most_groups) {
+  if (outline.host_groups.size() > most_groups || outside.size() > kMostSwitches) {
     const std::vector<uint64_t> colours = colours_of(graph);
-    outline.host_groups = grouped(host_nodes, host_keys(graph, nodes_of_host, out, colours));
-    for (size_t i = 0; i < keys.size(); ++i) keys[i] = colours[outside[i]];
+    std::vector<Alike> fewer = grouped(host_nodes, host_keys(graph, nodes_of_host, out, colours));
+    if (fewer.size() < outline.host_groups.size() || outside.size() > kMostSwitches) {
+      outline.host_groups = std::move(fewer);
+      for (size_t i = 0; i < keys.size(); ++i) keys[i] = colours[outside[i]];
+    }
   }
   outline.switches = grouped(outside, keys);
   outline.drawn.assign(graph.nodes.size(), kNone);

@@ -38,7 +38,7 @@ struct Outline {
 
 // Of a valid graph. O((nodes + links) log). Hosts are alike if they have the same parts, links and figures
 // and are joined to the same switches; where that leaves more than `most_groups`, to switches that are alike.
-Outline outline_of(const Graph& graph, uint32_t most_groups = 8);
+Outline outline_of(const Graph& graph, uint32_t most_groups = 4);
 
 // "h0", "h0-h3", "h0, h2, h4-h7"; after 6 ranges "...".
 std::string range_text(const Graph& graph, const std::vector<uint32_t>& host_nodes);

@@ -49,7 +49,6 @@ class Picture {
     SvgHost host;
     double x = 0, y = 0;
     bool mirrored = false;  // below the network: upside down, so that its NICs are near it
-    bool is_last = false;   // of its row
   };
 
   std::string title_of(const Alike& group) const {
@@ -64,18 +63,16 @@ class Picture {
     const size_t count = std::min(outline_.hosts.size(), kMostHosts);
     const bool both = !outline_.switches.empty() && outline_.switch_links.empty();
     const size_t above = both ? (count + 1) / 2 : count;
-    double x = kMargin, height = 0;
     for (size_t i = 0; i < count; ++i) {
-      if (i == above) x = kMargin;
       PlacedHost placed;
       placed.host = svg_host(graph_, outline_.hosts[i], title_of(outline_.host_groups[i]));
       placed.mirrored = i >= above;
-      placed.x = x;
-      x += placed.host.width + kGap;
-      if (!placed.mirrored) height = std::max(height, placed.host.height);
-      layout_.width = std::max(layout_.width, x - kGap);
       hosts_.push_back(std::move(placed));
     }
+    const double width = std::max(row_width(0, above), row_width(above, count));
+    layout_.width = kMargin + width;
+    const double height = std::max(place_row(0, above, width), 0.0);
+    place_row(above, count, width);
     network_top_ = kMargin + height + (outline_.switches.empty() ? 0 : kToNetwork);
     layout_.height = kMargin + height;
     const double below = network_top_ + kBoxHeight + kToNetwork;
@@ -83,6 +80,23 @@ class Picture {
       each.y = each.mirrored ? below : kMargin + height - each.host.height;
       layout_.height = std::max(layout_.height, each.y + each.host.height);
     }
+  }
+
+  double row_width(size_t first, size_t end) const {
+    double width = -kGap;
+    for (size_t i = first; i < end; ++i) width += hosts_[i].host.width + kGap;
+    return width;
+  }
+
+  // In the middle of `width`; the height of the highest.
+  double place_row(size_t first, size_t end, double width) {
+    double x = kMargin + (width - row_width(first, end)) / 2, height = 0;
+    for (size_t i = first; i < end; ++i) {
+      hosts_[i].x = x;
+      x += hosts_[i].host.width + kGap;
+      height = std::max(height, hosts_[i].host.height);
+    }
+    return height;
   }
 
   SvgRectangle absolute(const PlacedHost& placed, const SvgRectangle& at) const {
@@ -128,7 +142,7 @@ class Picture {
     // Upside down the lines of the heading would be too: the title stays the upper one.
     const double lower = std::max(title.y, contents.y), upper = std::min(title.y, contents.y);
     const bool one = host.contents.empty();
-    add_text({title.x, one ? title.y : upper, title.width, one ? 18.0 : 18.0}, host.title, 13, true, false);
+    add_text({title.x, one ? title.y : upper, title.width, 18.0}, host.title, 13, true, false);
     if (!one)
       add_text({title.x, lower + (placed.mirrored ? 4 : 0), title.width, 14}, host.contents, 10, false,
                false);
@@ -165,7 +179,7 @@ class Picture {
       outer_.push_back(&link);
       return;
     }
-    const auto tree = placed.host.parent;
+    const auto& tree = placed.host.parent;
     const auto hangs = [&tree](uint32_t child, uint32_t parent) {
       const auto found = tree.find(child);
       return found != tree.end() && found->second == parent;

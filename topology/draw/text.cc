@@ -182,6 +182,14 @@ void add_sets(const Graph& graph, const std::vector<std::vector<uint32_t>>& sets
   if (sets.size() > kMostLines) text += fmt::format("... {} {}s in all\n", sets.size(), title);
 }
 
+// Names come from files: control characters would reach a terminal.
+std::string printable(std::string text) {
+  for (char& c : text) {
+    if ((static_cast<unsigned char>(c) < 0x20 && c != '\n') || c == 0x7f) c = '?';
+  }
+  return text;
+}
+
 }  // namespace
 
 std::string to_text(const Graph& graph) {
@@ -209,7 +217,7 @@ std::string to_text(const Graph& graph) {
   std::string sets;
   add_sets(graph, islands(graph), "island", sets);
   add_sets(graph, rails(graph), "rail", sets);
-  return sets.empty() ? text : text + "\n" + sets;
+  return printable(sets.empty() ? text : text + "\n" + sets);
 }
 
 }  // namespace comity::topology
