@@ -18,8 +18,10 @@ namespace {
 Graph canonical(const std::string& name, const MachineVariant& variant = {}) {
   const Result<Machine> machine = find_machine(name);
   EXPECT_TRUE(machine.ok()) << machine.status().message();
+  if (!machine.ok()) return {};
   Result<Graph> graph = build_machine(*machine, variant);
   EXPECT_TRUE(graph.ok()) << graph.status().message();
+  if (!graph.ok()) return {};
   canonicalize(*graph);
   const Status status = validate(*graph);
   EXPECT_TRUE(status.ok()) << name << ": " << status.message();
@@ -67,8 +69,8 @@ constexpr Known kKnown[] = {
     {"pcie-gen5-4", 1, 4, 2, 0, 0},    {"cpu-1s", 1, 0, 1, 0, 0},
     {"cpu-2s", 1, 0, 1, 0, 0},
 };
-INSTANTIATE_TEST_SUITE_P(Catalogue, KnownMachine, testing::ValuesIn(kKnown), [](const auto& info) {
-  std::string name = info.param.name;
+INSTANTIATE_TEST_SUITE_P(Catalogue, KnownMachine, testing::ValuesIn(kKnown), [](const auto& instance) {
+  std::string name = instance.param.name;
   std::replace(name.begin(), name.end(), '-', '_');
   return name;
 });
