@@ -19,19 +19,21 @@ struct Maker {
 
 // PCI ids as the public PCI ID database lists them.
 constexpr Maker kMakers[] = {
-    {0x10de, "nvidia", true},       {0x1002, "amd", true},          {0x8086, "intel", true},
-    {0x1da3, "habana", true},       {0x19e5, "huawei", true},       {0x1d94, "hygon", true},
-    {0xcabc, "cambricon", true},    {0x1d22, "kunlun", true},       {0x1e36, "enflame", true},
-    {0x1ed5, "moorethreads", true}, {0x1ee0, "biren", true},        {0x1e3e, "iluvatar", true},
-    {0x9999, "metax", true},        {0x1d0f, "amazon", true},       {0x1ae0, "google", true},
-    {0x1e52, "tenstorrent", true},  {0x17cb, "qualcomm", true},     {0x15b3, "mellanox", false},
+    {0x10de, "nvidia", true},       {0x1002, "amd", true},           {0x8086, "intel", true},
+    {0x1da3, "habana", true},       {0x19e5, "huawei", true},        {0x1d94, "hygon", true},
+    {0xcabc, "cambricon", true},    {0x1d22, "kunlun", true},        {0x1e36, "enflame", true},
+    {0x1ed5, "moorethreads", true}, {0x1ee0, "biren", true},         {0x1e3e, "iluvatar", true},
+    {0x9999, "metax", true},        {0x1d0f, "amazon", true},        {0x1ae0, "google", true},
+    {0x1e52, "tenstorrent", true},  {0x17cb, "qualcomm", true},      {0x15b3, "mellanox", false},
     {0x14e4, "broadcom", false},    {0x1000, "broadcom-lsi", false}, {0x10b5, "plx", false},
-    {0x17db, "cray", false},        {0x1022, "amd-cpu", false},     {0x1077, "qlogic", false},
-    {0x1425, "chelsio", false},     {0x1414, "microsoft", false},   {0x1af4, "virtio", false},
-    {0x1dd8, "pensando", false},    {0x1924, "solarflare", false},  {0x1014, "ibm", false},
+    {0x17db, "cray", false},        {0x1022, "amd-cpu", false},      {0x1077, "qlogic", false},
+    {0x1425, "chelsio", false},     {0x1414, "microsoft", false},    {0x1af4, "virtio", false},
+    {0x1dd8, "pensando", false},    {0x1924, "solarflare", false},   {0x1014, "ibm", false},
 };
 
-bool is_hex(char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'); }
+bool is_hex(char c) {
+  return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+}
 
 // A field of `digits` to `most` hex digits at the front of `text`, taken from it.
 bool take_hex(std::string_view& text, size_t least, size_t most, uint32_t& value) {
@@ -108,7 +110,8 @@ PcieSpeed pcie_speed_of(uint64_t bytes_per_s) {
   // The widest of those as near: x16 of one generation is found before x8 of the next.
   for (const uint32_t width : {16U, 8U, 4U, 2U, 1U}) {
     for (const uint64_t speed : {2500U, 5000U, 8000U, 16000U, 32000U, 64000U}) {
-      const double ratio = static_cast<double>(pcie_bytes_per_s(speed, width)) / static_cast<double>(bytes_per_s);
+      const double ratio =
+          static_cast<double>(pcie_bytes_per_s(speed, width)) / static_cast<double>(bytes_per_s);
       const double distance = std::abs(std::log(ratio));
       if (distance + 0.05 < least) {
         least = distance;
@@ -136,10 +139,10 @@ std::string pcie_speed_text(uint64_t mega_transfers_per_s) {
 }
 
 uint64_t nvlink_bytes_per_s(int sm) {
-  if (sm >= 100) return 50'000'000'000;                   // NVLink 5
-  if (sm == 86) return 14'062'500'000;                    // NVLink 3 of four sub-links: 112.5 GB/s both ways
-  if (sm >= 70) return 25'000'000'000;                    // NVLink 2, 3 and 4
-  return sm >= 60 ? 20'000'000'000 : 0;                   // NVLink 1
+  if (sm >= 100) return 50'000'000'000;  // NVLink 5
+  if (sm == 86) return 14'062'500'000;   // NVLink 3 of four sub-links: 112.5 GB/s both ways
+  if (sm >= 70) return 25'000'000'000;   // NVLink 2, 3 and 4
+  return sm >= 60 ? 20'000'000'000 : 0;  // NVLink 1
 }
 
 uint64_t xgmi_bytes_per_s(std::string_view gcn) {

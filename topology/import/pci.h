@@ -1,4 +1,5 @@
-// Small facts of PCI that the importers and discovery share: bus ids, what a class is, makers, and what a link carries.
+// Small facts of PCI that the importers and discovery share: bus ids, what a class is, makers, and what a
+// link carries.
 #pragma once
 
 #include <cstdint>
@@ -24,8 +25,8 @@ std::string vendor_name(uint16_t vendor);
 // The inverse, 0 when there is none: "nvidia" or "0x10de".
 uint16_t vendor_id(std::string_view name);
 
-// What a PCIe link carries one way after its line code, by the PCI Express base specifications 1.0 to 6.0: 8b/10b up to 5 GT/s,
-// 128b/130b up to 32 GT/s, flits of 242 in 256 bytes above. 0 where either is unknown.
+// What a PCIe link carries one way after its line code, by the PCI Express base specifications 1.0 to 6.0:
+// 8b/10b up to 5 GT/s, 128b/130b up to 32 GT/s, flits of 242 in 256 bytes above. 0 where either is unknown.
 uint64_t pcie_bytes_per_s(uint64_t mega_transfers_per_s, uint32_t width);
 // The standard speed and width that comes nearest to a bandwidth.
 struct PcieSpeed {
@@ -38,8 +39,8 @@ uint64_t pcie_speed_from_text(std::string_view text);
 // "16.0 GT/s PCIe".
 std::string pcie_speed_text(uint64_t mega_transfers_per_s);
 
-// NVLink by compute capability ("sm" in NCCL's files), xGMI by architecture ("gfx942", "908"; RCCL's older files
-// write 910 for gfx90a and 940 for gfx94x): one link, one way, from data sheets; 0 of an unknown one.
+// NVLink by compute capability ("sm" in NCCL's files), xGMI by architecture ("gfx942", "908"; RCCL's older
+// files write 910 for gfx90a and 940 for gfx94x): one link, one way, from data sheets; 0 of an unknown one.
 uint64_t nvlink_bytes_per_s(int sm);
 uint64_t xgmi_bytes_per_s(std::string_view gcn);
 
