@@ -21,19 +21,13 @@ LinkKind kind_of(const std::string& element) {
   return element == "c2c" ? LinkKind::kC2c : kind;
 }
 
-// Estimates of one direction between sockets in bytes/s, of NCCL's public sources (src/graph/topo.h), where
-// no file tells.
+std::string text_of(const Node& node, const char* key) {
+  const auto found = node.attributes.find(key);
+  return found == node.attributes.end() ? std::string() : found->second;
+}
+
 uint64_t cpu_bytes_per_s(const Node& cpu) {
-  const auto at = [&](const char* key) {
-    const auto found = cpu.attributes.find(key);
-    return found == cpu.attributes.end() ? std::string() : found->second;
-  };
-  constexpr uint64_t kGiga = 1'000'000'000;
-  if (at("nccl.cpu.arch") == "ppc64") return 32 * kGiga;
-  if (at("nccl.cpu.arch") == "arm64") return 6 * kGiga;
-  if (at("nccl.cpu.vendor") == "AuthenticAMD") return 16 * kGiga;
-  if (at("nccl.cpu.vendor") == "GenuineIntel") return 10 * kGiga;
-  return 6 * kGiga;
+  return cpu_link_bytes_per_s(text_of(cpu, "nccl.cpu.arch"), text_of(cpu, "nccl.cpu.vendor"));
 }
 
 uint32_t number_in(const std::string& text) {
@@ -54,15 +48,12 @@ Link NcclReader::priced(const Pending& pending, LinkKind kind) const {
     link.source = Source::kReported;
     return link;
   }
-  const auto& attributes = graph_.nodes[pending.from].attributes;
-  const auto at = [&](const char* key) {
-    const auto found = attributes.find(key);
-    return found == attributes.end() ? std::string() : found->second;
-  };
+  const Node& device = graph_.nodes[pending.from];
   link.source = Source::kDataSheet;
   if (kind == LinkKind::kNvlink)
-    link.bandwidth_bytes_per_s = nvlink_bytes_per_s(static_cast<int>(number_in(at("nccl.gpu.sm"))));
-  if (kind == LinkKind::kXgmi) link.bandwidth_bytes_per_s = xgmi_bytes_per_s(at("nccl.gpu.gcn"));
+    link.bandwidth_bytes_per_s =
+        nvlink_bytes_per_s(static_cast<int>(number_in(text_of(device, "nccl.gpu.sm"))));
+  if (kind == LinkKind::kXgmi) link.bandwidth_bytes_per_s = xgmi_bytes_per_s(text_of(device, "nccl.gpu.gcn"));
   if (link.bandwidth_bytes_per_s > 0) return link;
   link.source = Source::kGuess;
   if (kind == LinkKind::kNvlink) link.bandwidth_bytes_per_s = nvlink_bytes_per_s(70);

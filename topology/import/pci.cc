@@ -154,4 +154,13 @@ uint64_t xgmi_bytes_per_s(std::string_view gcn) {
   return 0;
 }
 
+uint64_t cpu_link_bytes_per_s(std::string_view arch, std::string_view cpu_vendor) {
+  constexpr uint64_t kGiga = 1'000'000'000;
+  if (arch.substr(0, 5) == "ppc64") return 32 * kGiga;
+  if (arch == "arm64" || arch == "aarch64") return 6 * kGiga;
+  if (cpu_vendor == "AuthenticAMD") return 16 * kGiga;
+  if (cpu_vendor == "GenuineIntel") return 10 * kGiga;
+  return 6 * kGiga;
+}
+
 }  // namespace comity::topology

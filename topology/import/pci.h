@@ -44,4 +44,9 @@ std::string pcie_speed_text(uint64_t mega_transfers_per_s);
 uint64_t nvlink_bytes_per_s(int sm);
 uint64_t xgmi_bytes_per_s(std::string_view gcn);
 
+// Between two sockets, one way: estimates of NCCL's public sources (src/graph/topo.h), where nothing tells
+// more. `arch` as uname says it or as NCCL does ("ppc64le", "aarch64", "arm64"), `cpu_vendor` as CPUID
+// ("AuthenticAMD").
+uint64_t cpu_link_bytes_per_s(std::string_view arch, std::string_view cpu_vendor);
+
 }  // namespace comity::topology
