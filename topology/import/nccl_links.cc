@@ -80,10 +80,10 @@ Status NcclReader::gather(const Pending& pending, Link link) {
 }
 
 // A link that the graph cannot have (to itself, or to a device that is not there) stays as an attribute, so
-// that it is written again: "nccl.kept.nvlink.0001:00:00.0" = "12 0x030200".
+// that it is written again: "nccl.kept.nvlink 0001:00:00.0" = "12 0x030200".
 void NcclReader::keep(const Pending& pending) {
   std::string& kept =
-      graph_.nodes[pending.from].attributes[fmt::format("nccl.kept.{}.{}", pending.element, pending.target)];
+      graph_.nodes[pending.from].attributes[fmt::format("nccl.kept.{} {}", pending.element, pending.target)];
   kept = fmt::format("{} {}", number_in(kept) + pending.count, pending.target_class);
 }
 

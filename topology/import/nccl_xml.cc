@@ -40,7 +40,7 @@ uint32_t class_of(const pugi::xml_node& pci) {
 // By what is below it, then by its class; nothing known below and an unknown class: kOther.
 PciRole role_of(const pugi::xml_node& pci) {
   if (gpu_of(pci)) return PciRole::kDevice;
-  if (pci.child("pci")) return PciRole::kBridge;
+  if (pci.child("pci") || role_of_class(class_of(pci)) == PciRole::kBridge) return PciRole::kBridge;
   if (pci.child("nic") || pci.child("net")) return PciRole::kNic;
   return role_of_class(class_of(pci));
 }
@@ -103,7 +103,10 @@ Status NcclReader::read_host(const pugi::xml_node& cpu, uint32_t& host) {
   node.kind = NodeKind::kHost;
   node.host = host = static_cast<uint32_t>(hosts_.size());
   if (!hash.empty()) node.attributes["nccl.host_hash"] = hash;
-  if (host == 0) keep_attributes(cpu.parent(), "nccl.system.", {}, node);
+  if (host == 0) {
+    keep_attributes(cpu.parent(), "nccl.system.", {}, node);
+    node.attributes.emplace("nccl.system.version", "1");
+  }
   host_nodes_.push_back(0);
   hosts_.emplace(hash, host);
   return add_node(cpu, std::move(node), host_nodes_.back());
@@ -172,6 +175,8 @@ Status NcclReader::read_pci(const pugi::xml_node& pci, const Place& place) {
   node.bus_id = *bus_id;
   node.host = place.host, node.numa = place.numa;
   keep_attributes(pci, "pci.", {"busid"}, node);
+  if (!*pci.attribute("link_speed").value()) node.attributes.erase("pci.link_speed");
+  if (pci.attribute("link_width").as_int(0) == 0) node.attributes.erase("pci.link_width");
   const uint32_t vendor = pci.attribute("vendor").as_uint(0);
   if (vendor > 0 && vendor < 0xffff) node.vendor = vendor_name(static_cast<uint16_t>(vendor));
   switch (role_of(pci)) {
@@ -209,7 +214,7 @@ Status NcclReader::read_device(const pugi::xml_node& pci, const pugi::xml_node& 
     return xml_.bad(below, "<pci> below the <pci> of a device");
   node.kind = NodeKind::kDevice;
   keep_attributes(gpu, "nccl.gpu.", {}, node);
-  if (std::string_view(gpu.name()) == "apu") node.attributes["nccl.gpu.tag"] = "apu";
+  if (std::string_view(gpu.name()) == "apu") node.attributes["nccl.tag"] = "apu";
   const std::string gcn = gpu.attribute("gcn").value(), sm = gpu.attribute("sm").value();
   if (!gcn.empty()) {
     node.name = gcn.substr(0, 3) == "gfx" ? gcn : "gfx" + gcn;
@@ -252,11 +257,14 @@ Status NcclReader::read_nets(const pugi::xml_node& nic, const Node& node, const 
     Node port = node;
     port.kind = NodeKind::kNic;
     port.name = net.attribute("name").value();
+    if (port.name.empty()) return xml_.bad(net, "<net> has no name");
     keep_attributes(net, "nccl.net.", {"name"}, port);
+    port.attributes.emplace("nccl.net.dev", "0");
+    if (uplink == nullptr) port.attributes["nccl.virtual"] = "1";
     int64_t mega_bits_per_s = 0;
     COMITY_RETURN_IF_ERROR(xml_.number_or(net, "speed", -1, int64_t{1} << 40, 0, mega_bits_per_s));
     const uint64_t rate = mega_bits_per_s > 0 ? static_cast<uint64_t>(mega_bits_per_s) * 125'000 : 0;
-    if (rate > 0) port.attributes["rate_bytes_per_s"] = std::to_string(rate);
+    if (rate > 0) port.attributes["net.bandwidth_bytes_per_s"] = std::to_string(rate);
     uint32_t index = 0;
     COMITY_RETURN_IF_ERROR(add_node(net, std::move(port), index));
     const std::string shared = uplink == nullptr ? "" : fmt::format("h{}.pci.{}", place.host, node.bus_id);

@@ -6,7 +6,7 @@
 // a NIC's class). All NVSwitches of a host are one vendor switch, as NCCL itself has it. CPU domains of a
 // host are joined pairwise with NCCL's own estimates, which the file does not hold. Attributes that the graph
 // has no field for stay on nodes as "pci.*", "nccl.gpu.*", "nccl.net.*", "nccl.cpu.*", "nccl.system.*"; a
-// NIC's speed is "rate_bytes_per_s".
+// NIC's speed is "net.bandwidth_bytes_per_s".
 #pragma once
 
 #include <string>
