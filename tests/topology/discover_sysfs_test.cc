@@ -1,0 +1,165 @@
+// Discovery from sysfs: a folder written by the test, and this machine.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "tests/topology/discover_fixture.h"
+#include "topology/discover/sysfs.h"
+#include "topology/discover/sysfs_pci.h"
+#include "topology/paths.h"
+
+namespace comity::topology {
+namespace {
+
+uint32_t by_bus_id(const Graph& graph, const std::string& bus_id, NodeKind kind) {
+  for (uint32_t index = 0; index < graph.nodes.size(); ++index)
+    if (graph.nodes[index].bus_id == bus_id && graph.nodes[index].kind == kind) return index;
+  ADD_FAILURE() << "no " << name_of(kind) << " at " << bus_id;
+  return 0;
+}
+
+uint32_t by_name(const Graph& graph, const std::string& name) {
+  for (uint32_t index = 0; index < graph.nodes.size(); ++index)
+    if (graph.nodes[index].name == name) return index;
+  ADD_FAILURE() << "no node " << name;
+  return 0;
+}
+
+const Link& link_between(const Graph& graph, uint32_t from, uint32_t to) {
+  for (const Link& link : graph.links)
+    if (link.from == from && link.to == to) return link;
+  ADD_FAILURE() << "no link from " << graph.nodes[from].name << " to " << graph.nodes[to].name;
+  return graph.links.front();
+}
+
+class DiscoverSysfs : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    write_gpu_machine(system_);
+    const auto result = discover(system_.options());
+    ASSERT_TRUE(result.ok()) << result.status().message();
+    graph_ = result->graph;
+  }
+  FakeSystem system_;
+  Graph graph_;
+};
+
+TEST_F(DiscoverSysfs, FindsDevicesSwitchesNicsAndDomainsAndNothingElse) {
+  EXPECT_EQ(graph_.nodes_of(NodeKind::kHost).size(), 1u);
+  EXPECT_EQ(graph_.nodes_of(NodeKind::kNuma).size(), 2u);
+  EXPECT_EQ(graph_.nodes_of(NodeKind::kPcieBridge).size(), 2u);
+  EXPECT_EQ(graph_.nodes_of(NodeKind::kPcieSwitch).size(), 1u);
+  EXPECT_EQ(graph_.nodes_of(NodeKind::kDevice).size(), 2u);
+  EXPECT_EQ(graph_.nodes_of(NodeKind::kNic).size(), 3u);
+  const Node& gpu = graph_.nodes[by_bus_id(graph_, "0000:83:00.0", NodeKind::kDevice)];
+  EXPECT_EQ(gpu.vendor, "nvidia");
+  EXPECT_EQ(gpu.numa, 1);
+  const Node& host = graph_.nodes[graph_.nodes_of(NodeKind::kHost)[0]];
+  EXPECT_EQ(host.attributes.at("boot_id"), "11111111-2222-3333-4444-555555555555");
+  EXPECT_EQ(host.attributes.at("hostname"), "machine");
+}
+
+TEST_F(DiscoverSysfs, PricesALinkByTheLowerMaximumOfItsEnds) {
+  const uint32_t gpu = by_bus_id(graph_, "0000:83:00.0", NodeKind::kDevice);
+  const uint32_t parent = by_bus_id(graph_, "0000:81:00.0", NodeKind::kPcieSwitch);
+  const Link& link = link_between(graph_, gpu, parent);
+  EXPECT_EQ(link.kind, LinkKind::kPcie);
+  EXPECT_EQ(link.source, Source::kReported);
+  // 16 GT/s x16 after 128b/130b; the GPU could do 32, and idles at 2.5.
+  EXPECT_NEAR(static_cast<double>(link.bandwidth_bytes_per_s), 31.5e9, 0.1e9);
+  EXPECT_EQ(link_between(graph_, parent, gpu).bandwidth_bytes_per_s, link.bandwidth_bytes_per_s);
+  EXPECT_EQ(graph_.nodes[gpu].attributes.at("pcie.current"), "2.5 GT/s x16");
+  EXPECT_EQ(graph_.nodes[gpu].attributes.at("pcie.max"), "16.0 GT/s x16");
+}
+
+TEST_F(DiscoverSysfs, DevicesBelowOneSwitchAreNearAndDomainsAreFar) {
+  const auto paths = paths_from(graph_, by_bus_id(graph_, "0000:83:00.0", NodeKind::kDevice));
+  EXPECT_EQ(paths[by_bus_id(graph_, "0000:84:00.0", NodeKind::kDevice)].path_class, PathClass::kPix);
+  EXPECT_EQ(paths[by_name(graph_, "mlx5_0")].path_class, PathClass::kPix);
+  EXPECT_EQ(paths[by_name(graph_, "eth0")].path_class, PathClass::kSys);
+}
+
+TEST_F(DiscoverSysfs, PortsOfOneCardShareItsLink) {
+  const uint32_t first = by_name(graph_, "eth0"), second = by_name(graph_, "eth1");
+  std::vector<std::string> up;
+  for (const Link& link : graph_.links)
+    if (link.from == first || link.from == second) up.push_back(link.shared);
+  ASSERT_EQ(up.size(), 2u);
+  EXPECT_FALSE(up[0].empty());
+  EXPECT_EQ(up[0], up[1]);
+}
+
+TEST_F(DiscoverSysfs, NicsSayWhatNetworkTheyAreFor) {
+  const auto& infiniband = graph_.nodes[by_name(graph_, "mlx5_0")].attributes;
+  EXPECT_EQ(infiniband.at("net.kind"), "infiniband");
+  EXPECT_EQ(infiniband.at("net.bandwidth_bytes_per_s"), "50000000000");
+  EXPECT_EQ(infiniband.at("rdma.gids"), "1");
+  EXPECT_EQ(infiniband.at("rdma.node_guid"), "0c42:a103:0065:bafe");
+  const auto& ethernet = graph_.nodes[by_name(graph_, "eth1")].attributes;
+  EXPECT_EQ(ethernet.at("net.kind"), "ethernet");
+  EXPECT_EQ(ethernet.at("net.bandwidth_bytes_per_s"), "1250000000");
+}
+
+TEST(DiscoverContainer, WithoutPciThereAreHostDomainsAndInterfaces) {
+  FakeSystem system;
+  system.numa(0, "0-1", "10");
+  system.netdev("veth0", "", 10'000);
+  system.rdma("rxe0", "", "Ethernet", "2.5 Gb/sec (1X SDR)");
+  system.write("sys/devices/virtual/infiniband/rxe0/parent", "veth0\n");
+  const auto result = discover(system.options());
+  ASSERT_TRUE(result.ok()) << result.status().message();
+  const Graph& graph = result->graph;
+  EXPECT_EQ(graph.nodes.size(), 3u);
+  ASSERT_EQ(graph.nodes_of(NodeKind::kNic).size(), 1u);
+  const Node& nic = graph.nodes[graph.nodes_of(NodeKind::kNic)[0]];
+  EXPECT_EQ(nic.name, "rxe0");
+  EXPECT_EQ(nic.attributes.at("netdev"), "veth0");
+  EXPECT_EQ(nic.attributes.at("net.kind"), "roce");
+  // The software device's own rate means nothing.
+  EXPECT_EQ(nic.attributes.at("net.bandwidth_bytes_per_s"), "1250000000");
+}
+
+TEST(DiscoverContainer, AnEmptySysfsIsAHost) {
+  FakeSystem system;
+  const auto result = discover(system.options());
+  ASSERT_TRUE(result.ok()) << result.status().message();
+  EXPECT_EQ(result->graph.nodes.size(), 1u);
+}
+
+TEST(DiscoverThisMachine, GivesAValidGraphTwiceEqual) {
+  DiscoverOptions options;
+  options.cache = false;
+  options.vendor_libraries = false;
+  const auto first = discover(options), second = discover(options);
+  ASSERT_TRUE(first.ok()) << first.status().message();
+  ASSERT_TRUE(second.ok());
+  EXPECT_TRUE(validate(first->graph).ok());
+  EXPECT_EQ(structural_hash(first->graph), structural_hash(second->graph));
+  EXPECT_EQ(first->graph.nodes_of(NodeKind::kHost).size(), 1u);
+  for (const uint32_t nic : first->graph.nodes_of(NodeKind::kNic))
+    EXPECT_NE(first->graph.nodes[nic].name, "lo");
+}
+
+TEST(PcieSpeeds, FollowTheGenerations) {
+  EXPECT_EQ(parse_mega_transfers("2.5 GT/s PCIe"), 2500u);
+  EXPECT_EQ(parse_mega_transfers("8 GT/s"), 8000u);
+  EXPECT_EQ(parse_mega_transfers("Unknown"), 0u);
+  EXPECT_EQ(bytes_per_s({2'500, 1}), 250'000'000u);
+  EXPECT_EQ(bytes_per_s({16'000, 0}), 0u);
+  EXPECT_NEAR(static_cast<double>(bytes_per_s({8'000, 16})), 15.75e9, 0.01e9);
+  EXPECT_NEAR(static_cast<double>(bytes_per_s({32'000, 16})), 63.0e9, 0.1e9);
+  EXPECT_NEAR(static_cast<double>(bytes_per_s({64'000, 16})), 121e9, 0.1e9);
+}
+
+TEST(BusIds, AreWrittenInOneWay) {
+  EXPECT_EQ(normal_bus_id("00000000:17:00.0"), "0000:17:00.0");
+  EXPECT_EQ(normal_bus_id("17:00.0"), "0000:17:00.0");
+  EXPECT_EQ(normal_bus_id("10000:E1:00.0"), "10000:e1:00.0");
+  EXPECT_EQ(normal_bus_id("17:00"), "");
+  EXPECT_EQ(normal_bus_id("pci0000:17"), "");
+  EXPECT_EQ(bus_id_of("/sys/devices/pci0000:00/0000:00:03.0/virtio2"), "0000:00:03.0");
+}
+
+}  // namespace
+}  // namespace comity::topology

@@ -1,0 +1,66 @@
+#include "topology/discover/sysfs_numa.h"
+
+#include <fmt/core.h>
+#include <sys/utsname.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cstdlib>
+#include <sstream>
+
+#include "topology/discover/sysfs.h"
+
+namespace comity::topology {
+namespace {
+
+// "Node 0 MemTotal:       16607444 kB"
+uint64_t memory_of(const std::string& meminfo) {
+  const size_t at = meminfo.find("MemTotal:");
+  return at == std::string::npos ? 0 : std::strtoull(meminfo.c_str() + at + 9, nullptr, 10) * 1024;
+}
+
+}  // namespace
+
+std::vector<NumaDomain> scan_numa(const std::string& sysfs) {
+  const std::string folder = sysfs + "/devices/system/node";
+  std::vector<NumaDomain> online;
+  for (const std::string& name : list_folder(folder)) {
+    const bool numbered =
+        name.size() > 4 && name.size() < 9 && name.compare(0, 4, "node") == 0 &&
+        std::all_of(name.begin() + 4, name.end(), [](unsigned char c) { return std::isdigit(c); });
+    if (!numbered) continue;
+    NumaDomain domain;
+    domain.number = std::atoi(name.c_str() + 4);
+    domain.cpus = read_text(fmt::format("{}/{}/cpulist", folder, name));
+    domain.memory_bytes = memory_of(read_text(fmt::format("{}/{}/meminfo", folder, name)));
+    std::istringstream distances(read_text(fmt::format("{}/{}/distance", folder, name)));
+    for (uint32_t distance = 0; distances >> distance;) domain.distances.push_back(distance);
+    online.push_back(std::move(domain));
+  }
+  std::sort(online.begin(), online.end(), [](const auto& a, const auto& b) { return a.number < b.number; });
+  // A column of `distance` is a domain online: those that are left out take their column with them.
+  std::vector<NumaDomain> kept;
+  const auto is_used = [](const NumaDomain& domain) {
+    return !domain.cpus.empty() || domain.memory_bytes > 0;
+  };
+  for (NumaDomain domain : online) {
+    if (!is_used(domain)) continue;
+    std::vector<uint32_t> distances;
+    for (size_t other = 0; other < online.size() && other < domain.distances.size(); ++other)
+      if (is_used(online[other])) distances.push_back(domain.distances[other]);
+    domain.distances = std::move(distances);
+    kept.push_back(std::move(domain));
+  }
+  return kept;
+}
+
+HostNames read_host_names(const std::string& procfs) {
+  utsname system{};
+  uname(&system);
+  HostNames names{read_text(procfs + "/sys/kernel/random/boot_id"),
+                  read_text(procfs + "/sys/kernel/hostname"), system.machine};
+  if (names.hostname.empty()) names.hostname = system.nodename;
+  return names;
+}
+
+}  // namespace comity::topology
