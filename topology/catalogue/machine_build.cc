@@ -146,7 +146,7 @@ class Builder {
       const uint32_t node = add_node(NodeKind::kNic, host, fmt::format("{}.nic{}", prefix, i),
                                      port.part->name, port.part->vendor);
       graph_.nodes[node].bus_id = fmt::format("0000:{:02x}:00.0", kFirstBus + kBusStride * i + 1);
-      graph_.nodes[node].attributes["rate_bytes_per_s"] = fmt::format("{}", port.bytes_per_s);
+      graph_.nodes[node].attributes["net.bandwidth_bytes_per_s"] = fmt::format("{}", port.bytes_per_s);
       graph_.nodes[node].attributes["net.kind"] = name_of(port.part->port.kind);
       MachineAnchor at = port.part->at[port.place];
       if (at.kind == NodeKind::kDevice && device_count_ == 0) at = {NodeKind::kNuma, 0};

@@ -29,7 +29,7 @@ void append(Graph& graph, const Graph& part, uint32_t first_host, const std::str
 }
 
 uint64_t port_of(const Node& nic) {
-  const auto found = nic.attributes.find("rate_bytes_per_s");
+  const auto found = nic.attributes.find("net.bandwidth_bytes_per_s");
   uint64_t bytes = 0;
   if (found != nic.attributes.end())
     std::from_chars(found->second.data(), found->second.data() + found->second.size(), bytes);
