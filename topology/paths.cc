@@ -83,8 +83,9 @@ class Stage {
       case NodeKind::kPcieBridge:
         return class_ == PathClass::kP2c || class_ >= PathClass::kPhb;
       case NodeKind::kNuma:
-      case NodeKind::kHost:
         return class_ >= PathClass::kPhb;
+      case NodeKind::kHost:
+        return by_host_;
       case NodeKind::kNic:
       case NodeKind::kNetSwitch:
         return class_ == PathClass::kNet;
