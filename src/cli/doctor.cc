@@ -74,6 +74,7 @@ int examine() {
   int missing = print_findings("transports", probe_transports());
   missing += print_findings("devices", probe_devices());
   print_findings("libraries on this machine (this version needs none of them)", probe_libraries());
+  missing += print_findings("sources of the topology", probe_topology());
   const int unknown = print_settings();
   fmt::print("\n{}\n", missing > 0   ? "Something needed is missing: see above."
                        : unknown > 0 ? "Nothing needed is missing, but a setting is unknown: see above."

@@ -13,6 +13,7 @@
 #include "src/base/unique_fd.h"
 #include "src/device/host/kernels.h"
 #include "src/device/registry.h"
+#include "topology/discover/discover.h"
 
 namespace comity::cli {
 namespace {
@@ -104,6 +105,17 @@ std::vector<Finding> probe_libraries() {
                                        : fmt::format("{} is not there ({}): {}", library.file, library.use,
                                                      library.how_to_get);
   }
+  return findings;
+}
+
+std::vector<Finding> probe_topology() {
+  topology::DiscoverOptions options;
+  options.refresh = true;  // who asks may just have installed what was missing
+  const auto discovered = topology::discover(options);
+  if (!discovered.ok()) return {{"discovery", false, true, std::string(discovered.status().message())}};
+  std::vector<Finding> findings;
+  for (const topology::Finding& each : discovered->findings)
+    findings.push_back({each.source, each.ok, false, each.text});
   return findings;
 }
 

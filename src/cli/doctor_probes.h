@@ -20,5 +20,7 @@ std::vector<Finding> probe_transports();
 std::vector<Finding> probe_devices();
 // Libraries of hardware and topology, by the dynamic loader.
 std::vector<Finding> probe_libraries();
+// Every source of the topology of this machine: what it gave, or why nothing.
+std::vector<Finding> probe_topology();
 
 }  // namespace comity::cli

@@ -158,7 +158,8 @@ TEST(ComityDoctor, SaysWhatIsBuiltInAndHowToGetTheRest) {
   const Outcome outcome = run("doctor");
   EXPECT_EQ(outcome.status, 0) << outcome.text;
   for (const char* what : {"shm", "tcp", "host", "kernels for scalar", "hwloc", "libibverbs", "UCX", "CUDA",
-                           "COMITY_ALGO", "COMITY_TIMEOUT", "Nothing needed is missing"}) {
+                           "sources of the topology", "sysfs", "nvml", "COMITY_ALGO", "COMITY_TIMEOUT",
+                           "Nothing needed is missing"}) {
     expect_says(outcome, what);
   }
 }

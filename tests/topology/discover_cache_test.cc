@@ -65,6 +65,14 @@ TEST_F(DiscoverCache, NewHardwareIsSeen) {
   EXPECT_TRUE(find().from_cache);
 }
 
+TEST_F(DiscoverCache, ARefreshLooksAgain) {
+  find();
+  options_.refresh = true;
+  EXPECT_FALSE(find().from_cache);
+  options_.refresh = false;
+  EXPECT_TRUE(find().from_cache);
+}
+
 TEST_F(DiscoverCache, AChangedSpeedIsSeen) {
   system_.netdev("eth7", "", 1'000);
   find();

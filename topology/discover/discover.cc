@@ -68,7 +68,7 @@ Result<Discovered> discover(const DiscoverOptions& options) {
   if (!options.cache) return discover_anew(options).found;
   const Result<Cache> cache = Cache::of(options);
   const std::string hardware = cache.ok() ? fingerprint(options) : "";
-  if (cache.ok()) {
+  if (cache.ok() && !options.refresh) {
     if (std::optional<Discovered> known = cache->load(hardware)) {
       known->findings.push_back({"cache", true, fmt::format("all of this is from {}", cache->path())});
       return *std::move(known);

@@ -46,6 +46,7 @@ struct DiscoverOptions {
   // "verbs". An empty text: do not look for it.
   std::map<std::string, std::string> libraries;
   bool cache = true;
+  bool refresh = false;      // discover anew and replace what the cache has
   std::string cache_folder;  // empty: $XDG_CACHE_HOME/comity, else ~/.cache/comity
 };
 
