@@ -1,0 +1,272 @@
+// The canonical form and the hashes of a graph.
+//
+// Nodes are ordered by host, kind, NUMA domain, bus id and name, and where these are equal by their place in
+// the structure: colours that take in the neighbours' colours round by round until they tell no more apart
+// (B. Weisfeiler, A. Leman, 1968), and then one node at a time singled out and the colours refined again (as
+// B. McKay's nauty does, without going back: nodes that colours cannot tell apart are taken as
+// interchangeable).
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <map>
+#include <numeric>
+#include <set>
+#include <tuple>
+#include <utility>
+
+#include "topology/graph.h"
+
+namespace comity::topology {
+namespace {
+
+// Steps of refinement, counted in links looked at, after which nodes that are still alike keep their listed
+// order.
+constexpr uint64_t kMostWork = 400'000'000;
+
+class Fnv {
+ public:
+  Fnv& number(uint64_t value) {
+    for (int shift = 0; shift < 64; shift += 8) byte(static_cast<uint8_t>(value >> shift));
+    return *this;
+  }
+  Fnv& text(std::string_view value) {
+    number(value.size());
+    for (char c : value) byte(static_cast<uint8_t>(c));
+    return *this;
+  }
+  Fnv& map(const std::map<std::string, std::string>& values) {
+    number(values.size());
+    for (const auto& [key, value] : values) text(key).text(value);
+    return *this;
+  }
+  uint64_t value() const { return value_; }
+
+ private:
+  void byte(uint8_t b) { value_ = (value_ ^ b) * 0x100000001b3; }
+  uint64_t value_ = 0xcbf29ce484222325;
+};
+
+// Numbers within texts compare as numbers: "mlx5_2" before "mlx5_10".
+std::weak_ordering compare_naturally(std::string_view a, std::string_view b) {
+  const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
+  const auto run = [&](std::string_view text, size_t at) {
+    size_t end = at;
+    while (end < text.size() && is_digit(text[end])) ++end;
+    return text.substr(at, end - at);
+  };
+  size_t i = 0, j = 0;
+  while (i < a.size() && j < b.size()) {
+    if (is_digit(a[i]) && is_digit(b[j])) {
+      std::string_view x = run(a, i), y = run(b, j);
+      i += x.size();
+      j += y.size();
+      x.remove_prefix(std::min(x.find_first_not_of('0'), x.size()));
+      y.remove_prefix(std::min(y.find_first_not_of('0'), y.size()));
+      if (x.size() != y.size()) return x.size() <=> y.size();
+      if (const auto order = x.compare(y); order != 0) return order <=> 0;
+      continue;
+    }
+    if (a[i] != b[j]) return a[i] <=> b[j];
+    ++i;
+    ++j;
+  }
+  if (const auto rest = (a.size() - i) <=> (b.size() - j); rest != 0) return rest;
+  return a.compare(b) <=> 0;
+}
+
+// Hosts by their number, from 0.
+std::map<uint32_t, uint32_t> host_numbers(const Graph& graph) {
+  std::map<uint32_t, uint32_t> numbers;
+  for (const Node& node : graph.nodes) {
+    if (node.host != kNoHost) numbers[node.host] = 0;
+  }
+  uint32_t next = 0;
+  for (auto& [host, number] : numbers) number = next++;
+  numbers[kNoHost] = kNoHost;
+  return numbers;
+}
+
+class Colours {
+ public:
+  // `initial`: by node, equal for what is not to be told apart but by structure.
+  Colours(const Graph& graph, std::vector<uint64_t> initial) : graph_(graph), colour_(std::move(initial)) {}
+
+  // Rounds until a round tells no more apart; false: out of work.
+  bool refine() {
+    size_t before = classes(colour_);
+    while (before < colour_.size()) {
+      if (work_ > kMostWork) return false;
+      std::vector<uint64_t> next = round();
+      const size_t after = classes(next);
+      if (after <= before) break;
+      colour_ = std::move(next);
+      before = after;
+    }
+    return true;
+  }
+  void single_out(uint32_t node) { colour_[node] = Fnv().number(colour_[node]).number(~0u).value(); }
+  uint64_t of(uint32_t node) const { return colour_[node]; }
+  const std::vector<uint64_t>& all() const { return colour_; }
+  size_t classes() const { return classes(colour_); }
+
+ private:
+  static size_t classes(std::vector<uint64_t> colours) {
+    std::sort(colours.begin(), colours.end());
+    return static_cast<size_t>(std::unique(colours.begin(), colours.end()) - colours.begin());
+  }
+  // What each node sees of its neighbours; a sum, so that the order of links does not matter.
+  std::vector<uint64_t> round() {
+    std::vector<uint64_t> out(colour_.size()), in(colour_.size());
+    for (const Link& link : graph_.links) {
+      const uint64_t what = static_cast<uint64_t>(link.kind) << 32 | link.count;
+      out[link.from] += Fnv().number(what).number(colour_[link.to]).value();
+      in[link.to] += Fnv().number(what).number(colour_[link.from]).value();
+    }
+    work_ += graph_.links.size() + colour_.size();
+    std::vector<uint64_t> next(colour_.size());
+    for (size_t i = 0; i < next.size(); ++i)
+      next[i] = Fnv().number(colour_[i]).number(out[i]).number(in[i]).value();
+    return next;
+  }
+
+  const Graph& graph_;
+  std::vector<uint64_t> colour_;
+  uint64_t work_ = 0;
+};
+
+std::vector<uint64_t> structural_colours(const Graph& graph) {
+  const auto hosts = host_numbers(graph);
+  std::vector<uint64_t> colours;
+  for (const Node& node : graph.nodes) {
+    colours.push_back(Fnv()
+                          .number(static_cast<uint64_t>(node.kind))
+                          .number(hosts.at(node.host))
+                          .number(static_cast<uint64_t>(static_cast<int64_t>(node.numa)))
+                          .text(node.bus_id)
+                          .text(node.vendor)
+                          .value());
+  }
+  return colours;
+}
+
+std::weak_ordering compare_plainly(const Node& a, const Node& b) {
+  const auto key = [](const Node& node) { return std::tuple(node.host, node.kind, node.numa); };
+  if (const auto order = key(a) <=> key(b); order != 0) return order;
+  if (const auto order = a.bus_id <=> b.bus_id; order != 0) return order;
+  if (const auto order = compare_naturally(a.name, b.name); order != 0) return order;
+  return std::tie(a.vendor, a.attributes) <=> std::tie(b.vendor, b.attributes);
+}
+
+// Node indices in canonical order.
+std::vector<uint32_t> canonical_order(const Graph& graph) {
+  std::vector<uint64_t> initial = structural_colours(graph);
+  for (size_t i = 0; i < initial.size(); ++i)
+    initial[i] = Fnv().number(initial[i]).text(graph.nodes[i].name).map(graph.nodes[i].attributes).value();
+  Colours colours(graph, std::move(initial));
+  std::vector<uint32_t> order(graph.nodes.size());
+  std::iota(order.begin(), order.end(), 0u);
+  const auto less = [&](uint32_t a, uint32_t b) {
+    const auto plain = compare_plainly(graph.nodes[a], graph.nodes[b]);
+    return plain != 0 ? plain < 0 : colours.of(a) < colours.of(b);
+  };
+  for (bool more = colours.refine(); more && colours.classes() < order.size();) {
+    std::stable_sort(order.begin(), order.end(), less);
+    const auto alike = std::adjacent_find(
+        order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return colours.of(a) == colours.of(b); });
+    if (alike == order.end()) break;
+    colours.single_out(*alike);
+    more = colours.refine();
+  }
+  std::stable_sort(order.begin(), order.end(), less);
+  return order;
+}
+
+std::string_view id_stem(NodeKind kind) {
+  switch (kind) {
+    case NodeKind::kHost:
+      return "";
+    case NodeKind::kNuma:
+      return "numa";
+    case NodeKind::kPcieBridge:
+      return "bridge";
+    case NodeKind::kPcieSwitch:
+      return "switch";
+    case NodeKind::kDevice:
+      return "gpu";
+    case NodeKind::kNic:
+      return "nic";
+    case NodeKind::kNetSwitch:
+      return "switch";
+    case NodeKind::kVendorSwitch:
+      return "vswitch";
+  }
+  return "node";
+}
+
+void give_ids(Graph& graph) {
+  std::map<std::pair<uint32_t, NodeKind>, uint32_t> next;
+  for (Node& node : graph.nodes) {
+    const uint32_t number = next[{node.host, node.kind}]++;
+    if (node.kind == NodeKind::kHost) {
+      node.id = fmt::format("h{}", node.host);
+    } else if (node.kind == NodeKind::kNetSwitch) {
+      node.id = node.host == kNoHost ? fmt::format("net.switch{}", number)
+                                     : fmt::format("h{}.net{}", node.host, number);
+    } else {
+      node.id = node.host == kNoHost ? fmt::format("net.{}{}", id_stem(node.kind), number)
+                                     : fmt::format("h{}.{}{}", node.host, id_stem(node.kind), number);
+    }
+  }
+}
+
+}  // namespace
+
+void canonicalize(Graph& graph) {
+  const auto hosts = host_numbers(graph);
+  for (Node& node : graph.nodes) node.host = hosts.at(node.host);
+  const std::vector<uint32_t> order = canonical_order(graph);
+  std::vector<uint32_t> place(order.size());
+  std::vector<Node> nodes;
+  nodes.reserve(order.size());
+  for (uint32_t i = 0; i < order.size(); ++i) {
+    place[order[i]] = i;
+    nodes.push_back(std::move(graph.nodes[order[i]]));
+  }
+  graph.nodes = std::move(nodes);
+  for (Link& link : graph.links) {
+    link.from = place[link.from];
+    link.to = place[link.to];
+  }
+  std::sort(graph.links.begin(), graph.links.end());
+  give_ids(graph);
+}
+
+uint64_t hash(const Graph& graph) {
+  Fnv fnv;
+  fnv.number(graph.nodes.size());
+  for (const Node& node : graph.nodes) {
+    fnv.text(node.id).number(static_cast<uint64_t>(node.kind)).text(node.name).number(node.host);
+    fnv.text(node.vendor).number(static_cast<uint64_t>(static_cast<int64_t>(node.numa))).text(node.bus_id);
+    fnv.map(node.attributes);
+  }
+  fnv.number(graph.links.size());
+  for (const Link& link : graph.links) {
+    fnv.number(link.from).number(link.to).number(static_cast<uint64_t>(link.kind));
+    fnv.number(link.bandwidth_bytes_per_s).number(link.latency_ns).number(link.count);
+    fnv.number(static_cast<uint64_t>(link.source)).text(link.shared).map(link.attributes);
+  }
+  return fnv.value();
+}
+
+uint64_t structural_hash(const Graph& graph) {
+  Colours colours(graph, structural_colours(graph));
+  colours.refine();
+  std::vector<uint64_t> all = colours.all();
+  std::sort(all.begin(), all.end());
+  Fnv fnv;
+  fnv.number(graph.nodes.size()).number(graph.links.size());
+  for (uint64_t colour : all) fnv.number(colour);
+  return fnv.value();
+}
+
+}  // namespace comity::topology
