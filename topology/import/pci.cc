@@ -113,7 +113,7 @@ PcieSpeed pcie_speed_of(uint64_t bytes_per_s) {
       const double ratio =
           static_cast<double>(pcie_bytes_per_s(speed, width)) / static_cast<double>(bytes_per_s);
       const double distance = std::abs(std::log(ratio));
-      if (distance + 0.05 < least) {
+      if (distance + 0.002 < least) {
         least = distance;
         best = {speed, width};
       }
