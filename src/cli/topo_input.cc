@@ -13,6 +13,7 @@
 #include "topology/discover/discover.h"
 #include "topology/import/hwloc_xml.h"
 #include "topology/import/nccl_xml.h"
+#include "topology/import/smi_text.h"
 #include "topology/json.h"
 
 namespace comity::cli {
@@ -68,6 +69,9 @@ constexpr Kind kKinds[] = {
     {"hwloc-xml", topology::import_hwloc_xml},
     {"notation", read_notation},
     {"machine", read_machine},
+    {"nvidia-smi", topology::import_nvidia_smi},
+    {"rocm-smi", topology::import_rocm_smi},
+    {"npu-smi", topology::import_npu_smi},
 };
 
 // By what only that kind has.
@@ -78,6 +82,9 @@ Result<const Kind*> recognise(std::string_view text, const std::string& origin) 
   const char* name = nullptr;
   if (begin == '{') name = has("\"sources\"") && !has("\"links\"") ? "machine" : "json";
   if (begin == '<') name = has("<topology") && !has("<system") ? "hwloc-xml" : "nccl-xml";
+  if (name == nullptr && has("Topology Information")) name = "rocm-smi";
+  if (name == nullptr && has("NPU0") && has("HCCS")) name = "npu-smi";
+  if (name == nullptr && has("Legend:")) name = "nvidia-smi";
   for (const Kind& kind : kKinds) {
     if (name != nullptr && std::string_view(kind.name) == name) return &kind;
   }
@@ -99,6 +106,13 @@ bool looks_like_a_path(const std::string& text) {
          text.find(".json") != std::string::npos || text.find(".txt") != std::string::npos;
 }
 
+// A notation on the command line is an argument, and a wrong one is not a malformed file.
+Result<Graph> read_argument(const std::string& text) {
+  Result<Graph> graph = topology::graph_from_notation(text);
+  if (graph.ok()) return graph;
+  return Status(Code::kInvalidUsage, std::string(graph.status().message()));
+}
+
 Result<Graph> read_this_machine() {
   COMITY_ASSIGN_OR_RETURN(topology::Discovered discovered, topology::discover());
   if (discovered.graph.origin.empty()) discovered.graph.origin = "this machine";
@@ -118,7 +132,7 @@ Result<Graph> read_topology(const TopologyInput& input) {
   const bool is_notation = input.kind == "notation" && !is_file(input.text);
   if (is_notation ||
       (input.kind == "auto" && input.text != "-" && !is_file(input.text) && !looks_like_a_path(input.text)))
-    return topology::graph_from_notation(input.text);
+    return read_argument(input.text);
   COMITY_ASSIGN_OR_RETURN(const std::string text, read_text(input.text));
   const std::string origin = input.text == "-" ? "standard input" : input.text;
   if (input.kind != "auto") {

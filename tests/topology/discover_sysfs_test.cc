@@ -153,11 +153,11 @@ TEST(PcieSpeeds, FollowTheGenerations) {
 }
 
 TEST(BusIds, AreWrittenInOneWay) {
-  EXPECT_EQ(normal_bus_id("00000000:17:00.0"), "0000:17:00.0");
-  EXPECT_EQ(normal_bus_id("17:00.0"), "0000:17:00.0");
-  EXPECT_EQ(normal_bus_id("10000:E1:00.0"), "10000:e1:00.0");
-  EXPECT_EQ(normal_bus_id("17:00"), "");
-  EXPECT_EQ(normal_bus_id("pci0000:17"), "");
+  EXPECT_EQ(short_bus_id("00000000:17:00.0"), "0000:17:00.0");
+  EXPECT_EQ(short_bus_id("17:00.0"), "0000:17:00.0");
+  EXPECT_EQ(short_bus_id("10000:E1:00.0"), "10000:e1:00.0");
+  EXPECT_EQ(short_bus_id("17:00"), "");
+  EXPECT_EQ(short_bus_id("pci0000:17"), "");
   EXPECT_EQ(bus_id_of("/sys/devices/pci0000:00/0000:00:03.0/virtio2"), "0000:00:03.0");
 }
 

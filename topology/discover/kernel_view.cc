@@ -16,7 +16,7 @@ constexpr uint64_t kGuessedMemory = 100'000'000'000;
 constexpr uint64_t kGuessedCpuLink = 20'000'000'000;
 
 // The lower of both ends; an end that does not say leaves it to the other.
-PcieSpeed lower(const PcieSpeed& a, const PcieSpeed& b) {
+PcieRate lower(const PcieRate& a, const PcieRate& b) {
   if (!a.known() || !b.known()) return a.known() ? a : b;
   return {std::min(a.mega_transfers_per_s, b.mega_transfers_per_s), std::min(a.width, b.width)};
 }
@@ -148,8 +148,8 @@ uint32_t Builder::switch_or_bridge(const PciFunction& function, size_t depth) {
 void Builder::attach(uint32_t node, const PciFunction& function, const std::string& shared) {
   const auto parent = function.above.empty() ? by_bus_id_.end() : by_bus_id_.find(function.above.back());
   const bool has_parent = parent != by_bus_id_.end();
-  const PcieSpeed most = has_parent ? lower(function.most, parent->second->most) : function.most;
-  const PcieSpeed now = has_parent ? lower(function.now, parent->second->now) : function.now;
+  const PcieRate most = has_parent ? lower(function.most, parent->second->most) : function.most;
+  const PcieRate now = has_parent ? lower(function.now, parent->second->now) : function.now;
   if (now.known()) graph_.nodes[node].attributes["pcie.current"] = to_text(now);
   if (most.known()) graph_.nodes[node].attributes["pcie.max"] = to_text(most);
   Link link;

@@ -68,7 +68,7 @@ uint64_t bandwidth_of_link(int major, int minor, unsigned version) {
 }
 
 std::string bus_id_of(const PciInfo& info) {
-  return normal_bus_id(std::string(info.bus_id, strnlen(info.bus_id, sizeof info.bus_id)));
+  return short_bus_id(std::string(info.bus_id, strnlen(info.bus_id, sizeof info.bus_id)));
 }
 
 void read_links(const Nvml& nvml, Device handle, VendorDevice& device) {

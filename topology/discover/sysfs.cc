@@ -95,7 +95,7 @@ bool is_bus_id(std::string_view text) {
   return std::count(text.begin(), text.end(), ':') == 2 && text.find(':') >= 4 && parse_bus_id(text, id);
 }
 
-std::string normal_bus_id(std::string_view text) {
+std::string short_bus_id(std::string_view text) {
   BusId id;
   if (!parse_bus_id(text, id)) return {};
   return fmt::format("{:04x}:{:02x}:{:02x}.{:x}", id.domain, id.bus, id.device, id.function);

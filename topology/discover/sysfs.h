@@ -26,7 +26,7 @@ std::string link_name(const std::string& path);
 bool is_bus_id(std::string_view text);
 // Lower case, a domain of four digits in front: "00000000:17:00.0", "17:00.0" -> "0000:17:00.0". Empty if it
 // is none.
-std::string normal_bus_id(std::string_view text);
+std::string short_bus_id(std::string_view text);
 // The PCI function that a device of sysfs belongs to: the last bus id in its resolved path, or empty.
 std::string bus_id_of(const std::string& resolved_path);
 

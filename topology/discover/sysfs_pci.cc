@@ -42,8 +42,8 @@ uint32_t number_or_zero(const std::string& path) {
   return value && *value >= 0 ? static_cast<uint32_t>(*value) : 0;
 }
 
-PcieSpeed read_speed(const std::string& folder, const char* which) {
-  PcieSpeed speed;
+PcieRate read_speed(const std::string& folder, const char* which) {
+  PcieRate speed;
   speed.mega_transfers_per_s =
       parse_mega_transfers(read_text(fmt::format("{}/{}_link_speed", folder, which)));
   speed.width = number_or_zero(fmt::format("{}/{}_link_width", folder, which));
@@ -68,7 +68,7 @@ void read_place(const std::string& resolved, PciFunction& function) {
 
 }  // namespace
 
-uint64_t bytes_per_s(const PcieSpeed& speed) {
+uint64_t bytes_per_s(const PcieRate& speed) {
   if (!speed.known()) return 0;
   const uint64_t bits_per_s = uint64_t{speed.mega_transfers_per_s} * 1'000'000u * speed.width;
   if (speed.mega_transfers_per_s <= 5'000) return bits_per_s / 10;
@@ -84,7 +84,7 @@ uint32_t parse_mega_transfers(const std::string& text) {
   return good ? static_cast<uint32_t>(giga * 1000 + 0.5) : 0;
 }
 
-std::string to_text(const PcieSpeed& speed) {
+std::string to_text(const PcieRate& speed) {
   if (!speed.known()) return {};
   return fmt::format("{}.{} GT/s x{}", speed.mega_transfers_per_s / 1000,
                      speed.mega_transfers_per_s % 1000 / 100, speed.width);

@@ -86,6 +86,22 @@ std::string ids_text(const std::vector<std::string>& ids) {
   return text;
 }
 
+using Pairs = std::vector<std::pair<std::string, std::string>>;
+
+// "each pair of gpu0-gpu7", or else the pairs one by one: "gpu0:gpu3, gpu0:gpu4".
+std::string pairs_text(const Pairs& pairs) {
+  std::vector<std::string> ends;
+  std::string text;
+  for (const auto& [a, b] : pairs) {
+    for (const std::string& each : {a, b}) {
+      if (std::find(ends.begin(), ends.end(), each) == ends.end()) ends.push_back(each);
+    }
+    text += fmt::format("{}{}:{}", text.empty() ? "" : ", ", a, b);
+  }
+  const bool all = ends.size() > 2 && pairs.size() == ends.size() * (ends.size() - 1) / 2;
+  return all ? "each pair of " + ids_text(ends) : text;
+}
+
 std::set<std::pair<uint32_t, uint32_t>> tree_pairs(const Graph& graph, const HostOutline& host) {
   std::set<std::pair<uint32_t, uint32_t>> pairs;
   for (int64_t index : host.link) {
@@ -100,6 +116,7 @@ std::set<std::pair<uint32_t, uint32_t>> tree_pairs(const Graph& graph, const Hos
 void add_links(const Graph& graph, const Outline& outline, const std::vector<uint32_t>& links,
                const std::set<std::pair<uint32_t, uint32_t>>& in_tree, std::string& text) {
   std::vector<std::pair<std::string, std::vector<std::string>>> lines;
+  std::map<std::string, Pairs> pairs;  // by their figures
   const auto add = [&lines](const std::string& key, const std::string& id) {
     const auto found =
         std::find_if(lines.begin(), lines.end(), [&](const auto& each) { return each.first == key; });
@@ -121,10 +138,11 @@ void add_links(const Graph& graph, const Outline& outline, const std::vector<uin
       add(fmt::format("-> {}  {}", short_id(to), link_text(link)),
           from.host == kNoHost ? from.id : short_id(from));
     } else {
-      add(fmt::format("  {}", link_text(link)), fmt::format("{}:{}", short_id(from), short_id(to)));
+      pairs[link_text(link)].emplace_back(short_id(from), short_id(to));
     }
   }
   for (const auto& [key, ids] : lines) text += fmt::format("  {} {}\n", ids_text(ids), key);
+  for (const auto& [key, ends] : pairs) text += fmt::format("  {}  {}\n", pairs_text(ends), key);
 }
 
 void add_cell(std::string& text, std::string_view cell, size_t width) {
