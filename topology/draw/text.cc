@@ -234,7 +234,10 @@ std::string to_text(const Graph& graph) {
   }
   std::string sets;
   add_sets(graph, islands(graph), "island", sets);
-  add_sets(graph, rails(graph), "rail", sets);
+  // Of one host that no network is known of, each NIC is a rail of its own: no news.
+  const auto planes = rails(graph);
+  if (std::any_of(planes.begin(), planes.end(), [](const auto& rail) { return rail.size() > 1; }))
+    add_sets(graph, planes, "rail", sets);
   return printable(sets.empty() ? text : text + "\n" + sets);
 }
 
