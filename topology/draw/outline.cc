@@ -268,26 +268,44 @@ std::string short_id(const Node& node) {
   return dot == std::string::npos ? node.id : node.id.substr(dot + 1);
 }
 
+namespace {
+
+// What kin are counted by: of slices the device, of NICs that are numbered ("mlx5_0", "mlx5_1") what they
+// have in common.
+std::string stem_of(const Node& node) {
+  std::string name = node.name.empty() ? std::string(name_of(node.kind)) : node.name;
+  if (const size_t slice = name.find(" slice "); slice != std::string::npos) name.resize(slice + 6);
+  if (node.kind != NodeKind::kNic) return name;
+  const size_t end = name.find_last_not_of("0123456789");
+  if (end == std::string::npos) return name;
+  name.resize(name[end] == '_' || name[end] == '-' ? end : end + 1);
+  return name;
+}
+
+}  // namespace
+
 std::string contents_text(const Graph& graph, const HostOutline& host) {
-  std::vector<std::pair<std::string, int>> counts;
+  struct Kin {
+    std::string stem, name;
+    int count = 0;
+  };
+  std::vector<Kin> all;
   for (const NodeKind kind : {NodeKind::kDevice, NodeKind::kNic}) {
     for (uint32_t index : host.nodes) {
       const Node& node = graph.nodes[index];
       if (node.kind != kind) continue;
-      std::string name = node.name.empty() ? std::string(name_of(kind)) : node.name;
-      if (const size_t slice = name.find(" slice "); slice != std::string::npos) name.resize(slice + 6);
-      const auto found =
-          std::find_if(counts.begin(), counts.end(), [&](const auto& each) { return each.first == name; });
-      if (found == counts.end()) {
-        counts.emplace_back(name, 1);
-      } else {
-        ++found->second;
+      const std::string stem = stem_of(node);
+      auto found = std::find_if(all.begin(), all.end(), [&stem](const Kin& kin) { return kin.stem == stem; });
+      if (found == all.end()) {
+        const bool whole = kind == NodeKind::kNic && !node.name.empty();
+        found = all.insert(all.end(), {stem, whole ? node.name : stem, 0});
       }
+      if (kind == NodeKind::kNic && node.name != found->name) found->name = stem;
+      ++found->count;
     }
   }
   std::string text;
-  for (const auto& [name, count] : counts)
-    text += fmt::format("{}{} x {}", text.empty() ? "" : ", ", count, name);
+  for (const Kin& kin : all) text += fmt::format("{}{} x {}", text.empty() ? "" : ", ", kin.count, kin.name);
   return text;
 }
 

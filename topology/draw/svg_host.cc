@@ -87,7 +87,7 @@ class HostLayout {
   void place_titles(const std::string& title) {
     host_.contents = contents_text(graph_, outline_);
     const double wanted =
-        std::max(svg_text_width(title, 13), svg_text_width(host_.contents, 10)) + 2 * kMargin;
+        std::max(svg_text_width(title, 13), svg_text_width(host_.contents, 10)) + 2 * kMargin + 2;
     host_.width = std::max(right_ + kMargin, std::min(wanted, kMostTitle));
     host_.title = svg_cut(title, 13, host_.width - 2 * kMargin);
     host_.contents = svg_cut(host_.contents, 10, host_.width - 2 * kMargin);

@@ -30,6 +30,12 @@ std::string straight(double x1, double y1, double x2, double y2) {
   return fmt::format("M{:.1f} {:.1f}L{:.1f} {:.1f}", x1, y1, x2, y2);
 }
 
+// "sw12" of "switch12": what tells it apart is its number.
+std::string abbreviated(const std::string& label) {
+  const size_t number = label.find_first_of("0123456789");
+  return number == std::string::npos || number < 2 ? label : label.substr(0, 2) + label.substr(number);
+}
+
 class Picture {
  public:
   explicit Picture(const Graph& graph) : graph_(graph), outline_(outline_of(graph)) {}
@@ -120,7 +126,7 @@ class Picture {
     if (!node.bus_id.empty()) hint += "  " + node.bus_id;
     layout_.boxes.push_back({at, fill_of(node.kind), false, hint});
     places_[index] = at;
-    std::string text = label;
+    std::string text = svg_text_width(label, 10) <= at.width - 4 ? label : abbreviated(label);
     if (svg_text_width(text + "  " + node.name, 10) <= at.width - 6 && !node.name.empty())
       text += "  " + node.name;
     add_text({at.x + 2, at.y, at.width - 4, at.height}, text, 10, false, true);
