@@ -64,7 +64,7 @@ Status write_id_file(const std::string& path, const comityUniqueId& id) {
     }
   }
   const bool linked = link(draft.c_str(), path.c_str()) == 0;  // unlike rename, refuses an old file
-  const Status status = linked ? Status() : file_error(path, "cannot make (remove an old one first)");
+  Status status = linked ? Status() : file_error(path, "cannot make (remove an old one first)");
   std::remove(draft.c_str());
   return status;
 }

@@ -84,6 +84,7 @@ static inline int comity_start_together(struct comity_start_line* line, int nran
 /* One-way ns of the cache line `line` between ranks 0 and 1: `trips` round trips, polled with pause. Both
  * call it at about the same time with the same `first`, the value that the line holds; it holds first + 2 *
  * trips afterwards. On a virtual machine this tells where the host has put the two cores just now. */
+/* NOLINTNEXTLINE(readability-non-const-parameter): both ranks store to it */
 static inline double comity_bounce_ns(uint64_t* line, int rank, uint64_t first, int trips) {
   const uint64_t begin_ns = comity_clock_ns();
   uint64_t value = first;

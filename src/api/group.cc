@@ -71,7 +71,7 @@ bool step(Queue& queue, uint64_t now_ns) {
   return queue.busy;
 }
 
-Status carry_out(std::vector<Collected> calls) {
+Status carry_out(const std::vector<Collected>& calls) {
   std::vector<std::unique_ptr<Queue>> queues;
   for (const Collected& collected : calls) {
     Queue* its = nullptr;

@@ -13,7 +13,6 @@ namespace {
 constexpr uint64_t round_up(uint64_t n, uint64_t to) {
   return (n + to - 1) / to * to;
 }
-constexpr uint32_t kNone = UINT32_MAX;
 
 class Binder {
  public:

@@ -292,11 +292,11 @@ void Machine::store(const Instance& at, const ChunkRun& run, std::span<const Val
 bool Machine::surely_before(const Instance& at, uint32_t earlier) {
   const Rank& rank = ranks_[at.rank];
   const Clock& clock = lane_of(at).clock;
-  for (const Dependent& dependent : wiring_.ranks[at.rank].dependents_of(earlier)) {
+  const auto& dependents = wiring_.ranks[at.rank].dependents_of(earlier);
+  return std::any_of(dependents.begin(), dependents.end(), [&](const Dependent& dependent) {
     const auto steps = static_cast<uint32_t>(parts_[at.rank].lanes[dependent.lane].steps.size());
-    if (clock[rank.first_lane + dependent.lane] > at.tile * steps + dependent.step) return true;
-  }
-  return false;
+    return clock[rank.first_lane + dependent.lane] > at.tile * steps + dependent.step;
+  });
 }
 
 Instance Machine::instance_of(uint32_t rank, uint32_t flat, uint32_t tile) const {

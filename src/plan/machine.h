@@ -147,7 +147,7 @@ class Machine {
   bool surely_before(const Instance& at, uint32_t earlier);
 
   void check_result(uint32_t rank, uint32_t tile);
-  void check_value(uint32_t rank, const Promise& promise, ValueId value, const Cell& cell, uint32_t column);
+  void check_value(uint32_t rank, const Promise& promise, ValueId id, const Cell& cell, uint32_t column);
   void check_synchronized(uint32_t rank);
   void fail(const Instance& at, std::string rule, std::string why);
   void fail_race(const Instance& at, uint32_t earlier, const ChunkRun& run, std::string_view how);

@@ -10,7 +10,6 @@ namespace {
 
 using plan::Plan;
 using plan::StepKind;
-using world::Contents;
 using world::Job;
 using world::State;
 

@@ -75,7 +75,7 @@ std::string ControlProcess::hear(uint64_t within_ms) {
   while (true) {
     const size_t end = heard_.find('\n');
     if (end != std::string::npos) {
-      const std::string line = heard_.substr(0, end);
+      std::string line = heard_.substr(0, end);
       heard_.erase(0, end + 1);
       return line;
     }

@@ -1,6 +1,7 @@
 // Runs ranks of the control plane as threads of the test.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -35,10 +36,7 @@ struct Joined {
   std::vector<std::unique_ptr<Session>> sessions;
   std::vector<Status> errors;
   bool all() const {
-    for (const auto& session : sessions) {
-      if (session == nullptr) return false;
-    }
-    return true;
+    return std::ranges::all_of(sessions, [](const auto& session) { return session != nullptr; });
   }
   std::string text() const {
     std::string text;

@@ -11,7 +11,6 @@ namespace {
 
 using plan::After;
 using plan::ChunkRun;
-using plan::Lane;
 using plan::Part;
 using plan::Plan;
 using plan::Space;

@@ -102,7 +102,6 @@ Status SimWorld::run(const std::vector<engine::Call>& calls, const std::vector<u
     if (++quiet_rounds_ > 10'000)
       return Status(Code::kInternalError,
                     fmt::format("deadlock: {} ranks unfinished and nothing in flight", left));
-    continue;
   }
   quiet_rounds_ = 0;
   return {};

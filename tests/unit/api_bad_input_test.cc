@@ -93,7 +93,7 @@ TEST_P(BadInput, HandlesThatAreNoneOrDeadAreRefused) {
   EXPECT_EQ(comityAllReduce(&x, &x, 1, comityFloat32, comitySum, nullptr, nullptr), comityInvalidArgument);
   EXPECT_NE(last().find("comm is NULL"), std::string::npos) << last();
   Ranks ranks(2);
-  const comityComm_t dead = ranks.comms[0];
+  comityComm_t dead = ranks.comms[0];
   for (comityComm_t& comm : ranks.comms)
     EXPECT_EQ(comityCommDestroy(std::exchange(comm, nullptr)), comitySuccess);
   EXPECT_EQ(comityAllReduce(&x, &x, 1, comityFloat32, comitySum, dead, nullptr), comityInvalidArgument);
@@ -241,7 +241,7 @@ TEST(BadInit, AMissingRankIsNamedWhenTheTimePassed) {
       comityComm_t comm = nullptr;
       EXPECT_EQ(comityCommInitRank(&comm, 3, id, rank), comityTimeout) << last();
       EXPECT_NE(last().find("missing"), std::string::npos) << last();
-      EXPECT_NE(last().find("1"), std::string::npos) << last();
+      EXPECT_NE(last().find('1'), std::string::npos) << last();
       EXPECT_EQ(comm, nullptr);
     });
   }

@@ -14,7 +14,6 @@ namespace comity::control {
 namespace {
 
 using testing::ControlProcess;
-using testing::eventually;
 using testing::join_options;
 
 // This process is rank 0 and asks; the worker is rank 1 and owns memory that holds "hello".

@@ -103,7 +103,7 @@ TEST(PerfPattern, IntegerReductionsWrapTruncateAndCompareAsTheTypeDoes) {
   const auto reduced_int8 = [](RedOp op, size_t position) {
     const PatternKey key{DataType::kInt8, op, 3};
     const std::vector<Pattern> inputs = inputs_of(key);
-    const auto value = [&](size_t rank) { return static_cast<int8_t>(inputs[rank].bits_at(position)); };
+    const auto value = [&](size_t rank) { return int{static_cast<int8_t>(inputs[rank].bits_at(position))}; };
     const int a = value(0), b = value(1), c = value(2);
     if (op == RedOp::kSum) return static_cast<int8_t>(a + b + c);
     if (op == RedOp::kProd) return static_cast<int8_t>(a * b * c);

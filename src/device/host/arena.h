@@ -204,7 +204,7 @@ class PeerArenas {
   struct Entry;
   struct Table;
   const Entry* lookup(uint64_t nonce, uint32_t number) const;
-  void insert(Entry* entry);
+  void insert(Entry* added);
 
   std::atomic<const Table*> table_;
   std::mutex mutex_;

@@ -5,6 +5,7 @@
 // vectors, then single vectors, then halves of a vector down to one element: so every element goes through
 // the same code, and eight bytes cost one pass.
 #pragma once
+// NOLINTBEGIN(misc-definitions-in-headers): included once per table
 
 #include <cstddef>
 #include <cstdint>
@@ -339,3 +340,4 @@ const KernelTable COMITY_KERNEL_TABLE = {
     copy_stream};
 
 }  // namespace comity
+// NOLINTEND(misc-definitions-in-headers)

@@ -88,6 +88,7 @@ template <typename F, int kCount>
 inline Vec<F, kCount> canonical(Vec<F, kCount> value) {
   using Ints = Vec<typename FloatBits<F>::Int, kCount>;
   const Ints nan = Ints{} + FloatBits<F>::kNan;
+  // NOLINTNEXTLINE(misc-redundant-expression): a NaN is not equal to itself
   return bits_as<Vec<F, kCount>>((value == value) ? bits_as<Ints>(value) : nan);
 }
 
@@ -263,6 +264,7 @@ struct Extreme {
       const Ints equal = kMax ? x & y : x | y;
       const Ints chosen = (kMax ? a > b : a < b) ? x : y;
       const Ints ordered = (a == b) ? equal : chosen;
+      // NOLINTNEXTLINE(misc-redundant-expression): a NaN is not equal to itself
       return bits_as<Vec<T, kCount>>((a == a) ? ordered : x);
     } else {
       return (kMax ? a > b : a < b) ? a : b;

@@ -63,6 +63,7 @@ Result<std::byte*> PeerArenas::map(uint64_t nonce, uint32_t number, int fd) {
       if (entry.get() != forgotten) continue;
       entry->mapping = std::move(mapping);
       entry->data.store(data, std::memory_order_release);
+      break;
     }
     return data;
   }
