@@ -66,10 +66,19 @@ class Root:
         shutil.copy(source, target)
 
     def add_program(self, program):
-        """A program as /bin/NAME.real's place, and the libraries that ldd names at theirs."""
+        """A program as /usr/bin/NAME, and the libraries that ldd names at their places."""
         self.add_file(program, f"usr/bin/{pathlib.Path(program).name}")
+        self.add_libraries(program)
+
+    def add_libraries(self, program):
         for library in re.findall(r"(/\S+) \(0x", subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout):
             self.add_file(library, library)
+
+    def add_plugin(self, library):
+        """A library that is opened at run time, at its place, and those that it needs."""
+        self.add_file(library, str(library))
+        if pathlib.Path(library).suffix != ".driver":
+            self.add_libraries(library)
 
     def add_modules(self, names):
         """Modules and what they depend on, by depmod's list over the whole package."""
@@ -113,8 +122,8 @@ class Root:
         archive.write(data + b"\0" * (-len(data) % 4))
 
 
-def run(machine, programs, modules, script, kernel_folder, timeout_s=240):
-    """Boots; returns what `script` printed. `machine`: QEMU's arguments for the hardware."""
+def run(machine, programs, plugins, modules, script, kernel_folder, timeout_s=240):
+    """Boots; returns what `script` printed. `machine`: QEMU's arguments for the hardware; `plugins`: files kept at their places."""
     for tool in ("qemu-system-x86_64", "busybox", "depmod"):
         if shutil.which(tool) is None:
             skip(tool)
@@ -123,6 +132,8 @@ def run(machine, programs, modules, script, kernel_folder, timeout_s=240):
         root = Root(pathlib.Path(folder, "root"), kernel_folder)
         for program in programs:
             root.add_program(program)
+        for plugin in plugins:
+            root.add_plugin(plugin)
         root.add_modules(modules)
         root.add_init(modules, f"echo {BEGIN}\n{script}\necho {END}")
         root.pack(pathlib.Path(folder, "initrd"))
