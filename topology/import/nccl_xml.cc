@@ -286,7 +286,7 @@ Status NcclReader::read_gpu_links(const pugi::xml_node& gpu, uint32_t device) {
     Pending pending{device, cpu_, element, link.attribute("target").value(), link.attribute("tclass").value(),
                     1,      0};
     COMITY_RETURN_IF_ERROR(xml_.number_or(link, "count", 1, kMostCount, 1, pending.count));
-    COMITY_RETURN_IF_ERROR(xml_.number_or(link, "bw", 0, 1'000'000'000, 0, pending.mega_bytes_per_s));
+    COMITY_RETURN_IF_ERROR(xml_.number_or(link, "bw", 0, 10'000'000, 0, pending.mega_bytes_per_s));
     pending_.push_back(std::move(pending));
   }
   return {};
