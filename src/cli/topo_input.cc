@@ -11,14 +11,12 @@
 
 #include "topology/catalogue/notation.h"
 #include "topology/discover/discover.h"
-#include "topology/import/hwloc_xml.h"
-#include "topology/import/nccl_xml.h"
-#include "topology/import/smi_text.h"
-#include "topology/json.h"
+#include "topology/import/recognize.h"
 
 namespace comity::cli {
 namespace {
 
+using topology::FileKind;
 using topology::Graph;
 
 constexpr size_t kMostBytes = size_t{64} << 20;
@@ -42,15 +40,13 @@ Result<std::string> read_text(const std::string& path) {
   return text;
 }
 
-using Reader = Result<Graph> (*)(std::string_view text, const std::string& origin);
-
-Result<Graph> read_notation(std::string_view text, const std::string& origin) {
+Result<Graph> read_notation(const std::string& text, const std::string& origin) {
   Result<Graph> graph = topology::graph_from_notation(text);
   return graph.ok() ? std::move(graph) : Result<Graph>(graph.status().in(origin));
 }
 
 // A machine's file, as the catalogue has them: an operator tries one before putting it in.
-Result<Graph> read_machine(std::string_view text, const std::string& origin) {
+Result<Graph> read_machine(const std::string& text, const std::string& origin) {
   Result<topology::Machine> machine = topology::parse_machine(text);
   if (!machine.ok()) return machine.status().in(origin);
   COMITY_ASSIGN_OR_RETURN(Graph graph, topology::build_machine(*machine));
@@ -59,39 +55,9 @@ Result<Graph> read_machine(std::string_view text, const std::string& origin) {
   return graph;
 }
 
-struct Kind {
-  const char* name;
-  Reader read;
-};
-constexpr Kind kKinds[] = {
-    {"json", topology::from_json},
-    {"nccl-xml", topology::import_nccl_xml},
-    {"hwloc-xml", topology::import_hwloc_xml},
-    {"notation", read_notation},
-    {"machine", read_machine},
-    {"nvidia-smi", topology::import_nvidia_smi},
-    {"rocm-smi", topology::import_rocm_smi},
-    {"npu-smi", topology::import_npu_smi},
-};
-
-// By what only that kind has.
-Result<const Kind*> recognise(std::string_view text, const std::string& origin) {
-  const auto has = [text](std::string_view what) { return text.find(what) != std::string_view::npos; };
-  const size_t first = text.find_first_not_of(" \t\r\n\xef\xbb\xbf");
-  const char begin = first == std::string_view::npos ? '\0' : text[first];
-  const char* name = nullptr;
-  if (begin == '{') name = has("\"sources\"") && !has("\"links\"") ? "machine" : "json";
-  if (begin == '<') name = has("<topology") && !has("<system") ? "hwloc-xml" : "nccl-xml";
-  if (name == nullptr && has("Topology Information")) name = "rocm-smi";
-  if (name == nullptr && has("NPU0") && has("HCCS")) name = "npu-smi";
-  if (name == nullptr && has("Legend:")) name = "nvidia-smi";
-  for (const Kind& kind : kKinds) {
-    if (name != nullptr && std::string_view(kind.name) == name) return &kind;
-  }
-  return Status(
-      Code::kInvalidArgument,
-      fmt::format("{}:1: not a kind of file that is known; if it is one of these, say so: --from {}", origin,
-                  fmt::join(topology_kinds(), ", ")));
+// A graph's own JSON has links; a machine's has sources, and none.
+bool is_machine(const std::string& text) {
+  return text.find("\"sources\"") != std::string::npos && text.find("\"links\"") == std::string::npos;
 }
 
 bool is_file(const std::string& text) {
@@ -113,6 +79,10 @@ Result<Graph> read_argument(const std::string& text) {
   return Status(Code::kInvalidUsage, std::string(graph.status().message()));
 }
 
+FileKind next(FileKind kind) {
+  return static_cast<FileKind>(static_cast<int>(kind) + 1);
+}
+
 Result<Graph> read_this_machine() {
   COMITY_ASSIGN_OR_RETURN(topology::Discovered discovered, topology::discover());
   if (discovered.graph.origin.empty()) discovered.graph.origin = "this machine";
@@ -122,8 +92,9 @@ Result<Graph> read_this_machine() {
 }  // namespace
 
 std::vector<std::string> topology_kinds() {
-  std::vector<std::string> names = {"auto"};
-  for (const Kind& kind : kKinds) names.emplace_back(kind.name);
+  std::vector<std::string> names = {"auto", "notation", "machine"};
+  for (auto kind = FileKind::kJson; kind <= FileKind::kIbnetdiscover; kind = next(kind))
+    names.emplace_back(topology::name_of(kind));
   return names;
 }
 
@@ -135,13 +106,13 @@ Result<Graph> read_topology(const TopologyInput& input) {
     return read_argument(input.text);
   COMITY_ASSIGN_OR_RETURN(const std::string text, read_text(input.text));
   const std::string origin = input.text == "-" ? "standard input" : input.text;
-  if (input.kind != "auto") {
-    const auto kind = std::find_if(std::begin(kKinds), std::end(kKinds),
-                                   [&input](const Kind& each) { return each.name == input.kind; });
-    return kind->read(text, origin);
-  }
-  COMITY_ASSIGN_OR_RETURN(const Kind* kind, recognise(text, origin));
-  return kind->read(text, origin);
+  if (input.kind == "notation") return read_notation(text, origin);
+  FileKind kind = FileKind::kUnknown;
+  topology::parse(input.kind, kind);
+  if (kind == FileKind::kUnknown) kind = topology::recognize(text);
+  if (input.kind == "machine" || (input.kind == "auto" && kind == FileKind::kJson && is_machine(text)))
+    return read_machine(text, origin);
+  return topology::import_any(text, origin, kind);
 }
 
 }  // namespace comity::cli

@@ -121,8 +121,8 @@ TEST(ComityTopo, ExitsWithOneFileLineAndReasonForAMalformedFile) {
   };
   for (const Case& each :
        {Case{"<system version=\"1\">\n<cpu numaid=\"0\">\n</system>", ":3"},
-        Case{"<system version=\"1\">\n<cpu numaid=\"0\"", ":"}, Case{"hello", ":1: not a kind of file"},
-        Case{"", ":1: not a kind of file"}, Case{"{\"version\": 99}", ": the file is of version 99"}}) {
+        Case{"<system version=\"1\">\n<cpu numaid=\"0\"", ":"}, Case{"hello", ":1: this is no topology of a known kind"},
+        Case{"", ":1: this is no topology of a known kind"}, Case{"{\"version\": 99}", ": the file is of version 99"}}) {
     const TemporaryFile file(each.text);
     const Outcome outcome = topo(file.path());
     EXPECT_EQ(outcome.status, 1) << each.text << "\n" << outcome.text;
