@@ -52,15 +52,16 @@ class Network {
     }
     if (fabric_.shape != Notation::Fabric::Shape::kFatTree) return;
     for (uint32_t spine = 0; spine < fabric_.switches; ++spine) {
-      const uint32_t top = add_switch(fmt::format("spine{}", spine), "spine");
+      const uint32_t top = add_switch(fmt::format("spine{}", spine));
       for (const auto& [leaf, node] : switches_) graph_.join(link(node, top, kind_));
     }
   }
 
  private:
-  uint32_t add_switch(const std::string& id, const char* name) {
+  // The name keeps the order when ids are given.
+  uint32_t add_switch(const std::string& name) {
     Node node;
-    node.id = "net." + id;
+    node.id = "net." + name;
     node.kind = NodeKind::kNetSwitch;
     node.name = name;
     node.host = kNoHost;
@@ -108,10 +109,10 @@ class Network {
                                 : 0;
     auto found = switches_.find(number);
     if (found == switches_.end()) {
-      const char* name = fabric_.shape == Shape::kRail      ? "rail"
+      const char* stem = fabric_.shape == Shape::kRail      ? "rail"
                          : fabric_.shape == Shape::kFatTree ? "leaf"
                                                             : "switch";
-      found = switches_.emplace(number, add_switch(fmt::format("{}{}", name, number), name)).first;
+      found = switches_.emplace(number, add_switch(fmt::format("{}{}", stem, number))).first;
     }
     Link cable = link(nic, found->second, kind_);
     const uint64_t port = port_of(graph_.nodes[nic]);

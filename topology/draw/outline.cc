@@ -38,7 +38,9 @@ std::vector<uint64_t> colours_of(const Graph& graph) {
   for (size_t i = 0; i < colours.size(); ++i) {
     const Node& node = graph.nodes[i];
     uint64_t hash = mix(1469598103934665603u, static_cast<uint64_t>(node.kind));
-    hash = mix(mix(hash, node.kind == NodeKind::kHost ? "" : node.name), node.vendor);
+    // Hosts and network switches have names of their own: they do not tell kinds apart.
+    const bool named = node.kind != NodeKind::kHost && node.kind != NodeKind::kNetSwitch;
+    hash = mix(mix(hash, named ? node.name : ""), node.vendor);
     colours[i] = mix(hash, static_cast<uint64_t>(node.numa + 1));
   }
   for (int round = 0; round < kRounds; ++round) {

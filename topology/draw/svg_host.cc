@@ -7,7 +7,7 @@
 namespace comity::topology {
 namespace {
 
-constexpr double kColumn = 46, kLeafWidth = 40, kBoxHeight = 24, kRow = 52, kMargin = 14;
+constexpr double kColumn = 48, kLeafWidth = 42, kBoxHeight = 24, kTwoLines = 34, kRow = 52, kMargin = 14;
 constexpr double kMostTitle = 900;
 
 bool is_leaf(NodeKind kind) {
@@ -50,7 +50,9 @@ class HostLayout {
     elided_.assign(count, false);
     level_.assign(count, 0);
     for (size_t i = 0; i < count; ++i) {
-      elided_[i] = node(i).kind == NodeKind::kPcieBridge && children[i] <= 1;
+      // One that hangs from the host itself stays: its child would hang from nothing.
+      const bool from_host = outline_.parent[i] <= 0;
+      elided_[i] = node(i).kind == NodeKind::kPcieBridge && children[i] <= 1 && !from_host;
       int64_t up = outline_.parent[i];
       while (up >= 0 && elided_[static_cast<size_t>(up)]) up = outline_.parent[static_cast<size_t>(up)];
       above_[i] = up;
@@ -96,6 +98,12 @@ class HostLayout {
   }
 
   void place_nodes() {
+    // A second line for names that fit: "eth0", "mlx5_0".
+    const bool named = std::any_of(outline_.nodes.begin(), outline_.nodes.end(), [this](uint32_t each) {
+      const Node& leaf = graph_.nodes[each];
+      return is_leaf(leaf.kind) && !leaf.name.empty() && svg_text_width(leaf.name, 10) <= kLeafWidth - 4;
+    });
+    const double leaf_height = named ? kTwoLines : kBoxHeight;
     uint32_t numas = 0;
     for (size_t i = 0; i < outline_.nodes.size(); ++i) numas += node(i).kind == NodeKind::kNuma ? 1 : 0;
     // Room above the NUMA domains for links between those that are not neighbours.
@@ -108,14 +116,15 @@ class HostLayout {
       const double y = inner ? top + level_[i] * kRow : leaf_top_;
       const double inset = (kColumn - kLeafWidth) / 2;
       const double right = inner ? last_[i] : first_[i] + kColumn;
-      host_.rects[index] = {first_[i] + inset + shift_, y, right - first_[i] - 2 * inset, kBoxHeight};
+      host_.rects[index] = {first_[i] + inset + shift_, y, right - first_[i] - 2 * inset,
+                            inner ? kBoxHeight : leaf_height};
       if (above_[i] < 0) continue;
       const auto up = static_cast<size_t>(above_[i]);
       if (node(up).kind == NodeKind::kHost) continue;
       host_.parent[index] = outline_.nodes[up];
       host_.parent_link[index] = outline_.link[i];
     }
-    host_.height = leaf_top_ + kBoxHeight + kMargin;
+    host_.height = leaf_top_ + leaf_height + kMargin;
     place_arcs();
   }
 

@@ -14,7 +14,7 @@
 namespace comity::topology {
 namespace {
 
-constexpr double kMargin = 16, kBoxHeight = 26, kSwitchWidth = 76, kGap = 18, kToNetwork = 74;
+constexpr double kMargin = 16, kBoxHeight = 26, kSwitchWidth = 80, kGap = 18, kToNetwork = 74;
 constexpr size_t kMostHosts = 24, kMostSwitches = 48, kMostLegend = 18;
 
 double middle(const SvgRectangle& at) {
@@ -127,9 +127,16 @@ class Picture {
     layout_.boxes.push_back({at, fill_of(node.kind), false, hint});
     places_[index] = at;
     std::string text = svg_text_width(label, 10) <= at.width - 4 ? label : abbreviated(label);
-    if (svg_text_width(text + "  " + node.name, 10) <= at.width - 6 && !node.name.empty())
+    const SvgRectangle inner{at.x + 2, at.y + 1, at.width - 4, at.height - 2};
+    if (node.name.empty()) return add_text(inner, text, 10, false, true);
+    if (svg_text_width(text + "  " + node.name, 10) <= at.width - 6) {
       text += "  " + node.name;
-    add_text({at.x + 2, at.y, at.width - 4, at.height}, text, 10, false, true);
+    } else if (at.height >= 34 && svg_text_width(node.name, 10) <= inner.width) {
+      const double half = inner.height / 2;
+      add_text({inner.x, inner.y, inner.width, half}, text, 10, false, true);
+      return add_text({inner.x, inner.y + half, inner.width, half}, node.name, 10, false, true);
+    }
+    add_text(inner, text, 10, false, true);
   }
 
   void add_line(const Link& link, std::string path, bool behind) {
@@ -237,6 +244,10 @@ class Picture {
     for (const Link* link : outer_) near[outer_end(*link)] = true;
     std::vector<const Alike*> rows[2];
     for (const Alike& each : outline_.switches) rows[near.count(each.node) > 0 ? 0 : 1].push_back(&each);
+    const std::map<uint32_t, double> centres = centres_of_cables();
+    std::stable_sort(rows[0].begin(), rows[0].end(), [&centres](const Alike* a, const Alike* b) {
+      return centres.at(a->node) < centres.at(b->node);
+    });
     double y = network_top_;
     for (const auto& row : rows) {
       if (row.empty()) continue;
@@ -262,6 +273,22 @@ class Picture {
           straight(middle(from->second), middle_y(from->second), middle(to->second), middle_y(to->second)),
           true);
     }
+  }
+
+  // By switch, the middle of what it is joined to, to the pixel: switches in that order cross the fewest
+  // cables.
+  std::map<uint32_t, double> centres_of_cables() const {
+    std::map<uint32_t, std::pair<double, int>> sums;
+    for (const Link* link : outer_) {
+      auto& [sum, count] = sums[outer_end(*link)];
+      const auto inner = places_.find(graph_.nodes[link->from].host == kNoHost ? link->to : link->from);
+      if (inner == places_.end()) continue;
+      sum += middle(inner->second);
+      ++count;
+    }
+    std::map<uint32_t, double> centres;
+    for (const auto& [node, each] : sums) centres[node] = std::round(each.first / std::max(each.second, 1));
+    return centres;
   }
 
   uint32_t outer_end(const Link& link) const {

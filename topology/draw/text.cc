@@ -161,9 +161,11 @@ std::string path_cell(const PathInfo& path) {
 void add_matrix(const Graph& graph, const HostOutline& host, std::string& text) {
   std::vector<uint32_t> shown;
   for (const NodeKind kind : {NodeKind::kDevice, NodeKind::kNic}) {
+    const auto first = static_cast<ptrdiff_t>(shown.size());
     for (uint32_t node : host.nodes) {
       if (graph.nodes[node].kind == kind) shown.push_back(node);
     }
+    std::sort(shown.begin() + first, shown.end());
   }
   if (shown.size() < 2) return;
   std::vector<std::vector<std::string>> cells;
