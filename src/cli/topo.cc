@@ -7,6 +7,7 @@
 
 #include "src/cli/command.h"
 #include "src/cli/topo_input.h"
+#include "topology/diff.h"
 #include "topology/draw/dot.h"
 #include "topology/draw/hwloc_synthetic.h"
 #include "topology/draw/svg.h"
@@ -50,6 +51,26 @@ int show(const TopoArguments& arguments) {
   return kGood;
 }
 
+int compare(const TopoArguments& arguments) {
+  const Result<topology::Graph> before = read_topology(arguments.before);
+  if (!before.ok()) return refuse(before.status());
+  const Result<topology::Graph> after = read_topology(arguments.after);
+  if (!after.ok()) return refuse(after.status());
+  const auto differences = topology::diff(*before, *after);
+  for (const topology::Difference& each : differences)
+    fmt::print("{:<8} {}\n", topology::name_of(each.kind), each.text);
+  if (differences.empty()) fmt::print("no difference\n");
+  return differences.empty() ? kGood : kBad;
+}
+
+void add_diff(CLI::App& topo, const std::shared_ptr<TopoArguments>& arguments, int& status) {
+  CLI::App* command = topo.add_subcommand(
+      "diff", "What is missing, slower, moved or added in B against A: exit 0 if nothing, 1 if something");
+  command->add_option("a", arguments->before.text, "A file or a notation")->required();
+  command->add_option("b", arguments->after.text, "A file or a notation; \"\" for this machine")->required();
+  command->callback([arguments, &status] { status = compare(*arguments); });
+}
+
 }  // namespace
 
 void add_topo(CLI::App& app, int& status) {
@@ -69,6 +90,7 @@ void add_topo(CLI::App& app, int& status) {
           "HWLOC_SYNTHETIC)")
       ->check(CLI::IsMember({"text", "json", "dot", "svg", "nccl-xml", "hwloc-synthetic"}))
       ->capture_default_str();
+  add_diff(*command, arguments, status);
   command->callback([command, arguments, &status] {
     if (command->get_subcommands().empty()) status = show(*arguments);
   });

@@ -119,10 +119,11 @@ TEST(ComityTopo, ExitsWithOneFileLineAndReasonForAMalformedFile) {
     const char* text;
     const char* says;
   };
-  for (const Case& each :
-       {Case{"<system version=\"1\">\n<cpu numaid=\"0\">\n</system>", ":3"},
-        Case{"<system version=\"1\">\n<cpu numaid=\"0\"", ":"}, Case{"hello", ":1: this is no topology of a known kind"},
-        Case{"", ":1: this is no topology of a known kind"}, Case{"{\"version\": 99}", ": the file is of version 99"}}) {
+  for (const Case& each : {Case{"<system version=\"1\">\n<cpu numaid=\"0\">\n</system>", ":3"},
+                           Case{"<system version=\"1\">\n<cpu numaid=\"0\"", ":"},
+                           Case{"hello", ":1: this is no topology of a known kind"},
+                           Case{"", ":1: this is no topology of a known kind"},
+                           Case{"{\"version\": 99}", ": the file is of version 99"}}) {
     const TemporaryFile file(each.text);
     const Outcome outcome = topo(file.path());
     EXPECT_EQ(outcome.status, 1) << each.text << "\n" << outcome.text;
@@ -145,6 +146,19 @@ TEST(ComityTopo, SaysWhatIsWrongWithItsArguments) {
   }
   EXPECT_EQ(topo("'cpu-1s + cpu-2s' --format hwloc-synthetic").status, 1)
       << "hosts that differ have no such form";
+}
+
+TEST(ComityTopo, DiffExitsWithOneAndAListWhereTwoDiffer) {
+  const Outcome same = topo("diff dgx-h100 dgx-h100");
+  EXPECT_EQ(same.status, 0) << same.text;
+  expect_says(same, "no difference");
+  const TemporaryFile before(topo("'2*dgx-h100 via rail(8, 50GB/s)' --format json").text);
+  const Outcome slower =
+      topo(fmt::format("diff {} '2*dgx-h100 via rail(8, 50GB/s) ~ link(h0.nic3, 5GB/s)'", before.path()));
+  EXPECT_EQ(slower.status, 1) << slower.text;
+  EXPECT_EQ(slower.text, "slower   h0.nic3 - net.switch3: infiniband 5 GB/s, was 50 GB/s\n");
+  EXPECT_EQ(topo("diff dgx-h100").status, 2);
+  EXPECT_EQ(topo("diff dgx-h100 /nonexistent/b.xml").status, 2);
 }
 
 TEST(ComityTopo, WritesWhatHwlocTakes) {
