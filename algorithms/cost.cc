@@ -22,16 +22,16 @@ Figures::Figures(const Request& request)
       inside(request.topology->inside),
       across(request.topology->across),
       reduce_bytes_per_s(request.topology->reduce_bytes_per_s) {
-  const std::vector<uint32_t>& host_of = request.topology->host_of_rank;
-  hosts = std::max<uint32_t>(request.topology->nhosts(), 1);
-  std::vector<uint64_t> count(hosts, 0);
+  const std::vector<uint32_t>& host_of = request.topology->group_of_rank;
+  groups = std::max<uint32_t>(request.topology->ngroups(), 1);
+  std::vector<uint64_t> count(groups, 0);
   uint64_t borders = 0;
   for (size_t rank = 0; rank < host_of.size(); ++rank) {
     local = std::max(local, ++count[host_of[rank]]);
     borders += host_of[rank] != host_of[(rank + 1) % host_of.size()] ? 1 : 0;
   }
-  contiguous = hosts == 1 || borders == hosts;
-  uniform = contiguous && local * hosts == ranks;
+  contiguous = groups == 1 || borders == groups;
+  uniform = contiguous && local * groups == ranks;
 }
 
 Wide Figures::inside_ns(Wide length) const {
@@ -51,13 +51,13 @@ Wide Figures::gap_ns() const {
 }
 
 Wide Figures::latency_ns() const {
-  if (hosts == 1) return inside.latency_ns;
+  if (groups == 1) return inside.latency_ns;
   return local == 1 ? across.latency_ns : std::max(inside.latency_ns, across.latency_ns);
 }
 
 Wide Figures::exchange_ns(Wide length, uint64_t distance) const {
   const Wide near = inside.latency_ns + inside_ns(length);
-  if (hosts == 1) return near;
+  if (groups == 1) return near;
   const uint64_t flows = contiguous ? std::min(distance, local) : local;
   const Wide far = across.latency_ns + across_ns(length, flows);
   return flows == local ? far : std::max(near, far);
@@ -71,7 +71,7 @@ Wide Figures::pair_ns(Wide length, uint64_t distance) const {
 Wide Figures::all_pairs_ns(Wide length) const {
   if (ranks < 2) return 0;
   const Wide near = inside_ns(length * (local - 1));
-  const Wide far = hosts == 1 ? 0 : across_ns(length * (ranks - local), local);
+  const Wide far = groups == 1 ? 0 : across_ns(length * (ranks - local), local);
   return latency_ns() + gap_ns() * (ranks - 2) + std::max(near, far);
 }
 

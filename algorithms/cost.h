@@ -2,7 +2,8 @@
 //
 // Time in ns, lengths in bytes, all in 128-bit integers, so that every rank computes the same number. A
 // message costs its path's latency and its length over the path's bandwidth; each further message that a rank
-// sends in one round costs a gap. Ranks of one host share the host's way across. Ranks are full duplex. Pure.
+// sends in one round costs a gap. Ranks of one group share the group's way across. Ranks are full duplex.
+// Pure.
 #pragma once
 
 #include <cstdint>
@@ -16,10 +17,10 @@ __extension__ using Wide = unsigned __int128;
 
 struct Figures {
   uint64_t ranks = 1;
-  uint64_t hosts = 1;
-  uint64_t local = 1;      // ranks of the fullest host
-  bool contiguous = true;  // each host's ranks follow one another, so that neighbours rarely cross
-  bool uniform = true;     // contiguous, and as many ranks on every host
+  uint64_t groups = 1;
+  uint64_t local = 1;      // ranks of the fullest group
+  bool contiguous = true;  // each group's ranks follow one another, so that neighbours rarely cross
+  bool uniform = true;     // contiguous, and as many ranks on every group
   Wide bytes = 0;          // of a block, at most 2^48: beyond, costs only scale
   topology::Path inside, across;
   uint64_t reduce_bytes_per_s = 1;
@@ -27,7 +28,7 @@ struct Figures {
   explicit Figures(const Request& request);
 
   Wide inside_ns(Wide length) const;  // length over an inside path, without latency
-  // `flows` ranks of a host each send `length` across at once.
+  // `flows` ranks of a group each send `length` across at once.
   Wide across_ns(Wide length, Wide flows) const;
   // Combining `length` received bytes into an accumulator.
   Wide reduce_ns(Wide length) const;
@@ -38,7 +39,7 @@ struct Figures {
 
   // One round in which every rank exchanges `length` with a rank `distance` away.
   Wide exchange_ns(Wide length, uint64_t distance) const;
-  // The same where ranks pair up by the bit `distance` of their number, so that aligned hosts keep short
+  // The same where ranks pair up by the bit `distance` of their number, so that aligned groups keep short
   // distances inside.
   Wide pair_ns(Wide length, uint64_t distance) const;
   // One round in which every rank sends `length` to each other rank.

@@ -112,7 +112,7 @@ Part part_of_group(uint32_t rank, plan::Group group, GroupRuns runs) {
 }
 
 bool reaches_all_memory(const topology::Topology& topology) {
-  return topology.nhosts() == 1 && topology.inside.direct;
+  return topology.ngroups() == 1 && topology.inside.direct;
 }
 
 Shape group_shape(Collective collective, const Request& request, uint32_t chunks) {

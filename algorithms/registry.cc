@@ -66,8 +66,8 @@ Result<plan::Plan> make_plan(const Algorithm& algorithm, const Request& request)
   }
   if (!algorithm.applies(topology)) {
     return Status(Code::kInvalidArgument,
-                  fmt::format("{} does not apply to {} ranks on {} hosts; there are {}", what,
-                              topology.nranks(), topology.nhosts(), names_of(algorithm.collective)));
+                  fmt::format("{} does not apply to {} ranks in {} groups; there are {}", what,
+                              topology.nranks(), topology.ngroups(), names_of(algorithm.collective)));
   }
   plan::Plan plan;
   plan.shape = algorithm.shape(request);

@@ -62,8 +62,8 @@ Status force(const topology::Topology& topology, std::string_view item, Forced& 
         item, fmt::format("names no algorithm of {}: '{}'; there are {}", left, name, names_of(*collective)));
   }
   if (!algorithm->applies(topology)) {
-    return refuse(item, fmt::format("does not apply to {} ranks on {} hosts; {} has {}", topology.nranks(),
-                                    topology.nhosts(), left, names_of(*collective)));
+    return refuse(item, fmt::format("does not apply to {} ranks in {} groups; {} has {}", topology.nranks(),
+                                    topology.ngroups(), left, names_of(*collective)));
   }
   const Algorithm*& place = forced[static_cast<int>(*collective)];
   if (place != nullptr && place != algorithm) {
@@ -161,9 +161,10 @@ Result<Selection> Selection::make(const topology::Topology& topology, std::strin
       const Request request{&topology, 0, least_of(width)};
       Range range = range_at(request, static_cast<Collective>(c), forced[c]);
       if (range.algorithm == nullptr) {
-        return Status(Code::kInternalError,
-                      fmt::format("no algorithm for {} applies to {} ranks on {} hosts",
-                                  name_of(static_cast<Collective>(c)), topology.nranks(), topology.nhosts()));
+        return Status(
+            Code::kInternalError,
+            fmt::format("no algorithm for {} applies to {} ranks in {} groups",
+                        name_of(static_cast<Collective>(c)), topology.nranks(), topology.ngroups()));
       }
       plan::Shape next_shape = range.algorithm->shape(request);
       if (ranges.empty() || ranges.back().algorithm != range.algorithm || next_shape != shape) {

@@ -27,7 +27,7 @@ void set_tiles(plan::Shape& shape, uint64_t block_bytes, const Tiling& tiling) {
 }
 
 uint64_t pipelined_tile_bytes(const Figures& figures, uint64_t depth) {
-  const topology::Path& path = figures.hosts == 1 ? figures.inside : figures.across;
+  const topology::Path& path = figures.groups == 1 ? figures.inside : figures.across;
   const Wide square = figures.bytes * path.latency_ns * path.bandwidth_bytes_per_s / 1'000'000'000 /
                       std::max<uint64_t>(depth, 1);
   uint64_t tile = kMinTileBytes;

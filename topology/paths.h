@@ -1,6 +1,7 @@
-// Paths between devices, NICs and NUMA domains of a graph: their class by NCCL's names, bottleneck and latency.
-// Islands and rails, found by structure. Method: NCCL's path search (src/graph/paths.cc), as documented in its
-// public headers: breadth-first over links, the widest among the paths of the least class, then the shortest.
+// Paths between devices, NICs and NUMA domains of a graph: their class by NCCL's names, bottleneck and
+// latency. Islands and rails, found by structure. Method: NCCL's path search (src/graph/paths.cc), as
+// documented in its public headers: breadth-first over links, the widest among the paths of the least class,
+// then the shortest.
 #pragma once
 
 #include <cstdint>
@@ -42,8 +43,9 @@ std::vector<PathInfo> paths_from(const Graph& graph, uint32_t from);
 // Devices joined by a vendor's links, directly or through its switches or other devices; only those of two
 // and more. Each ascending, and they by their first.
 std::vector<std::vector<uint32_t>> islands(const Graph& graph);
-// NICs that reach each other without crossing to the others' switches: one plane of the network each. NICs that no
-// link leads out of form rails by their place within their hosts. Each ascending, and they by their first.
+// NICs that reach each other without crossing to the others' switches: one plane of the network each. NICs
+// that no link leads out of form rails by their place within their hosts. Each ascending, and they by their
+// first.
 std::vector<std::vector<uint32_t>> rails(const Graph& graph);
 
 }  // namespace comity::topology

@@ -1,5 +1,6 @@
-// The minimal topology: hosts, ranks, and paths with latency and bandwidth. Every rank holds an equal one, in
-// canonical order, so that all choose alike. Integers only: choices are made by integer arithmetic.
+// What planning knows of the machines: groups of ranks that are near each other, and what the ways inside and
+// between the groups can do. plan_topology() (planning.h) takes it from the graph. Every rank holds an equal
+// one, so that all choose alike. Integers only: choices are made by integer arithmetic.
 #pragma once
 
 #include <cstdint>
@@ -20,25 +21,24 @@ struct Path {
   bool operator==(const Path&) const = default;
 };
 
-// Ranks 0..n-1 on hosts 0..m-1; hosts are numbered by their lowest rank.
+// Ranks 0..n-1 in groups 0..m-1, numbered by their lowest rank. A group is a host's ranks, or those of an
+// island of devices.
 struct Topology {
-  std::vector<uint32_t> host_of_rank;
-  Path inside;  // between ranks of one host
-  Path across;  // between hosts
+  std::vector<uint32_t> group_of_rank;
+  Path inside;  // between ranks of one group
+  Path across;  // between groups
   // Cost of combining: bytes/s that one rank reduces (reads of one source).
   uint64_t reduce_bytes_per_s = 10'000'000'000;
 
-  uint32_t nranks() const { return static_cast<uint32_t>(host_of_rank.size()); }
-  uint32_t nhosts() const;
-  // Ranks of a host, ascending.
-  std::vector<uint32_t> ranks_on(uint32_t host) const;
+  uint32_t nranks() const { return static_cast<uint32_t>(group_of_rank.size()); }
+  uint32_t ngroups() const;
   const Path& path(uint32_t from, uint32_t to) const {
-    return host_of_rank[from] == host_of_rank[to] ? inside : across;
+    return group_of_rank[from] == group_of_rank[to] ? inside : across;
   }
   bool operator==(const Topology&) const = default;
 };
 
-// A topology from one text per rank (equal text: same host); hosts are renumbered canonically.
+// A topology from one text per rank (equal text: same group); groups are numbered canonically.
 // kInvalidArgument if empty.
 Result<Topology> from_hosts(const std::vector<std::string>& host_text_of_rank);
 // n ranks on one host, for tests and tools.

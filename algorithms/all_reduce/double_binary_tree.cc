@@ -65,7 +65,7 @@ uint64_t cost_ns(const Request& request) {
   const Wide length = figures.bytes / tiles;
   const Wide taken = figures.ranks > 3 ? length : length / 2;
   const Wide fill = depth * (figures.hop_ns(taken) + figures.gap_ns()) + depth / 2 * figures.reduce_ns(taken);
-  const bool shares_way_out = figures.hosts > 1 && figures.local > 1;
+  const bool shares_way_out = figures.groups > 1 && figures.local > 1;
   const Wide interval =
       figures.hop_ns((shares_way_out ? 4 : 2) * length) + 2 * figures.gap_ns() + figures.reduce_ns(length);
   return narrow_ns(fill + (tiles - 1) * interval);

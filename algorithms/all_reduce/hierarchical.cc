@@ -35,9 +35,9 @@ constexpr uint32_t kScatterLane = 0, kAcrossLane = 1, kGatherLane = 2, kLanes = 
 // Ranks of each host, ascending, and who owns which columns.
 class Columns {
  public:
-  explicit Columns(const topology::Topology& topology) : ranks_(topology.nhosts()) {
+  explicit Columns(const topology::Topology& topology) : ranks_(topology.ngroups()) {
     for (uint32_t rank = 0; rank < topology.nranks(); ++rank)
-      ranks_[topology.host_of_rank[rank]].push_back(rank);
+      ranks_[topology.group_of_rank[rank]].push_back(rank);
     for (const auto& ranks : ranks_) count_ = std::max<uint32_t>(count_, static_cast<uint32_t>(ranks.size()));
   }
 
@@ -71,7 +71,7 @@ Phases phases_of(const Figures& figures, Wide length) {
   Phases phases;
   phases.gather = figures.inside.latency_ns + figures.inside_ns(length - share);
   phases.inside = phases.gather + figures.reduce_ns(length - share);
-  const uint64_t hosts = figures.hosts;
+  const uint64_t hosts = figures.groups;
   const Wide chunk = share / hosts;
   phases.ring = (hosts - 1) * (2 * (figures.across.latency_ns + figures.across_ns(chunk, figures.local)) +
                                figures.reduce_ns(chunk));
@@ -84,19 +84,19 @@ Phases phases_of(const Figures& figures, Wide length) {
 
 bool takes_ring(const Figures& figures) {
   const Phases phases = phases_of(figures, figures.bytes);
-  return figures.local * figures.hosts <= kMaxChunks && phases.ring < phases.doubling;
+  return figures.local * figures.groups <= kMaxChunks && phases.ring < phases.doubling;
 }
 
 bool applies(const topology::Topology& topology) {
-  const uint32_t hosts = topology.nhosts();
+  const uint32_t hosts = topology.ngroups();
   return hosts >= 2 && topology.nranks() > hosts && topology.nranks() - hosts < kMaxChunks;
 }
 
 Shape shape(const Request& request) {
   const Figures figures(request);
   const bool ring = takes_ring(figures);
-  const auto chunks = static_cast<uint32_t>(figures.local * (ring ? figures.hosts : 1));
-  const auto hosts = static_cast<uint32_t>(figures.hosts);
+  const auto chunks = static_cast<uint32_t>(figures.local * (ring ? figures.groups : 1));
+  const auto hosts = static_cast<uint32_t>(figures.groups);
   Shape shape = make_shape("hierarchical", Collective::kAllReduce, request, chunks);
   shape.scratch_slots = ring ? 0 : DoublingSteps::scratch_slots(hosts);
   const uint64_t footprint = ring ? 2 : 2u + DoublingSteps::most_folds(hosts);
@@ -191,7 +191,7 @@ class Across {
 
 Part part(const Request& request, const Shape& shape, uint32_t rank) {
   const Columns columns(*request.topology);
-  const uint32_t host = request.topology->host_of_rank[rank];
+  const uint32_t host = request.topology->group_of_rank[rank];
   Members members{columns.ranks(host), 0};
   members.me = static_cast<uint32_t>(std::ranges::lower_bound(members.ranks, rank) - members.ranks.begin());
   const uint32_t begin = columns.begin(host, members.me);

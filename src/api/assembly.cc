@@ -236,7 +236,7 @@ class Builder {
     const size_t last = made_->transports_.size() - 1;
     for (uint32_t peer = 0; peer < nranks_; ++peer) {
       if (peer == rank_) continue;
-      const bool together = topology_.host_of_rank[peer] == topology_.host_of_rank[rank_];
+      const bool together = topology_.group_of_rank[peer] == topology_.group_of_rank[rank_];
       if (together && transport_of_peer_[peer] != kUnreached) continue;
       if (made_->transports_[last]->name() != "tcp") {
         return Status(

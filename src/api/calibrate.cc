@@ -42,7 +42,7 @@ Result<uint64_t> time_ns(engine::Communicator& engine, uint64_t bytes, int calls
 }  // namespace
 
 Status calibrate(engine::Communicator& engine, SelectedPlans& plans, topology::Topology& topology) {
-  const bool across = topology.nhosts() > 1;
+  const bool across = topology.ngroups() > 1;
   const bool sockets_inside = !across && topology.nranks() > 1 && !topology.inside.direct;
   if (!across && !sockets_inside) return {};
   const algorithms::Algorithm* ring = algorithms::find(Collective::kAllReduce, "ring");

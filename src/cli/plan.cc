@@ -148,7 +148,7 @@ void print_text(const plan::Plan& plan, const Chosen& chosen, const plan::Cost& 
       cost.tiles, cost.tiles == 1 ? "" : "s", cost.messages, *busiest,
       static_cast<double>(cost.time_ns) / 1e3, topology.inside.latency_ns,
       static_cast<double>(topology.inside.bandwidth_bytes_per_s) / 1e9);
-  if (topology.nhosts() > 1) {
+  if (topology.ngroups() > 1) {
     fmt::print(", {} ns and {:.1f} GB/s across", topology.across.latency_ns,
                static_cast<double>(topology.across.bandwidth_bytes_per_s) / 1e9);
   }

@@ -31,7 +31,7 @@ class SimWorld::Plans final : public engine::PlanSource {
 };
 
 SimWorld::SimWorld(SimWorldOptions options) : options_(std::move(options)) {
-  if (options_.topology.host_of_rank.empty()) options_.topology = topology::one_host(options_.nranks);
+  if (options_.topology.group_of_rank.empty()) options_.topology = topology::one_host(options_.nranks);
   options_.topology.inside.direct = false;
   auto selection = algorithms::Selection::make(options_.topology, options_.forced);
   if (!selection.ok()) {

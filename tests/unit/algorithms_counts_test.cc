@@ -209,8 +209,8 @@ TEST(HierarchicalCounts, AHostsWayOutCarriesTheLeastPossible) {
   for (const std::vector<uint32_t>& hosts :
        {std::vector<uint32_t>{0, 0, 1, 1}, {0, 0, 0, 1, 1, 1, 2, 2, 2}, {0, 0, 0, 1, 2, 2, 3, 3, 3}}) {
     topology::Topology topology;
-    topology.host_of_rank = hosts;
-    const uint64_t m = topology.nhosts();
+    topology.group_of_rank = hosts;
+    const uint64_t m = topology.ngroups();
     const auto made = make_plan(*hierarchical, {&topology, 0, 64 << 20});
     ASSERT_TRUE(made.ok());
     std::vector<uint64_t> begins;
@@ -248,7 +248,7 @@ TEST(Plans, DoNotGrowWithTheCount) {
 
 TEST(Costs, GrowWithTheBlockAndAreFreeForOneRank) {
   topology::Topology topology;
-  topology.host_of_rank = {0, 0, 0, 1, 1, 2, 2, 2};
+  topology.group_of_rank = {0, 0, 0, 1, 1, 2, 2, 2};
   const topology::Topology alone = topology::one_host(1);
   for (const Algorithm& algorithm : all()) {
     if (algorithm.applies(alone)) {

@@ -18,7 +18,7 @@ constexpr Collective kCollectives[] = {Collective::kAllReduce,     Collective::k
 topology::Topology cluster(uint32_t hosts, uint32_t ranks_per_host, bool direct = false) {
   topology::Topology topology;
   for (uint32_t rank = 0; rank < hosts * ranks_per_host; ++rank)
-    topology.host_of_rank.push_back(rank / ranks_per_host);
+    topology.group_of_rank.push_back(rank / ranks_per_host);
   topology.inside = {300, 8'000'000'000, 1, direct, "shm"};
   topology.across = {20'000, 1'250'000'000, 1, false, "tcp"};
   return topology;
@@ -162,7 +162,7 @@ TEST(Selector, AMistakeInTheForcedTextIsNamedWithWhatThereIs) {
   EXPECT_NE(message.find("'rings'"), std::string::npos) << message;
   EXPECT_NE(message.find("ring, two_shot, recursive_doubling"), std::string::npos) << message;
   message = refusal(topology, "all_reduce:hierarchical");
-  EXPECT_NE(message.find("4 ranks on 1 hosts"), std::string::npos) << message;
+  EXPECT_NE(message.find("4 ranks in 1 groups"), std::string::npos) << message;
   message = refusal(topology, "all_reduce:group");
   EXPECT_NE(message.find("does not apply"), std::string::npos) << message;
   message = refusal(topology, "ring");

@@ -18,9 +18,9 @@ topology::Topology one_host_with_reach(uint32_t ranks) {
   return topology;
 }
 
-topology::Topology placed(std::vector<uint32_t> host_of_rank) {
+topology::Topology placed(std::vector<uint32_t> group_of_rank) {
   topology::Topology topology;
-  topology.host_of_rank = std::move(host_of_rank);
+  topology.group_of_rank = std::move(group_of_rank);
   topology.across.latency_ns = 20'000;
   return topology;
 }
@@ -101,11 +101,11 @@ TEST(HierarchicalIsProved, UpToSixteenHostsOfUnequalSize) {
   const Algorithm* hierarchical = find(Collective::kAllReduce, "hierarchical");
   ASSERT_NE(hierarchical, nullptr);
   for (uint32_t hosts = 2; hosts <= 16; ++hosts) {
-    std::vector<uint32_t> host_of_rank;
+    std::vector<uint32_t> group_of_rank;
     for (uint32_t host = 0; host < hosts; ++host)
-      host_of_rank.insert(host_of_rank.end(), 1 + (host * 5 + hosts) % 4, host);
-    host_of_rank.push_back(hosts - 1);
-    const topology::Topology topology = placed(host_of_rank);
+      group_of_rank.insert(group_of_rank.end(), 1 + (host * 5 + hosts) % 4, host);
+    group_of_rank.push_back(hosts - 1);
+    const topology::Topology topology = placed(group_of_rank);
     ASSERT_TRUE(hierarchical->applies(topology));
     for (uint64_t block : kBlocks) expect_proved(*hierarchical, {&topology, 0, block});
   }

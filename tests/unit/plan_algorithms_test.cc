@@ -70,7 +70,7 @@ void for_all(uint32_t ranks, Each each) {
 
 std::string name(const Algorithm& algorithm, const Request& request) {
   return fmt::format("{}:{}, {} ranks on {} hosts, root {}, {} bytes", name_of(algorithm.collective),
-                     algorithm.name, request.topology->nranks(), request.topology->nhosts(), request.root,
+                     algorithm.name, request.topology->nranks(), request.topology->ngroups(), request.root,
                      request.block_bytes);
 }
 
