@@ -66,15 +66,16 @@ bool joins_islands(LinkKind kind);
 bool is_network(LinkKind kind);
 
 struct Node {
-  std::string id;  // unique in the graph; canonicalize() makes it: "h0.gpu3", "h0.numa1.switch0", "net.switch2"
+  std::string id{};  // unique in the graph; canonicalize() gives it: "h0.gpu3", "h0.numa1", "net.switch2"
   NodeKind kind = NodeKind::kHost;
-  std::string name;    // for people: "NVIDIA H100", "mlx5_0"
-  uint32_t host = 0;   // number of its host; kNoHost of what belongs to none (a network switch)
-  std::string vendor;  // "nvidia", "0x10de", or empty
-  int32_t numa = -1;   // number of its NUMA domain within the host, or -1
-  std::string bus_id;  // "0000:17:00.0", or empty
-  // What an importer needs to write its file again ("nccl.gdr": "1"), and what people want to see ("sm": "90").
-  std::map<std::string, std::string> attributes;
+  std::string name{};    // for people: "NVIDIA H100", "mlx5_0"
+  uint32_t host = 0;     // number of its host; kNoHost of what belongs to none (a network switch)
+  std::string vendor{};  // "nvidia", "0x10de", or empty
+  int32_t numa = -1;     // number of its NUMA domain within the host, or -1
+  std::string bus_id{};  // "0000:17:00.0", or empty
+  // What an importer needs to write its file again ("nccl.gdr": "1"), and what people want to see ("sm":
+  // "90").
+  std::map<std::string, std::string> attributes{};
   auto operator<=>(const Node&) const = default;
 };
 
@@ -89,8 +90,9 @@ struct Link {
   uint64_t latency_ns = 0;             // 0: unknown
   uint32_t count = 1;
   Source source = Source::kGuess;
-  std::string shared;  // links of equal non-empty text share one capacity (ports of one cable, slices of one device)
-  std::map<std::string, std::string> attributes;
+  // Links of equal non-empty text share one capacity (ports of one cable, slices of one device).
+  std::string shared{};
+  std::map<std::string, std::string> attributes{};
   uint64_t total_bytes_per_s() const { return count * bandwidth_bytes_per_s; }
   auto operator<=>(const Link&) const = default;
 };
@@ -98,7 +100,7 @@ struct Link {
 struct Graph {
   std::vector<Node> nodes;
   std::vector<Link> links;
-  std::string origin;  // what described it, for people: "this machine", "dgx-h100", "topo.xml (NCCL)"; not hashed
+  std::string origin;  // what described it: "this machine", "dgx-h100", "topo.xml (NCCL)"; not hashed
 
   uint32_t add(Node node);  // its index
   void add(Link link);
@@ -114,13 +116,13 @@ struct Graph {
 // Adjacency: links out of each node, in the order of graph.links.
 std::vector<std::vector<uint32_t>> links_out_of(const Graph& graph);
 
-// kInvalidArgument naming the first thing that is wrong: an empty graph, a link to a node that is not there or to
-// itself, count 0, ids used twice, a device or NIC without a host, a host number without its host node.
+// kInvalidArgument naming the first thing that is wrong: an empty graph, a link to a node that is not there
+// or to itself, count 0, ids used twice, a device or NIC without a host, a host number without its host node.
 Status validate(const Graph& graph);
 
-// Orders hosts, nodes and links, and gives ids, by structure and bus ids alone: two descriptions of one machine that
-// list it in another order end equal. Hosts keep their order (the order of hosts has a meaning: rank order). Time
-// O(n log n).
+// Orders hosts, nodes and links, and gives ids, by structure and bus ids alone: two descriptions of one
+// machine that list it in another order end equal. Hosts keep their order (the order of hosts has a meaning:
+// rank order). Time O(n log n).
 void canonicalize(Graph& graph);
 
 // Of the canonical form: over everything but `origin`, and over structure only (no figures, names or

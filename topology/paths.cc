@@ -31,8 +31,13 @@ struct Best {
 // What one class allows.
 class Stage {
  public:
-  Stage(const Graph& graph, PathClass path_class, uint32_t from)
-      : graph_(graph), class_(path_class), from_nic_(graph.nodes[from].kind == NodeKind::kNic) {}
+  // `by_host`: also through a host's own node, which stands for ways between its NUMA domains that nobody
+  // described.
+  Stage(const Graph& graph, PathClass path_class, bool by_host, uint32_t from)
+      : graph_(graph),
+        class_(path_class),
+        by_host_(by_host),
+        from_nic_(graph.nodes[from].kind == NodeKind::kNic) {}
 
   bool allows(const Link& link, uint32_t passed) const {
     const bool vendor = joins_islands(link.kind);
@@ -78,8 +83,9 @@ class Stage {
       case NodeKind::kPcieBridge:
         return class_ == PathClass::kP2c || class_ >= PathClass::kPhb;
       case NodeKind::kNuma:
-      case NodeKind::kHost:
         return class_ >= PathClass::kPhb;
+      case NodeKind::kHost:
+        return by_host_;
       case NodeKind::kNic:
       case NodeKind::kNetSwitch:
         return class_ == PathClass::kNet;
@@ -114,6 +120,7 @@ class Stage {
 
   const Graph& graph_;
   PathClass class_;
+  bool by_host_;
   bool from_nic_;
 };
 
@@ -130,14 +137,17 @@ class Search {
   }
 
   std::vector<PathInfo> run() {
-    for (auto c = static_cast<uint8_t>(PathClass::kNvl); c < static_cast<uint8_t>(PathClass::kDis); ++c)
-      run_stage(static_cast<PathClass>(c));
+    for (auto c = static_cast<uint8_t>(PathClass::kNvl); c < static_cast<uint8_t>(PathClass::kDis); ++c) {
+      const auto path_class = static_cast<PathClass>(c);
+      run_stage(path_class, false);
+      if (path_class >= PathClass::kPhb) run_stage(path_class, true);
+    }
     return std::move(found_);
   }
 
  private:
-  void run_stage(PathClass path_class) {
-    const Stage stage(graph_, path_class, from_);
+  void run_stage(PathClass path_class, bool by_host) {
+    const Stage stage(graph_, path_class, by_host, from_);
     best_.assign(graph_.nodes.size() * 2, {});
     // Wide before narrow, short before long, then by place: the same choice whoever computes it.
     using Entry = std::tuple<uint64_t, uint32_t, uint32_t>;  // UINT64_MAX - width, hops, index of the place
