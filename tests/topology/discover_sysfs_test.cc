@@ -54,6 +54,7 @@ TEST_F(DiscoverSysfs, FindsDevicesSwitchesNicsAndDomainsAndNothingElse) {
   const Node& gpu = graph_.nodes[by_bus_id(graph_, "0000:83:00.0", NodeKind::kDevice)];
   EXPECT_EQ(gpu.vendor, "nvidia");
   EXPECT_EQ(gpu.numa, 1);
+  EXPECT_EQ(gpu.attributes.at("pci.class"), "0x030200");
   const Node& host = graph_.nodes[graph_.nodes_of(NodeKind::kHost)[0]];
   EXPECT_EQ(host.attributes.at("boot_id"), "11111111-2222-3333-4444-555555555555");
   EXPECT_EQ(host.attributes.at("hostname"), "machine");
@@ -97,6 +98,7 @@ TEST_F(DiscoverSysfs, NicsSayWhatNetworkTheyAreFor) {
   EXPECT_EQ(infiniband.at("guid"), "0c42:a103:0065:bafe");
   const auto& ethernet = graph_.nodes[by_name(graph_, "eth1")].attributes;
   EXPECT_EQ(ethernet.at("net.kind"), "ethernet");
+  EXPECT_EQ(ethernet.at("pci.device"), "0x1572");
   EXPECT_EQ(ethernet.at("net.bandwidth_bytes_per_s"), "1250000000");
 }
 

@@ -33,6 +33,7 @@ class Builder {
   void add_numa();
   void add_devices();
   void add_nics();
+  void add_virtual_nic(Node node, int32_t numa);
   uint32_t place_of_numa(int32_t number) const;
   uint32_t node_above(const PciFunction& function, size_t depth);
   Node node_of(const PciFunction& function, NodeKind kind) const;
@@ -200,6 +201,16 @@ void Builder::add_devices() {
   graph_.add(std::move(node));
 }
 
+// Software: its data goes through memory.
+void Builder::add_virtual_nic(Node node, int32_t numa) {
+  node.numa = numa_.count(numa) != 0 ? numa : -1;
+  Link link;
+  link.from = graph_.add(std::move(node));
+  link.to = numa >= 0 ? place_of_numa(numa) : 0;
+  link.kind = LinkKind::kMemory;
+  graph_.join(link);
+}
+
 void Builder::add_nics() {
   const std::vector<NicPort> ports = nic_ports(view_);
   std::map<std::string, int> in_slot;
@@ -208,24 +219,21 @@ void Builder::add_nics() {
       ++in_slot[slot_of(*found->second)];
   for (size_t number = 0; number < ports.size(); ++number) {
     const NicPort& port = ports[number];
+    const auto found = by_bus_id_.find(port.bus_id);
     Node node = port.node;
+    if (found != by_bus_id_.end()) {
+      node = node_of(*found->second, NodeKind::kNic);
+      node.name = port.node.name;
+      node.attributes.insert(port.node.attributes.begin(), port.node.attributes.end());
+    }
     node.id = fmt::format("nic{}", number);
     node.kind = NodeKind::kNic;
     node.bus_id = port.bus_id;
-    const auto found = by_bus_id_.find(port.bus_id);
     if (found == by_bus_id_.end()) {
-      node.numa = numa_.count(port.numa) != 0 ? port.numa : -1;
-      const uint32_t index = graph_.add(std::move(node));
-      Link link;  // software: its data goes through memory
-      link.from = index;
-      link.to = port.numa >= 0 ? place_of_numa(port.numa) : 0;
-      link.kind = LinkKind::kMemory;
-      graph_.join(link);
+      add_virtual_nic(std::move(node), port.numa);
       continue;
     }
     const PciFunction& function = *found->second;
-    node.vendor = vendor_name(function.vendor);
-    node.numa = numa_of(function);
     if (!function.physical_function.empty())
       node.attributes["sriov.physical_function"] = function.physical_function;
     const std::string slot = slot_of(function);
