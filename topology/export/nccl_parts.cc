@@ -103,56 +103,59 @@ void NcclWriter::write_kept(const Node& node, int depth) {
   }
 }
 
+namespace {
+
+std::string attribute_of(const Link& link, const char* key) {
+  const auto found = link.attributes.find(key);
+  return found == link.attributes.end() ? std::string() : found->second;
+}
+
+// What the reader takes a link for that tells no bandwidth.
+uint64_t taken_for(std::string_view element, const std::string& gcn, int sm) {
+  if (element == "nvlink")
+    return nvlink_bytes_per_s(sm) != 0 ? nvlink_bytes_per_s(sm) : nvlink_bytes_per_s(70);
+  if (element == "xgmi") return xgmi_bytes_per_s(gcn) != 0 ? xgmi_bytes_per_s(gcn) : xgmi_bytes_per_s("90a");
+  return 0;
+}
+
+std::string default_class(const Node& device) {
+  const std::string known = comity::topology::attribute_of(device, "pci.class");
+  return !known.empty() ? known : device.vendor == "nvidia" ? "0x030200" : "0x120000";
+}
+
+}  // namespace
+
 void NcclWriter::write_link(const Link& link, const std::string& gcn, int sm, int depth) {
   const Node& to = graph_.nodes[link.to];
-  const bool nvlink = link.kind == LinkKind::kNvlink, xgmi = link.kind == LinkKind::kXgmi,
-             c2c = link.kind == LinkKind::kC2c;
-  if (link.attributes.count("nccl.pcilink") != 0) {
-    XmlTag tag("pcilink");
-    tag.set("target", bus_ids_[link.to]);
-    text_ += tag.whole(depth);
-    return;
-  }
-  // What the reader takes an unpriced link for.
-  const uint64_t taken =
-      nvlink ? (nvlink_bytes_per_s(sm) != 0 ? nvlink_bytes_per_s(sm) : nvlink_bytes_per_s(70))
-      : xgmi ? (xgmi_bytes_per_s(gcn) != 0 ? xgmi_bytes_per_s(gcn) : xgmi_bytes_per_s("90a"))
-             : 0;
-  const bool priced = link.bandwidth_bytes_per_s != 0 &&
-                      (link.source == Source::kReported || link.bandwidth_bytes_per_s != taken);
-  const std::string bandwidth = priced ? std::to_string(link.bandwidth_bytes_per_s / 1'000'000) : "";
-  const auto write = [&](std::string_view target, std::string_view count, const std::string& target_class) {
-    XmlTag tag(c2c ? "c2c" : std::string(name_of(link.kind)));
+  std::string element = attribute_of(link, "nccl.element");
+  if (!is_name(element)) element = link.kind == LinkKind::kC2c ? "c2c" : std::string(name_of(link.kind));
+  const bool c2c = element == "c2c";
+  const bool priced =
+      link.bandwidth_bytes_per_s != 0 &&
+      (link.source == Source::kReported || link.bandwidth_bytes_per_s != taken_for(element, gcn, sm));
+  const auto write = [&](std::string_view target, std::string_view count, std::string_view target_class) {
+    XmlTag tag(element);
     if (!c2c) tag.set("target", target);
-    if (c2c && priced) tag.set("bw", bandwidth);
+    if (c2c) tag.set("bw", std::to_string(link.bandwidth_bytes_per_s / 1'000'000));
     tag.set("count", count);
     if (!c2c) tag.set("tclass", target_class);
-    if (priced) tag.set("bw", bandwidth);
+    if (priced) tag.set("bw", std::to_string(link.bandwidth_bytes_per_s / 1'000'000));
     text_ += tag.whole(depth);
   };
   const std::string count = std::to_string(link.count);
-  const auto targets = link.attributes.find("nccl.targets");
-  const std::string target_class = to.kind == NodeKind::kVendorSwitch ? "0x068000"
-                                   : to.kind == NodeKind::kNuma       ? "0x068001"
-                                                                      : "";
   if (to.kind == NodeKind::kDevice) {
-    const auto given = link.attributes.find("nccl.tclass");
-    const std::string known = attribute_of(to, "pci.class");
-    write(bus_ids_[link.to], count,
-          given != link.attributes.end() ? given->second
-          : !known.empty()               ? known
-          : to.vendor == "nvidia"        ? "0x030200"
-                                         : "0x120000");
-  } else if (targets == link.attributes.end() || c2c) {
-    write(to.kind == NodeKind::kVendorSwitch ? "fffffff:ffff:ff" : "0000:00:00.0", count, target_class);
-  } else {
-    std::string_view rest = targets->second;
-    while (!rest.empty()) {  // "0000:c4:00.0=2 0000:c5:00.0=2"
-      const std::string_view part = rest.substr(0, rest.find(' '));
-      rest.remove_prefix(std::min(rest.size(), part.size() + 1));
-      const size_t sign = std::min(part.rfind('='), part.size());
-      write(part.substr(0, sign), part.substr(std::min(part.size(), sign + 1)), target_class);
-    }
+    const std::string given = attribute_of(link, "nccl.tclass");
+    return write(bus_ids_[link.to], count, given.empty() ? default_class(to) : given);
+  }
+  const bool to_switch = to.kind == NodeKind::kVendorSwitch;
+  std::string targets = attribute_of(link, "nccl.targets");  // "0000:c4:00.0=2 0000:c5:00.0=2"
+  if (targets.empty()) targets = fmt::format("{}={}", to_switch ? "fffffff:ffff:ff" : "0000:00:00.0", count);
+  for (std::string_view rest = targets; !rest.empty();) {
+    const std::string_view part = rest.substr(0, rest.find(' '));
+    rest.remove_prefix(std::min(rest.size(), part.size() + 1));
+    const size_t sign = std::min(part.rfind('='), part.size());
+    write(part.substr(0, sign), part.substr(std::min(part.size(), sign + 1)),
+          to_switch ? "0x068000" : "0x068001");
   }
 }
 

@@ -204,8 +204,10 @@ void NcclWriter::write_children(uint32_t node, int depth) {
       write_children(at, depth + 1);
       write_kept(graph_.nodes[at], depth + 1);
       for (const uint32_t link : out_[at]) {
-        if (graph_.links[link].attributes.count("nccl.pcilink") != 0)
-          write_link(graph_.links[link], "", 0, depth + 1);
+        if (graph_.links[link].attributes.count("nccl.pcilink") == 0) continue;
+        XmlTag other("pcilink");
+        other.set("target", bus_ids_[graph_.links[link].to]);
+        text_ += other.whole(depth + 1);
       }
       if (text_.size() == opened) {
         text_.resize(before);

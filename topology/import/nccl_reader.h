@@ -67,8 +67,8 @@ class NcclReader {
   std::map<std::pair<uint32_t, int32_t>, uint32_t> cpus_;                   // by host and numaid
   std::map<std::tuple<uint32_t, NodeKind, std::string>, uint32_t> places_;  // by host, kind and bus id
   std::map<std::pair<uint32_t, LinkKind>, uint32_t> switches_;              // the vendor switch of each host
-  std::map<std::tuple<uint32_t, uint32_t, LinkKind, uint64_t>, size_t>
-      gathered_;  // by ends, kind and bandwidth
+  // Links by ends, kind, bandwidth and element.
+  std::map<std::tuple<uint32_t, uint32_t, LinkKind, uint64_t, std::string>, size_t> gathered_;
   std::vector<Pending> pending_;
   uint32_t cpu_ = 0;  // the node of the cpu being read
 };

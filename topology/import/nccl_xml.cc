@@ -217,12 +217,13 @@ Status NcclReader::read_device(const pugi::xml_node& pci, const pugi::xml_node& 
   if (std::string_view(gpu.name()) == "apu") node.attributes["nccl.tag"] = "apu";
   const std::string gcn = gpu.attribute("gcn").value(), sm = gpu.attribute("sm").value();
   if (!gcn.empty()) {
-    node.name = gcn.substr(0, 3) == "gfx" ? gcn : "gfx" + gcn;
+    node.name = gcn.substr(0, 3) == "gfx" ? gcn : gcn == "910" ? "gfx90a" : "gfx" + gcn;
   } else if (!sm.empty()) {
     node.name = "sm_" + sm;
   }
   if (node.vendor.empty() && !gcn.empty()) node.vendor = "amd";
-  if (node.vendor.empty() && gpu.child("nvlink")) node.vendor = "nvidia";
+  if (node.vendor.empty() && gpu.child("nvlink") && std::string_view(gpu.name()) == "gpu")
+    node.vendor = "nvidia";
   Uplink uplink;
   uint32_t device = 0;
   COMITY_RETURN_IF_ERROR(claim(pci, node));
