@@ -11,7 +11,7 @@ import sys
 sys.dont_write_bytecode = True  # it may run as root
 from support import guest
 
-# The machine: what hangs below each host bridge. A switch is a list, a NIC the vendor by which PCI knows it; an Intel NIC
+# The machine: what hangs below the root ports of each host bridge. A switch is a list, a NIC the vendor by which PCI knows it; an Intel NIC
 # gets a Soft-RoCE device. The third host bridge is the chipset's own, of which the firmware does not say the NUMA node.
 MACHINE = {
     0: [["intel", "virtio"], "virtio"],
@@ -92,7 +92,7 @@ def shape(item):
 
 
 def found_shape(graph):
-    """{NUMA number or None: shape} of what hangs below each host bridge of the graph."""
+    """{NUMA number, or None of the host: shape} of what hangs below the root ports there."""
     nodes = {node["id"]: node for node in graph["nodes"]}
     links = {node: [] for node in nodes}
     for link in graph["links"]:
@@ -103,12 +103,12 @@ def found_shape(graph):
             return nodes[node]["vendor"]
         return [below(each, node) for each in links[node] if each != above]
 
-    shapes = {}
-    for bridge in (node for node in nodes if nodes[node]["kind"] == "pcie_bridge"):
-        above = next(each for each in links[bridge] if nodes[each]["kind"] in ("numa", "host"))
+    items = {}
+    for port in (node for node in nodes if nodes[node]["kind"] == "pcie_bridge"):
+        above = next(each for each in links[port] if nodes[each]["kind"] in ("numa", "host"))
         number = nodes[above]["numa"] if nodes[above]["kind"] == "numa" else None
-        shapes[number] = shape(below(bridge, above))
-    return shapes
+        items.setdefault(number, []).extend(below(port, above))
+    return {number: shape(each) for number, each in items.items()}
 
 
 def check(graph):
@@ -116,7 +116,7 @@ def check(graph):
     found = found_shape(graph)
     assert found == expected, f"built {expected}\nfound {found}"
     of_kind = lambda kind: [node for node in graph["nodes"] if node["kind"] == kind]
-    assert [node["attributes"]["cpus"] for node in of_kind("numa")] == ["0-1", "2-3"]
+    assert [node["attributes"]["cpuset"] for node in of_kind("numa")] == ["0-1", "2-3"]
     distances = {link["attributes"]["numa.distance"] for link in graph["links"] if link["kind"] == "cpu"}
     assert distances == {"21"}, distances
     for nic in of_kind("nic"):

@@ -6,7 +6,6 @@
 
 #include "tests/topology/discover_fixture.h"
 #include "topology/discover/sysfs.h"
-#include "topology/discover/sysfs_pci.h"
 #include "topology/paths.h"
 
 namespace comity::topology {
@@ -55,6 +54,7 @@ TEST_F(DiscoverSysfs, FindsDevicesSwitchesNicsAndDomainsAndNothingElse) {
   const Node& gpu = graph_.nodes[by_bus_id(graph_, "0000:83:00.0", NodeKind::kDevice)];
   EXPECT_EQ(gpu.vendor, "nvidia");
   EXPECT_EQ(gpu.numa, 1);
+  EXPECT_EQ(gpu.attributes.at("pci.class"), "0x030200");
   const Node& host = graph_.nodes[graph_.nodes_of(NodeKind::kHost)[0]];
   EXPECT_EQ(host.attributes.at("boot_id"), "11111111-2222-3333-4444-555555555555");
   EXPECT_EQ(host.attributes.at("hostname"), "machine");
@@ -95,9 +95,10 @@ TEST_F(DiscoverSysfs, NicsSayWhatNetworkTheyAreFor) {
   EXPECT_EQ(infiniband.at("net.kind"), "infiniband");
   EXPECT_EQ(infiniband.at("net.bandwidth_bytes_per_s"), "50000000000");
   EXPECT_EQ(infiniband.at("rdma.gids"), "1");
-  EXPECT_EQ(infiniband.at("rdma.node_guid"), "0c42:a103:0065:bafe");
+  EXPECT_EQ(infiniband.at("guid"), "0c42:a103:0065:bafe");
   const auto& ethernet = graph_.nodes[by_name(graph_, "eth1")].attributes;
   EXPECT_EQ(ethernet.at("net.kind"), "ethernet");
+  EXPECT_EQ(ethernet.at("pci.device"), "0x1572");
   EXPECT_EQ(ethernet.at("net.bandwidth_bytes_per_s"), "1250000000");
 }
 
@@ -141,24 +142,11 @@ TEST(DiscoverThisMachine, GivesAValidGraphTwiceEqual) {
     EXPECT_NE(first->graph.nodes[nic].name, "lo");
 }
 
-TEST(PcieSpeeds, FollowTheGenerations) {
-  EXPECT_EQ(parse_mega_transfers("2.5 GT/s PCIe"), 2500u);
-  EXPECT_EQ(parse_mega_transfers("8 GT/s"), 8000u);
-  EXPECT_EQ(parse_mega_transfers("Unknown"), 0u);
-  EXPECT_EQ(bytes_per_s({2'500, 1}), 250'000'000u);
-  EXPECT_EQ(bytes_per_s({16'000, 0}), 0u);
-  EXPECT_NEAR(static_cast<double>(bytes_per_s({8'000, 16})), 15.75e9, 0.01e9);
-  EXPECT_NEAR(static_cast<double>(bytes_per_s({32'000, 16})), 63.0e9, 0.1e9);
-  EXPECT_NEAR(static_cast<double>(bytes_per_s({64'000, 16})), 121e9, 0.1e9);
-}
-
-TEST(BusIds, AreWrittenInOneWay) {
-  EXPECT_EQ(normal_bus_id("00000000:17:00.0"), "0000:17:00.0");
-  EXPECT_EQ(normal_bus_id("17:00.0"), "0000:17:00.0");
-  EXPECT_EQ(normal_bus_id("10000:E1:00.0"), "10000:e1:00.0");
-  EXPECT_EQ(normal_bus_id("17:00"), "");
-  EXPECT_EQ(normal_bus_id("pci0000:17"), "");
+TEST(BusIds, AreFoundInPaths) {
   EXPECT_EQ(bus_id_of("/sys/devices/pci0000:00/0000:00:03.0/virtio2"), "0000:00:03.0");
+  EXPECT_EQ(bus_id_of("/sys/devices/pci0000:00/0000:00:0e.0/pci10000:e0/10000:e0:06.0/10000:e1:00.0"),
+            "10000:e1:00.0");
+  EXPECT_EQ(bus_id_of("/sys/devices/virtual/net/veth0"), "");
 }
 
 }  // namespace

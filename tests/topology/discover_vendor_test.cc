@@ -7,6 +7,7 @@
 
 #include "src/base/clock.h"
 #include "tests/topology/discover_fixture.h"
+#include "topology/discover/hwloc_source.h"
 #include "topology/paths.h"
 
 namespace comity::topology {
@@ -53,8 +54,8 @@ TEST_F(DiscoverVendor, NvmlNamesDevicesAndTheirLinks) {
   EXPECT_EQ(direct.bandwidth_bytes_per_s, 25'000'000'000u);
   EXPECT_EQ(direct.source, Source::kDataSheet);
   ASSERT_EQ(found.graph.nodes_of(NodeKind::kVendorSwitch).size(), 1u);
-  EXPECT_EQ(link(found.graph, "0000:83:00.0", "0000:05:00.0", LinkKind::kNvlink).count, 4u);
-  EXPECT_EQ(link(found.graph, "0000:05:00.0", "0000:84:00.0", LinkKind::kNvlink).count, 4u);
+  EXPECT_EQ(link(found.graph, "0000:83:00.0", "", LinkKind::kNvlink).count, 4u);
+  EXPECT_EQ(link(found.graph, "", "0000:84:00.0", LinkKind::kNvlink).count, 4u);
   EXPECT_EQ(islands(found.graph).size(), 1u);
   // What sysfs found stays.
   EXPECT_GT(link(found.graph, "0000:83:00.0", "0000:81:00.0", LinkKind::kPcie).bandwidth_bytes_per_s, 0u);
@@ -134,6 +135,51 @@ TEST_F(DiscoverVendor, ALibraryThatHangsIsLeftBehind) {
   EXPECT_FALSE(finding(*found, "nvml").ok);
   EXPECT_NE(finding(*found, "nvml").text.find("in time"), std::string::npos);
   EXPECT_EQ(found->graph.nodes_of(NodeKind::kDevice).size(), 2u);
+}
+
+Graph two_devices() {
+  Graph graph;
+  Node node;
+  node.id = "host";
+  graph.add(node);
+  node.kind = NodeKind::kDevice;
+  for (const char* bus_id : {"0000:83:00.0", "0000:84:00.0"}) {
+    node.id = node.bus_id = bus_id;
+    graph.add(node);
+  }
+  return graph;
+}
+
+TEST(DiscoverHwloc, AddsKindsOfLinksThatAreMissing) {
+  Graph graph = two_devices(), hwloc = two_devices();
+  std::reverse(hwloc.nodes.begin() + 1, hwloc.nodes.end());
+  Link link;
+  link.from = 1;
+  link.to = 2;
+  link.kind = LinkKind::kXgmi;
+  link.bandwidth_bytes_per_s = 64'000'000'000;
+  hwloc.add(link);
+  merge_hwloc(hwloc, graph);
+  ASSERT_EQ(graph.links.size(), 1u);
+  EXPECT_EQ(graph.nodes[graph.links[0].from].bus_id, "0000:84:00.0");
+  merge_hwloc(hwloc, graph);
+  EXPECT_EQ(graph.links.size(), 1u) << "a kind that is there is the vendor's own word";
+}
+
+TEST(DiscoverHwloc, NamesDevicesThatOnlyOneHas) {
+  Graph graph = two_devices(), hwloc = two_devices();
+  hwloc.nodes[2].bus_id = "0000:99:00.0";
+  const std::string text = merge_hwloc(hwloc, graph);
+  EXPECT_NE(text.find("only hwloc has devices 0000:99:00.0"), std::string::npos) << text;
+  EXPECT_NE(text.find("hwloc lacks devices 0000:84:00.0"), std::string::npos) << text;
+}
+
+TEST(DiscoverHwloc, ReadsThisMachine) {
+  const Result<Graph> hwloc = load_hwloc();
+  if (!hwloc.ok() && hwloc.status().code() == Code::kUnsupported) GTEST_SKIP() << "needs hwloc";
+  ASSERT_TRUE(hwloc.ok()) << hwloc.status().message();
+  EXPECT_EQ(hwloc->nodes_of(NodeKind::kHost).size(), 1u);
+  EXPECT_GE(hwloc->nodes_of(NodeKind::kNuma).size(), 1u);
 }
 
 }  // namespace

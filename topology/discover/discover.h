@@ -2,7 +2,7 @@
 // own links), each in its own thread and for a bounded time. What is missing or broken is one Finding and no
 // failure.
 //
-// What stands in the graph: the host, its NUMA domains, host bridges, PCIe switches (by their upstream port),
+// What stands in the graph: the host, its NUMA domains, root ports, PCIe switches (by their upstream port),
 // accelerators, ports of NICs, and vendors' switches. A port of a NIC has these attributes, as far as known:
 //   net.kind                   "ethernet", "infiniband" or "roce"
 //   net.bandwidth_bytes_per_s  of the port, one way

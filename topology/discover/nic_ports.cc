@@ -6,6 +6,8 @@
 #include <set>
 #include <tuple>
 
+#include "topology/import/pci.h"
+
 namespace comity::topology {
 namespace {
 
@@ -24,7 +26,7 @@ void describe(const RdmaPort& rdma, NicPort& port) {
   attributes["rdma"] = rdma.device;
   attributes["rdma.port"] = fmt::format("{}", rdma.port);
   attributes["rdma.gids"] = fmt::format("{}", rdma.gids);
-  if (!rdma.node_guid.empty()) attributes["rdma.node_guid"] = rdma.node_guid;
+  if (!rdma.node_guid.empty()) attributes["guid"] = rdma.node_guid;
   if (!rdma.first_gid.empty()) attributes["rdma.gid0"] = rdma.first_gid;
   if (rdma.bus_id.empty()) attributes["rdma.software"] = "1";
   attributes["net.kind"] = rdma.infiniband ? "infiniband" : "roce";

@@ -7,8 +7,8 @@
 #include <set>
 
 #include "topology/discover/library.h"
-#include "topology/discover/sysfs.h"
 #include "topology/discover/vendor.h"
+#include "topology/import/pci.h"
 
 namespace comity::topology {
 namespace {
@@ -68,7 +68,7 @@ uint64_t bandwidth_of_link(int major, int minor, unsigned version) {
 }
 
 std::string bus_id_of(const PciInfo& info) {
-  return normal_bus_id(std::string(info.bus_id, strnlen(info.bus_id, sizeof info.bus_id)));
+  return normal_bus_id(std::string(info.bus_id, strnlen(info.bus_id, sizeof info.bus_id))).value_or("");
 }
 
 void read_links(const Nvml& nvml, Device handle, VendorDevice& device) {
@@ -94,8 +94,6 @@ void read_links(const Nvml& nvml, Device handle, VendorDevice& device) {
     link.kind = LinkKind::kNvlink;
     link.to_bus_id = bus_id_of(remote);
     link.to_switch = typed && type == kRemoteSwitch;
-    // A guest does not see the switch: all bus ids are zero.
-    if (link.to_switch && link.to_bus_id == "0000:00:00.0") link.to_bus_id.clear();
     link.bandwidth_bytes_per_s = bandwidth_of_link(major, minor, version);
     link.source = Source::kDataSheet;
     device.links.push_back(std::move(link));

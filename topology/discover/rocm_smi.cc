@@ -5,7 +5,6 @@
 #include <array>
 
 #include "topology/discover/library.h"
-#include "topology/discover/sysfs.h"
 #include "topology/discover/vendor.h"
 
 namespace comity::topology {

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "topology/discover/bounded.h"
+#include "topology/discover/hwloc_source.h"
 #include "topology/discover/vendor.h"
 #include "topology/discover/verbs.h"
 
@@ -59,6 +60,7 @@ void merge_verbs(const std::vector<std::string>& names, Graph& graph, std::vecto
 struct LibrarySources::Running {
   std::vector<std::pair<std::string, Bounded<VendorReport>>> reports;
   std::optional<Bounded<std::vector<std::string>>> verbs;
+  std::optional<Bounded<Graph>> hwloc;
 };
 
 LibrarySources::LibrarySources(const DiscoverOptions& options) : running_(std::make_unique<Running>()) {
@@ -71,6 +73,9 @@ LibrarySources::LibrarySources(const DiscoverOptions& options) : running_(std::m
   }
   if (const auto file = file_of(options, "verbs"))
     running_->verbs.emplace([file = *file] { return devices_of_verbs(file); });
+  // It reads the real sysfs, wherever the others look.
+  if (options.vendor_libraries && options.sysfs == "/sys")
+    running_->hwloc.emplace([] { return load_hwloc(); });
 }
 
 LibrarySources::~LibrarySources() = default;
@@ -84,13 +89,21 @@ bool LibrarySources::merge_all(Deadline deadline, Graph& graph, std::vector<Find
     findings.push_back(
         {name, report.ok(), report.ok() ? report->text : std::string(report.status().message())});
   }
-  if (!running_->verbs) return all_answered;
-  const auto names = running_->verbs->wait(deadline);
-  if (names.ok())
-    merge_verbs(*names, graph, findings);
-  else
-    findings.push_back({"verbs", false, std::string(names.status().message())});
-  return all_answered && names.status().code() != Code::kTimeout;
+  if (running_->hwloc) {
+    const Result<Graph> hwloc = running_->hwloc->wait(deadline);
+    all_answered = all_answered && hwloc.status().code() != Code::kTimeout;
+    findings.push_back({"hwloc", hwloc.ok(),
+                        hwloc.ok() ? merge_hwloc(*hwloc, graph) : std::string(hwloc.status().message())});
+  }
+  if (running_->verbs) {
+    const auto names = running_->verbs->wait(deadline);
+    all_answered = all_answered && names.status().code() != Code::kTimeout;
+    if (names.ok())
+      merge_verbs(*names, graph, findings);
+    else
+      findings.push_back({"verbs", false, std::string(names.status().message())});
+  }
+  return all_answered;
 }
 
 }  // namespace comity::topology

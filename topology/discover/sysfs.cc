@@ -1,8 +1,8 @@
 #include "topology/discover/sysfs.h"
 
-#include <fmt/core.h>
-
 #include <algorithm>
+#include <cctype>
+#include <cstddef>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -57,48 +57,12 @@ std::string link_name(const std::string& path) {
   return error ? std::string() : target.filename().string();
 }
 
-namespace {
-
-struct BusId {
-  unsigned domain = 0, bus = 0, device = 0, function = 0;
-};
-
-bool all_hexadecimal(std::string_view text) {
-  return !text.empty() && text.find_first_not_of("0123456789abcdefABCDEF") == std::string_view::npos;
-}
-
-bool parse_bus_id(std::string_view text, BusId& id) {
-  const size_t dot = text.rfind('.');
-  const size_t second = text.rfind(':', dot);
-  if (dot == std::string_view::npos || second == std::string_view::npos) return false;
-  const size_t first = second == 0 ? std::string_view::npos : text.rfind(':', second - 1);
-  const bool has_domain = first != std::string_view::npos;
-  const std::string domain(has_domain ? text.substr(0, first) : "0");
-  const size_t bus_at = has_domain ? first + 1 : 0;
-  const std::string bus(text.substr(bus_at, second - bus_at));
-  const std::string device(text.substr(second + 1, dot - second - 1));
-  const std::string function(text.substr(dot + 1));
-  if (domain.size() > 8 || bus.size() != 2 || device.size() != 2 || function.size() != 1) return false;
-  for (const std::string& part : {domain, bus, device, function})
-    if (!all_hexadecimal(part)) return false;
-  const auto number = [](const std::string& part) {
-    return static_cast<unsigned>(std::strtoul(part.c_str(), nullptr, 16));
-  };
-  id = {number(domain), number(bus), number(device), number(function)};
-  return true;
-}
-
-}  // namespace
-
 bool is_bus_id(std::string_view text) {
-  BusId id;
-  return std::count(text.begin(), text.end(), ':') == 2 && text.find(':') >= 4 && parse_bus_id(text, id);
-}
-
-std::string normal_bus_id(std::string_view text) {
-  BusId id;
-  if (!parse_bus_id(text, id)) return {};
-  return fmt::format("{:04x}:{:02x}:{:02x}.{:x}", id.domain, id.bus, id.device, id.function);
+  if (text.size() < 12 || text.size() > 16) return false;
+  const std::string_view tail = text.substr(text.size() - 8);  // ":17:00.0"
+  if (tail[0] != ':' || tail[3] != ':' || tail[6] != '.') return false;
+  return std::count_if(text.begin(), text.end(), [](unsigned char c) { return std::isxdigit(c) != 0; }) ==
+         static_cast<std::ptrdiff_t>(text.size()) - 3;
 }
 
 std::string bus_id_of(const std::string& resolved_path) {

@@ -22,11 +22,8 @@ std::string resolve(const std::string& path);
 // The name that a symbolic link's target ends in, or empty.
 std::string link_name(const std::string& path);
 
-// "0000:17:00.0": four or more hexadecimal digits, two, two, one.
+// As sysfs writes it: "0000:17:00.0", domains of Intel's VMD in five digits.
 bool is_bus_id(std::string_view text);
-// Lower case, a domain of four digits in front: "00000000:17:00.0", "17:00.0" -> "0000:17:00.0". Empty if it
-// is none.
-std::string normal_bus_id(std::string_view text);
 // The PCI function that a device of sysfs belongs to: the last bus id in its resolved path, or empty.
 std::string bus_id_of(const std::string& resolved_path);
 

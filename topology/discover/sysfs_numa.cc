@@ -19,6 +19,19 @@ uint64_t memory_of(const std::string& meminfo) {
   return at == std::string::npos ? 0 : std::strtoull(meminfo.c_str() + at + 9, nullptr, 10) * 1024;
 }
 
+// Of the first line "key<blanks>: value"; empty if there is none.
+std::string value_of(const std::string& cpuinfo, const std::string& key) {
+  std::istringstream lines(cpuinfo);
+  for (std::string line; std::getline(lines, line);) {
+    const size_t colon = line.find(':');
+    const size_t end = line.find_last_not_of(" \t", colon == 0 ? 0 : colon - 1);
+    if (colon == std::string::npos || end + 1 != key.size() || line.compare(0, key.size(), key) != 0)
+      continue;
+    return colon + 2 <= line.size() ? line.substr(colon + 2) : "";
+  }
+  return {};
+}
+
 }  // namespace
 
 std::vector<NumaDomain> scan_numa(const std::string& sysfs) {
@@ -57,9 +70,16 @@ std::vector<NumaDomain> scan_numa(const std::string& sysfs) {
 HostNames read_host_names(const std::string& procfs) {
   utsname system{};
   uname(&system);
-  HostNames names{read_text(procfs + "/sys/kernel/random/boot_id"),
-                  read_text(procfs + "/sys/kernel/hostname"), system.machine};
+  HostNames names;
+  names.boot_id = read_text(procfs + "/sys/kernel/random/boot_id");
+  names.hostname = read_text(procfs + "/sys/kernel/hostname");
   if (names.hostname.empty()) names.hostname = system.nodename;
+  names.arch = system.machine;
+  const std::string cpus = read_text(procfs + "/cpuinfo");
+  names.cpu_vendor = value_of(cpus, "vendor_id");
+  names.cpu_model = value_of(cpus, "model name");
+  names.cpu_family = value_of(cpus, "cpu family");
+  names.cpu_model_number = value_of(cpus, "model");
   return names;
 }
 

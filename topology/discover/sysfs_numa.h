@@ -20,7 +20,10 @@ std::vector<NumaDomain> scan_numa(const std::string& sysfs);
 struct HostNames {
   std::string boot_id;   // of the kernel: new at each boot, equal in all of its containers
   std::string hostname;  // of this container
-  std::string machine;   // "x86_64"
+  std::string arch;      // "x86_64"
+  // Of the first processor, as /proc/cpuinfo has them; empty where it does not.
+  std::string cpu_vendor, cpu_model, cpu_family,
+      cpu_model_number;  // "GenuineIntel", "... CPU @ 2.7GHz", "6", "143"
 };
 HostNames read_host_names(const std::string& procfs);
 

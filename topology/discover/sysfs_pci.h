@@ -8,28 +8,26 @@
 namespace comity::topology {
 
 // As a link's end reports them. Zero: unknown (a conventional or virtual device, or "Unknown").
-struct PcieSpeed {
-  uint32_t mega_transfers_per_s = 0;  // 8000: generation 3
+struct LinkSpeed {
+  uint64_t mega_transfers_per_s = 0;  // 8000: generation 3
   uint32_t width = 0;
   bool known() const { return mega_transfers_per_s != 0 && width != 0; }
-  bool operator==(const PcieSpeed&) const = default;
+  bool operator==(const LinkSpeed&) const = default;
 };
 
-// One direction, after line coding (8b/10b up to 5 GT/s, 128b/130b up to 32, 242/256 of FLIT mode at 64);
-// packet headers are not taken off. 0: unknown.
-uint64_t bytes_per_s(const PcieSpeed& speed);
-// "16.0 GT/s PCIe" -> 16000; 0 if it is no speed.
-uint32_t parse_mega_transfers(const std::string& text);
+// One direction (see import/pci.h). 0: unknown.
+uint64_t bytes_per_s(const LinkSpeed& speed);
 // "16.0 GT/s x16", or empty if unknown.
-std::string to_text(const PcieSpeed& speed);
+std::string to_text(const LinkSpeed& speed);
 
 struct PciFunction {
   std::string bus_id;               // "0000:17:00.0"
   std::string root;                 // host bridge, by its folder: "pci0000:00"
   std::vector<std::string> above;   // bus ids from the root port to the parent
   uint32_t class_code = 0;          // 0x030200
-  uint32_t vendor = 0, device = 0;  // 0x10de, 0x2330
-  PcieSpeed now, most;
+  uint16_t vendor = 0, device = 0;  // 0x10de, 0x2330
+  uint16_t subsystem_vendor = 0, subsystem_device = 0;
+  LinkSpeed now, most;
   int32_t numa = -1;
   std::string physical_function;  // bus id, of a virtual function of SR-IOV
   std::string driver;             // name, or empty: none is bound
@@ -46,7 +44,5 @@ bool is_nic(const PciFunction& function);
 bool is_accelerator(const PciFunction& function);
 // NVIDIA's NVSwitch: on PCI a bridge to nothing; its links carry data, its PCIe port does not.
 bool is_vendor_switch(const PciFunction& function);
-// "nvidia", or "0x1234" of those that are not in the table.
-std::string vendor_name(uint32_t vendor);
 
 }  // namespace comity::topology

@@ -24,7 +24,8 @@ class Merger {
   void add_or_widen(Link link);
 
   Graph& graph_;
-  std::map<std::string, uint32_t> by_bus_id_;
+  std::map<std::string, uint32_t> by_bus_id_;  // devices
+  std::map<std::string, uint32_t> switches_;   // by vendor
 };
 
 void Merger::add_device(const VendorDevice& device) {
@@ -47,17 +48,16 @@ void Merger::add_device(const VendorDevice& device) {
   for (const auto& [key, value] : device.attributes) node.attributes[key] = value;
 }
 
-// The node at a link's other end; a switch that does not say its bus id, or that the kernel hides, is made.
+// The node at a link's other end. All switches of a vendor are one plane and one node.
 uint32_t Merger::end_of(const VendorDevice& device, const VendorLink& link) {
-  const std::string key = link.to_bus_id.empty() ? "switch of " + device.vendor : link.to_bus_id;
-  const auto [found, is_new] = by_bus_id_.try_emplace(key, 0);
+  if (!link.to_switch) return by_bus_id_.at(link.to_bus_id);
+  const auto [found, is_new] = switches_.try_emplace(device.vendor, 0);
   if (is_new) {
     Node node;
-    node.id = key;
+    node.id = "switch of " + device.vendor;
     node.kind = NodeKind::kVendorSwitch;
-    node.name = device.vendor + " switch";
+    node.name = link.kind == LinkKind::kNvlink ? "NVSwitch" : device.vendor + " switch";
     node.vendor = device.vendor;
-    node.bus_id = link.to_bus_id;
     found->second = graph_.add(std::move(node));
   }
   return found->second;

@@ -13,8 +13,8 @@
 namespace comity::topology {
 
 struct VendorLink {
-  std::string to_bus_id;   // of the device or switch at its other end; empty: a switch that does not say
-  bool to_switch = false;  // to a vendor's switch
+  std::string to_bus_id;   // of the device at its other end
+  bool to_switch = false;  // to the vendor's switches, which are one node
   LinkKind kind = LinkKind::kVendor;
   uint32_t count = 1;
   uint64_t bandwidth_bytes_per_s = 0;  // of each of them, from this device; 0: unknown

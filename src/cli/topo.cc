@@ -1,0 +1,99 @@
+// comity topo: a topology as people and programs want to see it, and the difference of two.
+
+#include <fmt/core.h>
+
+#include <CLI/CLI.hpp>
+#include <memory>
+
+#include "src/cli/command.h"
+#include "src/cli/topo_input.h"
+#include "topology/diff.h"
+#include "topology/draw/dot.h"
+#include "topology/draw/hwloc_synthetic.h"
+#include "topology/draw/svg.h"
+#include "topology/draw/text.h"
+#include "topology/export/nccl_xml.h"
+#include "topology/json.h"
+
+namespace comity::cli {
+namespace {
+
+struct TopoArguments {
+  TopologyInput input;
+  std::string format = "text";
+  TopologyInput before, after;
+};
+
+// A malformed file is bad (1), what cannot be had or makes no sense is not done (2).
+int refuse(const Status& status) {
+  fmt::print(stderr, "comity topo: {}\n", status.message());
+  return status.code() == Code::kInvalidArgument ? kBad : kNotDone;
+}
+
+Result<std::string> formatted(const topology::Graph& graph, const std::string& format) {
+  if (format == "json") return topology::to_json(graph);
+  if (format == "dot") return topology::to_dot(graph);
+  if (format == "svg") return topology::to_svg(graph);
+  if (format == "nccl-xml") return topology::export_nccl_xml(graph);
+  if (format == "hwloc-synthetic") {
+    COMITY_ASSIGN_OR_RETURN(const std::string synthetic, topology::to_hwloc_synthetic(graph));
+    return synthetic + "\n";
+  }
+  return topology::to_text(graph);
+}
+
+int show(const TopoArguments& arguments) {
+  const Result<topology::Graph> graph = read_topology(arguments.input);
+  if (!graph.ok()) return refuse(graph.status());
+  const Result<std::string> text = formatted(*graph, arguments.format);
+  if (!text.ok()) return refuse(text.status().in("--format " + arguments.format));
+  std::fwrite(text->data(), 1, text->size(), stdout);
+  return kGood;
+}
+
+int compare(const TopoArguments& arguments) {
+  const Result<topology::Graph> before = read_topology(arguments.before);
+  if (!before.ok()) return refuse(before.status());
+  const Result<topology::Graph> after = read_topology(arguments.after);
+  if (!after.ok()) return refuse(after.status());
+  const auto differences = topology::diff(*before, *after);
+  for (const topology::Difference& each : differences)
+    fmt::print("{:<8} {}\n", topology::name_of(each.kind), each.text);
+  if (differences.empty()) fmt::print("no difference\n");
+  return differences.empty() ? kGood : kBad;
+}
+
+void add_diff(CLI::App& topo, const std::shared_ptr<TopoArguments>& arguments, int& status) {
+  CLI::App* command = topo.add_subcommand(
+      "diff", "What is missing, slower, moved or added in B against A: exit 0 if nothing, 1 if something");
+  command->add_option("a", arguments->before.text, "A file or a notation")->required();
+  command->add_option("b", arguments->after.text, "A file or a notation; \"\" for this machine")->required();
+  command->callback([arguments, &status] { status = compare(*arguments); });
+}
+
+}  // namespace
+
+void add_topo(CLI::App& app, int& status) {
+  const auto arguments = std::make_shared<TopoArguments>();
+  CLI::App* command = app.add_subcommand("topo", "Show a topology: this machine's, a file's, or a cluster's");
+  command->add_option(
+      "input", arguments->input.text,
+      "A file (its kind is recognised; - for standard input) or a notation, as \"2*dgx-h100 + mi300x-8 "
+      "via rail(8, 50GB/s)\"; without it, this machine");
+  command->add_option("--from", arguments->input.kind, "The kind of the file")
+      ->check(CLI::IsMember(topology_kinds()))
+      ->capture_default_str();
+  command
+      ->add_option(
+          "--format", arguments->format,
+          "text, json, dot (for Graphviz), svg, nccl-xml (for NCCL_TOPO_FILE) or hwloc-synthetic (for "
+          "HWLOC_SYNTHETIC)")
+      ->check(CLI::IsMember({"text", "json", "dot", "svg", "nccl-xml", "hwloc-synthetic"}))
+      ->capture_default_str();
+  add_diff(*command, arguments, status);
+  command->callback([command, arguments, &status] {
+    if (command->get_subcommands().empty()) status = show(*arguments);
+  });
+}
+
+}  // namespace comity::cli

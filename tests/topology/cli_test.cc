@@ -1,0 +1,185 @@
+// `comity topo` as a user runs it: what it prints and how it exits.
+
+#include <fmt/core.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <string>
+
+namespace {
+
+struct Outcome {
+  int status = -1;
+  std::string text;  // both outputs
+};
+
+Outcome run_line(const std::string& line) {
+  Outcome outcome;
+  FILE* pipe = popen(line.c_str(), "r");
+  if (pipe == nullptr) return outcome;
+  char buffer[4096];
+  for (size_t got = 0; (got = fread(buffer, 1, sizeof buffer, pipe)) > 0;) outcome.text.append(buffer, got);
+  const int status = pclose(pipe);
+  outcome.status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  return outcome;
+}
+
+Outcome topo(const std::string& arguments) {
+  return run_line(fmt::format("'{}' topo {} 2>&1", COMITY_PROGRAM, arguments));
+}
+
+void expect_says(const Outcome& outcome, std::string_view what) {
+  EXPECT_NE(outcome.text.find(what), std::string::npos) << "not in the output: " << what << "\n"
+                                                        << outcome.text;
+}
+
+// A file that is gone at the end of the test.
+class TemporaryFile {
+ public:
+  explicit TemporaryFile(const std::string& content) {
+    char name[] = "/tmp/comity-topo-test-XXXXXX";
+    const int fd = mkstemp(name);
+    if (fd >= 0) close(fd);
+    path_ = name;
+    std::ofstream(path_) << content;
+  }
+  ~TemporaryFile() { std::remove(path_.c_str()); }
+  TemporaryFile(const TemporaryFile&) = delete;
+  TemporaryFile& operator=(const TemporaryFile&) = delete;
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+constexpr const char* kMixed = "'2*dgx-h100 + 1*mi300x-8 via rail(8, 50GB/s)'";
+
+TEST(ComityTopo, ShowsThisMachine) {
+  const Outcome outcome = topo("");
+  EXPECT_EQ(outcome.status, 0) << outcome.text;
+  expect_says(outcome, "1 host");
+  expect_says(outcome, "numa0");
+}
+
+TEST(ComityTopo, ShowsANotationInEveryFormat) {
+  struct Case {
+    const char* format;
+    const char* says;
+  };
+  for (const Case& each :
+       {Case{"text", "NVL 450"}, Case{"json", "\"islands\""}, Case{"dot", "graph topology {"},
+        Case{"svg", "</svg>"}, Case{"nccl-xml", "<system"},
+        Case{"hwloc-synthetic", "group:3 package:2 [numa] core:1 pu:1"}}) {
+    const Outcome outcome = topo(fmt::format("{} --format {}", kMixed, each.format));
+    EXPECT_EQ(outcome.status, 0) << each.format << ": " << outcome.text.substr(0, 200);
+    expect_says(outcome, each.says);
+  }
+}
+
+TEST(ComityTopo, ReadsItsJsonBackEqual) {
+  const Outcome written = topo(fmt::format("{} --format json", kMixed));
+  ASSERT_EQ(written.status, 0);
+  const TemporaryFile file(written.text);
+  const Outcome again = topo(file.path() + " --format json");
+  EXPECT_EQ(again.status, 0);
+  EXPECT_EQ(again.text, written.text);
+  const Outcome piped = run_line(
+      fmt::format("'{0}' topo {1} --format json | '{0}' topo - --format json 2>&1", COMITY_PROGRAM, kMixed));
+  EXPECT_EQ(piped.text, written.text);
+}
+
+TEST(ComityTopo, RecognisesNcclXmlThatItWrote) {
+  const TemporaryFile file(topo("dgx-a100 --format nccl-xml").text);
+  const Outcome outcome = topo(file.path());
+  EXPECT_EQ(outcome.status, 0) << outcome.text;
+  expect_says(outcome, "8 devices, 8 NICs");
+  EXPECT_EQ(topo(file.path() + " --from nccl-xml").status, 0);
+}
+
+TEST(ComityTopo, TriesAMachineBeforeItIsInTheCatalogue) {
+  const std::string machine = R"({"name": "mine", "title": "My machine", "sources": {"s": "a data sheet"},
+    "numa": {"count": 1, "cpu": "C", "arch": "x86_64", "memory": {"gb_per_s": 100, "source": "s"}},
+    "devices": {"count": 2, "name": "D", "link": {"gb_per_s": 31.5, "source": "s"}}})";
+  const TemporaryFile good(machine);
+  const Outcome outcome = topo(good.path());
+  EXPECT_EQ(outcome.status, 0) << outcome.text;
+  expect_says(outcome, "My machine");
+  const TemporaryFile bad(std::string(machine).replace(machine.find("\"count\": 2"), 10, "\"count\": 0"));
+  const Outcome refused = topo(bad.path());
+  EXPECT_EQ(refused.status, 1);
+  expect_says(refused, bad.path() + ": devices.count: is no whole number from 1");
+}
+
+TEST(ComityTopo, ExitsWithOneFileLineAndReasonForAMalformedFile) {
+  struct Case {
+    const char* text;
+    const char* says;
+  };
+  for (const Case& each : {Case{"<system version=\"1\">\n<cpu numaid=\"0\">\n</system>", ":3"},
+                           Case{"<system version=\"1\">\n<cpu numaid=\"0\"", ":"},
+                           Case{"hello", ":1: this is no topology of a known kind"},
+                           Case{"", ":1: this is no topology of a known kind"},
+                           Case{"{\"version\": 99}", ": the file is of version 99"}}) {
+    const TemporaryFile file(each.text);
+    const Outcome outcome = topo(file.path());
+    EXPECT_EQ(outcome.status, 1) << each.text << "\n" << outcome.text;
+    expect_says(outcome, file.path() + each.says);
+  }
+}
+
+TEST(ComityTopo, SaysWhatIsWrongWithItsArguments) {
+  struct Case {
+    const char* arguments;
+    const char* says;
+  };
+  for (const Case& each : {Case{"/nonexistent/topo.xml", "No such file"}, Case{"absent.json", "No such file"},
+                           Case{"'2*dgx-h10'", "is dgx-h100 meant?"}, Case{"'2*dgx-h100 via'", "^"},
+                           Case{"dgx-h100 --format png", "--format"}, Case{"dgx-h100 --from png", "--from"},
+                           Case{"dgx-h100 dgx-h100", "dgx-h100"}}) {
+    const Outcome outcome = topo(each.arguments);
+    EXPECT_EQ(outcome.status, 2) << each.arguments << "\n" << outcome.text;
+    expect_says(outcome, each.says);
+  }
+  EXPECT_EQ(topo("'cpu-1s + cpu-2s' --format hwloc-synthetic").status, 1)
+      << "hosts that differ have no such form";
+}
+
+TEST(ComityTopo, DiffExitsWithOneAndAListWhereTwoDiffer) {
+  const Outcome same = topo("diff dgx-h100 dgx-h100");
+  EXPECT_EQ(same.status, 0) << same.text;
+  expect_says(same, "no difference");
+  const TemporaryFile before(topo("'2*dgx-h100 via rail(8, 50GB/s)' --format json").text);
+  const Outcome slower =
+      topo(fmt::format("diff {} '2*dgx-h100 via rail(8, 50GB/s) ~ link(h0.nic3, 5GB/s)'", before.path()));
+  EXPECT_EQ(slower.status, 1) << slower.text;
+  EXPECT_EQ(slower.text, "slower   h0.nic3 - net.switch3: infiniband 5 GB/s, was 50 GB/s\n");
+  EXPECT_EQ(topo("diff dgx-h100").status, 2);
+  EXPECT_EQ(topo("diff dgx-h100 /nonexistent/b.xml").status, 2);
+}
+
+TEST(ComityTopo, WritesWhatHwlocTakes) {
+  if (run_line("command -v lstopo-no-graphics").status != 0)
+    GTEST_SKIP() << "needs lstopo-no-graphics (hwloc-nox)";
+  for (const char* text : {"dgx-h100", "'3*mi250-8'", "cpu-1s"}) {
+    const Outcome outcome =
+        run_line(fmt::format("lstopo-no-graphics -i \"$('{}' topo {} --format hwloc-synthetic)\" --only "
+                             "numanode --of console 2>&1",
+                             COMITY_PROGRAM, text));
+    EXPECT_EQ(outcome.status, 0) << outcome.text;
+    expect_says(outcome, "NUMANode L#0");
+  }
+}
+
+TEST(ComityTopo, WritesWhatGraphvizTakes) {
+  if (run_line("command -v dot").status != 0) GTEST_SKIP() << "needs dot (graphviz)";
+  const Outcome outcome =
+      run_line(fmt::format("'{}' topo {} --format dot | dot -Tcanon 2>&1", COMITY_PROGRAM, kMixed));
+  EXPECT_EQ(outcome.status, 0) << outcome.text;
+  expect_says(outcome, "cluster_1");
+}
+
+}  // namespace

@@ -1,0 +1,12 @@
+# cmake -DOUTPUT=FILE.cc -DFOLDER=MACHINES -P embed.cmake: the machines' files as raw strings.
+file(GLOB files ${FOLDER}/*.json)
+list(SORT files)
+set(text "// Made from topology/catalogue/machines by embed.cmake.\n\n#include \"topology/catalogue/embedded.h\"\n\n")
+string(APPEND text "namespace comity::topology {\n\nstd::vector<EmbeddedMachine> embedded_machines() {\n  return {\n")
+foreach(file ${files})
+  get_filename_component(name ${file} NAME_WE)
+  file(READ ${file} json)
+  string(APPEND text "      {\"${name}\", R\"machine(${json})machine\"},\n")
+endforeach()
+string(APPEND text "  };\n}\n\n}  // namespace comity::topology\n")
+file(WRITE ${OUTPUT} "${text}")

@@ -1,0 +1,101 @@
+// Machines by name: a file beside the program if there is one, else the copy built in.
+
+#include <fmt/core.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <numeric>
+
+#include "topology/catalogue/embedded.h"
+#include "topology/catalogue/machine.h"
+
+namespace comity::topology {
+namespace {
+
+constexpr size_t kMostFileBytes = size_t{1} << 20;
+
+// "/usr/local/share/comity/machines" of "/usr/local/bin/comity"; empty if the program is not in a folder bin.
+std::string installed_folder() {
+  char program[4096];
+  const ssize_t size = readlink("/proc/self/exe", program, sizeof program);
+  if (size <= 0 || static_cast<size_t>(size) == sizeof program) return "";
+  std::string path(program, static_cast<size_t>(size));
+  path.resize(path.rfind('/'));
+  const size_t slash = path.rfind('/');
+  if (slash == std::string::npos || path.substr(slash) != "/bin") return "";
+  return path.substr(0, slash) + "/share/comity/machines";
+}
+
+// nullopt: there is no such file.
+Result<std::optional<std::string>> read_if_there(const std::string& path) {
+  const std::unique_ptr<FILE, int (*)(FILE*)> file(std::fopen(path.c_str(), "rb"), std::fclose);
+  if (file == nullptr) return std::optional<std::string>();
+  std::string text(kMostFileBytes + 1, '\0');
+  text.resize(std::fread(text.data(), 1, text.size(), file.get()));
+  if (std::ferror(file.get()) != 0)
+    return Status(Code::kSystemError, fmt::format("{}: {}", path, std::strerror(errno)));
+  if (text.size() > kMostFileBytes)
+    return Status(Code::kInvalidArgument, fmt::format("{}: larger than {} bytes", path, kMostFileBytes));
+  return std::optional<std::string>(std::move(text));
+}
+
+// Levenshtein's distance: how many letters to change, add or leave out.
+size_t distance(std::string_view a, std::string_view b) {
+  std::vector<size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), size_t{0});
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = row[0];
+    row[0] = i;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t changed = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = row[j];
+      row[j] = std::min({changed, row[j] + 1, row[j - 1] + 1});
+    }
+  }
+  return row[b.size()];
+}
+
+Status unknown(std::string_view name, const std::vector<std::string>& names) {
+  const auto nearest = std::min_element(names.begin(), names.end(), [name](const auto& a, const auto& b) {
+    return distance(name, a) < distance(name, b);
+  });
+  std::string all;
+  for (const std::string& each : names) all += (all.empty() ? "" : ", ") + each;
+  if (nearest != names.end() && distance(name, *nearest) <= 3) {
+    return Status(Code::kInvalidArgument,
+                  fmt::format("there is no machine \"{}\"; is {} meant? There are {}", name, *nearest, all));
+  }
+  return Status(Code::kInvalidArgument, fmt::format("there is no machine \"{}\"; there are {}", name, all));
+}
+
+}  // namespace
+
+std::vector<std::string> machine_names() {
+  std::vector<std::string> names;
+  for (const EmbeddedMachine& machine : embedded_machines()) names.emplace_back(machine.name);
+  return names;
+}
+
+Result<Machine> find_machine(std::string_view name) {
+  const std::vector<EmbeddedMachine> machines = embedded_machines();
+  const auto found = std::find_if(machines.begin(), machines.end(),
+                                  [name](const EmbeddedMachine& each) { return each.name == name; });
+  if (found == machines.end()) return unknown(name.substr(0, 64), machine_names());
+  const std::string folder = installed_folder();
+  if (!folder.empty()) {
+    const std::string path = fmt::format("{}/{}.json", folder, name);
+    COMITY_ASSIGN_OR_RETURN(const std::optional<std::string> text, read_if_there(path));
+    if (text) {
+      Result<Machine> machine = parse_machine(*text);
+      return machine.ok() ? std::move(machine) : Result<Machine>(machine.status().in(path));
+    }
+  }
+  Result<Machine> machine = parse_machine(found->json);
+  return machine.ok() ? std::move(machine) : Result<Machine>(machine.status().in(name));
+}
+
+}  // namespace comity::topology

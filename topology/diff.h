@@ -1,0 +1,35 @@
+// What differs between two topologies: what an operator asks after a repair. Pure; does not block.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "topology/graph.h"
+
+namespace comity::topology {
+
+struct Difference {
+  enum class Kind : uint8_t {
+    kMissing,  // a node or a link that was there
+    kSlower,   // less bandwidth or more latency
+    kMoved,    // hangs from another place, or is joined to another switch
+    kOther,    // another device in its place
+    kAdded,    //
+    kFaster,   //
+  };
+  Kind kind = Kind::kMissing;
+  std::string text;  // "h0.nic3 - net.switch3: infiniband 10 GB/s, was 50 GB/s"; ids are those of `before`
+                     // where it has one
+  bool operator==(const Difference&) const = default;
+};
+std::string_view name_of(Difference::Kind kind);  // "missing"
+
+// Both canonical and valid. Nodes are matched within hosts of one number by kind and bus id, else by name,
+// else by id, so that one missing device does not make all behind it differ. Links are matched by their ends
+// and kind; both directions of one make one difference if they differ alike, and links of a missing node make
+// none. Sources, attributes and the names of hosts are not compared. Sorted by kind. O(n log n).
+std::vector<Difference> diff(const Graph& before, const Graph& after);
+
+}  // namespace comity::topology

@@ -1,0 +1,19 @@
+// What ibnetdiscover prints (infiniband-diags): the switches, channel adapters and routers of an InfiniBand
+// fabric and the cables between their ports. One network switch per Switch or Rt record, one NIC per cabled
+// port of a Ca record, and a host for the Ca records whose names begin with one word and go on ("node01
+// mlx5_0"), else one per Ca. Cables in parallel with one speed are one link with a count.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "comity/plugin/result.h"
+#include "topology/graph.h"
+
+namespace comity::topology {
+
+// A canonical graph, or kInvalidArgument: "<origin>:<line>: <reason>", also when a cable's other end has no
+// record or does not name it back: the dump is cut off. Pure; O(n log n).
+Result<Graph> import_ibnetdiscover(std::string_view text, const std::string& origin);
+
+}  // namespace comity::topology

@@ -1,0 +1,323 @@
+#include "topology/import/nccl_xml.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <pugixml.hpp>
+
+#include "topology/import/nccl_reader.h"
+#include "topology/import/pci.h"
+
+namespace comity::topology {
+
+namespace {
+
+constexpr size_t kMostNodes = 1'000'000;
+constexpr int kMostDepth = 64;
+constexpr size_t kMostCpus = 1024;    // of all hosts together; those of a host are joined pairwise
+constexpr int64_t kMostCount = 4096;  // of links in parallel; NVLink 5 has 18
+
+// Attributes of an element onto a node, under a prefix, but for those that the graph has fields for.
+void keep_attributes(const pugi::xml_node& element, std::string_view prefix,
+                     std::initializer_list<std::string_view> but, Node& node) {
+  for (const pugi::xml_attribute& attribute : element.attributes()) {
+    const std::string_view name = attribute.name();
+    if (std::find(but.begin(), but.end(), name) != but.end()) continue;
+    node.attributes[std::string(prefix) + std::string(name)] = attribute.value();
+  }
+}
+
+pugi::xml_node gpu_of(const pugi::xml_node& pci) {
+  const pugi::xml_node gpu = pci.child("gpu");
+  return gpu ? gpu : pci.child("apu");
+}
+
+uint32_t class_of(const pugi::xml_node& pci) {
+  return pci.attribute("class").as_uint(0);
+}
+
+// By what is below it, then by its class; nothing known below and an unknown class: kOther.
+PciRole role_of(const pugi::xml_node& pci) {
+  if (gpu_of(pci)) return PciRole::kDevice;
+  if (pci.child("pci") || role_of_class(class_of(pci)) == PciRole::kBridge) return PciRole::kBridge;
+  if (pci.child("nic") || pci.child("net")) return PciRole::kNic;
+  return role_of_class(class_of(pci));
+}
+
+bool is_known(std::string_view name) {
+  constexpr std::array<std::string_view, 7> kKnown = {"cpu", "pci", "gpu", "apu", "nic", "net", "pcilink"};
+  return std::find(kKnown.begin(), kKnown.end(), name) != kKnown.end();
+}
+
+}  // namespace
+
+Status NcclReader::add_node(const pugi::xml_node& element, Node node, uint32_t& index) {
+  if (graph_.nodes.size() >= kMostNodes) return xml_.bad(element, "more than 1,000,000 nodes");
+  index = graph_.add(std::move(node));
+  return {};
+}
+
+// Two devices of one host cannot have one bus id; a switch and a NIC may (files written by hand).
+Status NcclReader::claim(const pugi::xml_node& pci, const Node& node) {
+  const auto key = std::make_tuple(node.host, node.kind, node.bus_id);
+  if (places_.emplace(key, static_cast<uint32_t>(graph_.nodes.size())).second) return {};
+  return xml_.bad(pci, fmt::format("busid {} is a {} twice", node.bus_id, name_of(node.kind)));
+}
+
+void NcclReader::join_pcie(uint32_t from, uint32_t to, const Uplink& uplink, const std::string& shared) {
+  Link link;
+  link.kind = LinkKind::kPcie;
+  link.bandwidth_bytes_per_s = uplink.bytes_per_s;
+  link.source = uplink.source;
+  link.from = from, link.to = to;
+  if (!shared.empty()) link.shared = shared + ".up";
+  graph_.add(link);
+  std::swap(link.from, link.to);
+  if (!shared.empty()) link.shared = shared + ".down";
+  graph_.add(link);
+}
+
+// An unknown speed or width counts as generation 3 of 16 lanes, as NCCL counts it.
+Status NcclReader::read_uplink(const pugi::xml_node& pci, Uplink& uplink) const {
+  int64_t width = 0;
+  COMITY_RETURN_IF_ERROR(xml_.number_or(pci, "link_width", -1, 255, 0, width));
+  uint64_t speed = pcie_speed_from_text(pci.attribute("link_speed").value());
+  const bool known = speed > 0 && width > 0 && width <= 32;
+  if (speed == 0) speed = 8000;
+  if (width <= 0 || width > 32) width = 16;
+  uplink.bytes_per_s = pcie_bytes_per_s(speed, static_cast<uint32_t>(width));
+  uplink.source = known ? Source::kReported : Source::kGuess;
+  return {};
+}
+
+Status NcclReader::read_host(const pugi::xml_node& cpu, uint32_t& host) {
+  std::string hash = cpu.attribute("host_hash").value();
+  if (hash == "0x0" || hash == "0") hash.clear();  // NCCL's value for none
+  const auto found = hosts_.find(hash);
+  if (found != hosts_.end()) {
+    host = found->second;
+    return {};
+  }
+  Node node;
+  node.kind = NodeKind::kHost;
+  node.host = host = static_cast<uint32_t>(hosts_.size());
+  if (!hash.empty()) node.attributes["nccl.host_hash"] = hash;
+  if (host == 0) {
+    keep_attributes(cpu.parent(), "nccl.system.", {}, node);
+    node.attributes.emplace("nccl.system.version", "1");
+  }
+  host_nodes_.push_back(0);
+  hosts_.emplace(hash, host);
+  return add_node(cpu, std::move(node), host_nodes_.back());
+}
+
+Status NcclReader::read_cpu(const pugi::xml_node& cpu) {
+  int64_t numaid = 0;
+  COMITY_RETURN_IF_ERROR(xml_.number(cpu, "numaid", -1, 1 << 20, numaid));
+  if (!*cpu.attribute("arch").value())
+    return xml_.bad(cpu, "<cpu> has no arch, without which NCCL refuses it");
+  Place place;
+  COMITY_RETURN_IF_ERROR(read_host(cpu, place.host));
+  Node node;
+  node.kind = NodeKind::kNuma;
+  node.host = place.host;
+  node.numa = place.numa = static_cast<int32_t>(numaid);
+  keep_attributes(cpu, "nccl.cpu.", {"numaid", "host_hash"}, node);
+  if (!*cpu.attribute("affinity").value()) node.attributes.erase("nccl.cpu.affinity");
+  if (std::string_view(cpu.attribute("vendor").value()) == "unknown") {  // as the writer says it
+    for (const char* key : {"nccl.cpu.vendor", "nccl.cpu.familyid", "nccl.cpu.modelid"})
+      node.attributes.erase(key);
+  }
+  COMITY_RETURN_IF_ERROR(add_node(cpu, std::move(node), place.parent));
+  if (cpus_.size() >= kMostCpus) return xml_.bad(cpu, fmt::format("more than {} <cpu> elements", kMostCpus));
+  if (!cpus_.emplace(std::make_pair(place.host, place.numa), place.parent).second) {
+    return xml_.bad(cpu, fmt::format("numaid {} is there twice on one host", numaid));
+  }
+  Link memory;
+  memory.kind = LinkKind::kMemory;
+  memory.from = host_nodes_[place.host], memory.to = place.parent;
+  graph_.join(memory);
+  cpu_ = place.parent;
+  return read_below(cpu, place);
+}
+
+// What is below a cpu or a switch.
+Status NcclReader::read_below(const pugi::xml_node& element, const Place& place) {
+  if (place.depth > kMostDepth) return xml_.bad(element, "pci elements nest more than 64 deep");
+  for (const pugi::xml_node& child : element.children()) {
+    if (child.type() != pugi::node_element) continue;
+    const std::string_view name = child.name();
+    if (name == "pci") {
+      COMITY_RETURN_IF_ERROR(read_pci(child, place));
+    } else if (name == "nic") {  // without a PCI device: of a virtual machine, or virtual itself
+      Node node;
+      node.host = place.host, node.numa = place.numa;
+      COMITY_RETURN_IF_ERROR(read_nets(child, node, place, nullptr));
+    } else if (name == "pcilink") {
+      pending_.push_back({place.parent, cpu_, "pcilink", child.attribute("target").value(), "", 1, 0});
+    } else if (name == "gpu" || name == "apu" || name == "cpu") {
+      return xml_.bad(child, fmt::format("<{}> directly below <{}>", name, element.name()));
+    } else if (child.find_node([](const pugi::xml_node& node) { return is_known(node.name()); })) {
+      return xml_.bad(child, fmt::format("the unknown element <{}> has devices below it", name));
+    }
+  }
+  return {};
+}
+
+Status NcclReader::read_pci(const pugi::xml_node& pci, const Place& place) {
+  const auto bus_id = normal_bus_id(pci.attribute("busid").value());
+  if (!bus_id) {
+    return xml_.bad(pci, fmt::format("busid=\"{}\" of <pci> is no bus id such as 0000:17:00.0",
+                                     pci.attribute("busid").value()));
+  }
+  Node node;
+  node.bus_id = *bus_id;
+  node.host = place.host, node.numa = place.numa;
+  keep_attributes(pci, "pci.", {"busid"}, node);
+  if (!*pci.attribute("link_speed").value()) node.attributes.erase("pci.link_speed");
+  if (pci.attribute("link_width").as_int(0) == 0) node.attributes.erase("pci.link_width");
+  const uint32_t vendor = pci.attribute("vendor").as_uint(0);
+  if (vendor > 0 && vendor < 0xffff) node.vendor = vendor_name(static_cast<uint16_t>(vendor));
+  switch (role_of(pci)) {
+    case PciRole::kDevice:
+      return read_device(pci, gpu_of(pci), std::move(node), place);
+    case PciRole::kNic:
+      return read_nic_pci(pci, node, place);
+    case PciRole::kVendorSwitch:
+      node.kind = NodeKind::kVendorSwitch;
+      break;
+    case PciRole::kBridge:
+      node.kind = NodeKind::kPcieSwitch;
+      break;
+    case PciRole::kOther:
+      if (pci.attribute("class")) return {};  // a disk and such: no path of interest ends there
+      return xml_.bad(pci, "<pci> has no class, and nothing below it that tells what it is");
+  }
+  return read_switch(pci, std::move(node), place);
+}
+
+Status NcclReader::read_switch(const pugi::xml_node& pci, Node node, const Place& place) {
+  Place below = place;
+  below.depth = place.depth + 1;
+  Uplink uplink;
+  COMITY_RETURN_IF_ERROR(claim(pci, node));
+  COMITY_RETURN_IF_ERROR(read_uplink(pci, uplink));
+  COMITY_RETURN_IF_ERROR(add_node(pci, std::move(node), below.parent));
+  join_pcie(below.parent, place.parent, uplink);
+  return read_below(pci, below);
+}
+
+Status NcclReader::read_device(const pugi::xml_node& pci, const pugi::xml_node& gpu, Node node,
+                               const Place& place) {
+  if (const pugi::xml_node below = pci.child("pci"))
+    return xml_.bad(below, "<pci> below the <pci> of a device");
+  node.kind = NodeKind::kDevice;
+  keep_attributes(gpu, "nccl.gpu.", {}, node);
+  if (std::string_view(gpu.name()) == "apu") node.attributes["nccl.tag"] = "apu";
+  const std::string gcn = gpu.attribute("gcn").value(), sm = gpu.attribute("sm").value();
+  if (!gcn.empty()) {
+    node.name = gcn.substr(0, 3) == "gfx" ? gcn : gcn == "910" ? "gfx90a" : "gfx" + gcn;
+  } else if (!sm.empty()) {
+    node.name = "sm_" + sm;
+  }
+  if (node.vendor.empty() && !gcn.empty()) node.vendor = "amd";
+  if (node.vendor.empty() && gpu.child("nvlink") && std::string_view(gpu.name()) == "gpu")
+    node.vendor = "nvidia";
+  Uplink uplink;
+  uint32_t device = 0;
+  COMITY_RETURN_IF_ERROR(claim(pci, node));
+  COMITY_RETURN_IF_ERROR(read_uplink(pci, uplink));
+  COMITY_RETURN_IF_ERROR(add_node(pci, std::move(node), device));
+  join_pcie(device, place.parent, uplink);
+  return read_gpu_links(gpu, device);
+}
+
+Status NcclReader::read_nic_pci(const pugi::xml_node& pci, const Node& node, const Place& place) {
+  Uplink uplink;
+  Node claimed = node;
+  claimed.kind = NodeKind::kNic;
+  COMITY_RETURN_IF_ERROR(claim(pci, claimed));
+  COMITY_RETURN_IF_ERROR(read_uplink(pci, uplink));
+  const size_t before = graph_.nodes.size();
+  for (const pugi::xml_node& nic : pci.children("nic")) {
+    COMITY_RETURN_IF_ERROR(read_nets(nic, node, place, &uplink));
+  }
+  COMITY_RETURN_IF_ERROR(read_nets(pci, node, place, &uplink));  // a dialect without <nic>
+  if (graph_.nodes.size() > before) return {};
+  uint32_t index = 0;  // a skeleton: the NIC's ports are not told
+  COMITY_RETURN_IF_ERROR(add_node(pci, std::move(claimed), index));
+  join_pcie(index, place.parent, uplink);
+  return {};
+}
+
+// One node per port; the ports of one PCI device share its PCIe link.
+Status NcclReader::read_nets(const pugi::xml_node& nic, const Node& node, const Place& place,
+                             const Uplink* uplink) {
+  for (const pugi::xml_node& net : nic.children("net")) {
+    Node port = node;
+    port.kind = NodeKind::kNic;
+    port.name = net.attribute("name").value();
+    if (port.name.empty()) return xml_.bad(net, "<net> has no name");
+    keep_attributes(net, "nccl.net.", {"name"}, port);
+    port.attributes.emplace("nccl.net.dev", "0");
+    if (uplink == nullptr) port.attributes["nccl.virtual"] = "1";
+    int64_t mega_bits_per_s = 0;
+    COMITY_RETURN_IF_ERROR(xml_.number_or(net, "speed", -1, int64_t{1} << 40, 0, mega_bits_per_s));
+    const uint64_t rate = mega_bits_per_s > 0 ? static_cast<uint64_t>(mega_bits_per_s) * 125'000 : 0;
+    if (rate > 0) port.attributes["net.bandwidth_bytes_per_s"] = std::to_string(rate);
+    uint32_t index = 0;
+    COMITY_RETURN_IF_ERROR(add_node(net, std::move(port), index));
+    const std::string shared = uplink == nullptr ? "" : fmt::format("h{}.pci.{}", place.host, node.bus_id);
+    join_pcie(index, place.parent, uplink != nullptr ? *uplink : Uplink{rate, Source::kGuess}, shared);
+  }
+  return {};
+}
+
+Status NcclReader::read_gpu_links(const pugi::xml_node& gpu, uint32_t device) {
+  for (const pugi::xml_node& link : gpu.children()) {
+    if (link.type() != pugi::node_element) continue;
+    const std::string element = link.name();
+    const bool c2c = element == "c2c";
+    if (!c2c && !link.attribute("target")) {
+      if (element == "nvlink" || element == "xgmi")
+        return xml_.bad(link, fmt::format("<{}> has no target", element));
+      continue;  // of a later version: it joins nothing
+    }
+    Pending pending{device, cpu_, element, link.attribute("target").value(), link.attribute("tclass").value(),
+                    1,      0};
+    COMITY_RETURN_IF_ERROR(xml_.number_or(link, "count", 1, kMostCount, 1, pending.count));
+    COMITY_RETURN_IF_ERROR(xml_.number_or(link, "bw", 0, 10'000'000, 0, pending.mega_bytes_per_s));
+    pending_.push_back(std::move(pending));
+  }
+  return {};
+}
+
+Result<Graph> NcclReader::read(const pugi::xml_node& system) {
+  for (const pugi::xml_node& child : system.children()) {
+    if (child.type() != pugi::node_element) continue;
+    if (std::string_view(child.name()) == "cpu") {
+      COMITY_RETURN_IF_ERROR(read_cpu(child));
+    } else if (is_known(child.name()) ||
+               child.find_node([](const pugi::xml_node& node) { return is_known(node.name()); })) {
+      return xml_.bad(child, fmt::format("<{}> directly below <system>", child.name()));
+    }
+  }
+  if (graph_.nodes.empty()) return xml_.bad(system, "<system> has no <cpu>");
+  COMITY_RETURN_IF_ERROR(link_pending());
+  join_cpus();
+  return std::move(graph_);
+}
+
+Result<Graph> import_nccl_xml(std::string_view text, const std::string& origin) {
+  const XmlText xml(text, origin);
+  pugi::xml_document document;
+  COMITY_RETURN_IF_ERROR(xml.load(document, "system"));
+  COMITY_ASSIGN_OR_RETURN(Graph graph, NcclReader(text, origin).read(document.document_element()));
+  COMITY_RETURN_IF_ERROR(validate(graph).in(origin));
+  canonicalize(graph);
+  graph.origin = origin + " (NCCL)";
+  return graph;
+}
+
+}  // namespace comity::topology
