@@ -66,8 +66,9 @@ Result<VendorReport> report_of_opencl(const std::string& file) {
     opencl.info(handle, kType, sizeof type, &type, nullptr);
     const std::string name = text_of(opencl, handle, kName);
     const bool placed = opencl.info(handle, kPciBusInfo, sizeof pci, pci.data(), nullptr) == kGood;
-    if ((type & (kGpu | kAccelerator)) == 0 || !placed) {
-      others += fmt::format("; {} is {}", name, placed ? "no accelerator" : "nowhere on PCI");
+    const bool accelerates = (type & (kGpu | kAccelerator)) != 0;
+    if (!accelerates || !placed) {
+      others += fmt::format("; {} is {}", name, accelerates ? "nowhere on PCI" : "no accelerator");
       continue;
     }
     VendorDevice& device = report.devices.emplace_back();
