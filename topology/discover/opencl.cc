@@ -60,7 +60,7 @@ Result<VendorReport> report_of_opencl(const std::string& file) {
   COMITY_RETURN_IF_ERROR(library.complete());
   VendorReport report;
   std::string others;
-  for (const Handle handle : all_devices(opencl)) {
+  for (Handle handle : all_devices(opencl)) {
     uint64_t type = 0;
     std::array<uint32_t, 4> pci{};
     opencl.info(handle, kType, sizeof type, &type, nullptr);
