@@ -221,7 +221,7 @@ void give_ids(Graph& graph) {
 
 }  // namespace
 
-void canonicalize(Graph& graph) {
+std::vector<uint32_t> canonicalize(Graph& graph) {
   const auto hosts = host_numbers(graph);
   for (Node& node : graph.nodes) node.host = hosts.at(node.host);
   const std::vector<uint32_t> order = canonical_order(graph);
@@ -239,6 +239,7 @@ void canonicalize(Graph& graph) {
   }
   std::sort(graph.links.begin(), graph.links.end());
   give_ids(graph);
+  return place;
 }
 
 uint64_t hash(const Graph& graph) {

@@ -122,8 +122,8 @@ Status validate(const Graph& graph);
 
 // Orders hosts, nodes and links, and gives ids, by structure and bus ids alone: two descriptions of one
 // machine that list it in another order end equal. Hosts keep their order (the order of hosts has a meaning:
-// rank order). Time O(n log n).
-void canonicalize(Graph& graph);
+// rank order). Time O(n log n). Returns the new index of each node, by its old one.
+std::vector<uint32_t> canonicalize(Graph& graph);
 
 // Of the canonical form: over everything but `origin`, and over structure only (no figures, names or
 // attributes: what a profile of measured figures is keyed by). 64-bit FNV-1a over a length-prefixed encoding.

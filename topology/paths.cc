@@ -59,8 +59,10 @@ class Stage {
         return (passed == 1) == from_nic_ ? vendor : pcie;
       case PathClass::kSys:
         return !vendor && !is_network(link.kind);
+      // Out of the host, through switches, into another: never out again through a host that is neither end.
       case PathClass::kNet:
-        return !vendor;
+        return !vendor && (passed == 0 || !is_network(link.kind) ||
+                           graph_.nodes[link.from].kind == NodeKind::kNetSwitch);
       default:
         return false;
     }
@@ -86,8 +88,10 @@ class Stage {
         return class_ >= PathClass::kPhb;
       case NodeKind::kHost:
         return by_host_;
-      case NodeKind::kNic:
       case NodeKind::kNetSwitch:
+        then = 1;
+        return class_ == PathClass::kNet;
+      case NodeKind::kNic:
         return class_ == PathClass::kNet;
       case NodeKind::kDevice:
         return false;
