@@ -8,18 +8,13 @@
 
 #include "topology/export/nccl_writer.h"
 #include "topology/import/pci.h"
+#include "topology/import/xml_name.h"
 
 namespace comity::topology {
 
 namespace {
 
 constexpr std::string_view kKept = "nccl.kept.";
-
-bool is_name(std::string_view text) {
-  const auto letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; };
-  const auto more = [&](char c) { return letter(c) || (c >= '0' && c <= '9') || c == '-' || c == '.'; };
-  return !text.empty() && letter(text.front()) && std::all_of(text.begin(), text.end(), more);
-}
 
 std::string escaped(std::string_view text) {
   std::string safe;
@@ -62,7 +57,7 @@ std::string affinity_of(std::string_view list) {
 }
 
 void XmlTag::set(std::string_view key, std::string_view value) {
-  if (!is_name(key) || !keys_.emplace(key).second) return;
+  if (!is_plain_xml_name(key) || !keys_.emplace(key).second) return;
   text_ += fmt::format(" {}=\"{}\"", key, escaped(value));
 }
 
@@ -93,7 +88,7 @@ void NcclWriter::write_kept(const Node& node, int depth) {
     if (key.substr(0, kKept.size()) != kKept) break;
     key.remove_prefix(kKept.size());
     const size_t blank = key.find(' ');
-    if (blank == std::string_view::npos || !is_name(key.substr(0, blank))) continue;
+    if (blank == std::string_view::npos || !is_plain_xml_name(key.substr(0, blank))) continue;
     const size_t middle = std::min(at->second.find(' '), at->second.size());
     XmlTag tag{std::string(key.substr(0, blank))};
     tag.set("target", key.substr(blank + 1));
@@ -103,56 +98,58 @@ void NcclWriter::write_kept(const Node& node, int depth) {
   }
 }
 
+namespace {
+
+std::string attribute_of(const Link& link, const char* key) {
+  const auto found = link.attributes.find(key);
+  return found == link.attributes.end() ? std::string() : found->second;
+}
+
+// What the reader takes a link for that tells no bandwidth.
+uint64_t taken_for(std::string_view element, const std::string& gcn, int sm) {
+  if (element == "nvlink")
+    return nvlink_bytes_per_s(sm) != 0 ? nvlink_bytes_per_s(sm) : nvlink_bytes_per_s(70);
+  if (element == "xgmi") return xgmi_bytes_per_s(gcn) != 0 ? xgmi_bytes_per_s(gcn) : xgmi_bytes_per_s("90a");
+  return 0;
+}
+
+}  // namespace
+
 void NcclWriter::write_link(const Link& link, const std::string& gcn, int sm, int depth) {
   const Node& to = graph_.nodes[link.to];
-  const bool nvlink = link.kind == LinkKind::kNvlink, xgmi = link.kind == LinkKind::kXgmi,
-             c2c = link.kind == LinkKind::kC2c;
-  if (link.attributes.count("nccl.pcilink") != 0) {
-    XmlTag tag("pcilink");
-    tag.set("target", bus_ids_[link.to]);
-    text_ += tag.whole(depth);
-    return;
-  }
-  // What the reader takes an unpriced link for.
-  const uint64_t taken =
-      nvlink ? (nvlink_bytes_per_s(sm) != 0 ? nvlink_bytes_per_s(sm) : nvlink_bytes_per_s(70))
-      : xgmi ? (xgmi_bytes_per_s(gcn) != 0 ? xgmi_bytes_per_s(gcn) : xgmi_bytes_per_s("90a"))
-             : 0;
-  const bool priced = link.bandwidth_bytes_per_s != 0 &&
-                      (link.source == Source::kReported || link.bandwidth_bytes_per_s != taken);
-  const std::string bandwidth = priced ? std::to_string(link.bandwidth_bytes_per_s / 1'000'000) : "";
-  const auto write = [&](std::string_view target, std::string_view count, const std::string& target_class) {
-    XmlTag tag(c2c ? "c2c" : std::string(name_of(link.kind)));
+  std::string element = attribute_of(link, "nccl.element");
+  if (!is_plain_xml_name(element))
+    element = link.kind == LinkKind::kC2c ? "c2c" : std::string(name_of(link.kind));
+  const bool c2c = element == "c2c";
+  const bool priced =
+      link.bandwidth_bytes_per_s != 0 &&
+      (link.source == Source::kReported || link.bandwidth_bytes_per_s != taken_for(element, gcn, sm));
+  const auto write = [&](std::string_view target, std::string_view count, std::string_view target_class) {
+    XmlTag tag(element);
     if (!c2c) tag.set("target", target);
-    if (c2c && priced) tag.set("bw", bandwidth);
+    if (c2c) tag.set("bw", std::to_string(link.bandwidth_bytes_per_s / 1'000'000));
     tag.set("count", count);
     if (!c2c) tag.set("tclass", target_class);
-    if (priced) tag.set("bw", bandwidth);
+    if (priced) tag.set("bw", std::to_string(link.bandwidth_bytes_per_s / 1'000'000));
     text_ += tag.whole(depth);
   };
   const std::string count = std::to_string(link.count);
-  const auto targets = link.attributes.find("nccl.targets");
-  const std::string target_class = to.kind == NodeKind::kVendorSwitch ? "0x068000"
-                                   : to.kind == NodeKind::kNuma       ? "0x068001"
-                                                                      : "";
   if (to.kind == NodeKind::kDevice) {
-    const auto given = link.attributes.find("nccl.tclass");
-    const std::string known = attribute_of(to, "pci.class");
-    write(bus_ids_[link.to], count,
-          given != link.attributes.end() ? given->second
-          : !known.empty()               ? known
-          : to.vendor == "nvidia"        ? "0x030200"
-                                         : "0x120000");
-  } else if (targets == link.attributes.end() || c2c) {
-    write(to.kind == NodeKind::kVendorSwitch ? "fffffff:ffff:ff" : "0000:00:00.0", count, target_class);
-  } else {
-    std::string_view rest = targets->second;
-    while (!rest.empty()) {  // "0000:c4:00.0=2 0000:c5:00.0=2"
-      const std::string_view part = rest.substr(0, rest.find(' '));
-      rest.remove_prefix(std::min(rest.size(), part.size() + 1));
-      const size_t sign = std::min(part.rfind('='), part.size());
-      write(part.substr(0, sign), part.substr(std::min(part.size(), sign + 1)), target_class);
-    }
+    const std::string given = attribute_of(link, "nccl.tclass"), known = attribute_of(to, "pci.class");
+    return write(bus_ids_[link.to], count,
+                 !given.empty()   ? given
+                 : !known.empty() ? known
+                                  : default_pci_class(to));
+  }
+  const bool to_switch = to.kind == NodeKind::kVendorSwitch;
+  std::string targets = attribute_of(link, "nccl.targets");  // "0000:c4:00.0=2 0000:c5:00.0=2"
+  if (targets.empty()) targets = fmt::format("{}={}", to_switch ? "fffffff:ffff:ff" : "0000:00:00.0", count);
+  for (std::string_view rest = targets; !rest.empty();) {
+    const std::string_view part = rest.substr(0, rest.find(' '));
+    rest.remove_prefix(std::min(rest.size(), part.size() + 1));
+    const size_t sign = std::min(part.rfind('='), part.size());
+    write(part.substr(0, sign), part.substr(std::min(part.size(), sign + 1)),
+          to_switch ? "0x068000" : "0x068001");
   }
 }
 
@@ -173,7 +170,7 @@ void NcclWriter::write_device(uint32_t index, int depth) {
   const Node& node = graph_.nodes[index];
   const std::string tag_name =
       attribute_of(node, "nccl.tag").empty() ? "gpu" : attribute_of(node, "nccl.tag");
-  XmlTag gpu(is_name(tag_name) ? tag_name : "gpu");
+  XmlTag gpu(is_plain_xml_name(tag_name) ? tag_name : "gpu");
   gpu.copy(node, "nccl.gpu.", {"dev", "sm", "gcn", "arch", "rank", "gdr"});
   const bool came_so = !gpu.empty();
   const uint32_t number = devices_++;

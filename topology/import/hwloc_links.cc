@@ -79,6 +79,9 @@ void add_cell(const HwlocView& view, const Cell& cell, Graph& graph) {
   if (total == 0) total = 50'000 * kMega;
   link.count = one != 0 && total % one == 0 && total / one <= 64 ? static_cast<uint32_t>(total / one) : 1;
   link.bandwidth_bytes_per_s = total / link.count;
+  const bool to_cpu =
+      graph.nodes[cell.from].kind == NodeKind::kNuma || graph.nodes[cell.to].kind == NodeKind::kNuma;
+  if (to_cpu) link.kind = LinkKind::kC2c;  // NVLink to a POWER: it joins no island
   graph.add(std::move(link));
 }
 

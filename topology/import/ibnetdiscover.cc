@@ -130,6 +130,9 @@ Status Reader::read_cable(const TextLine& line) {
 Status Reader::check() const {
   if (records_.empty()) return bad_line(origin_, 1, "no Switch, Ca or Rt record is here");
   for (const Record& record : records_) {
+    if (record.cables.empty()) {
+      return bad_line(origin_, record.line, record.id + " has no cabled port: the dump is cut off");
+    }
     for (const auto& [port, cable] : record.cables) {
       const auto peer = by_id_.find(cable.peer);
       if (peer == by_id_.end())

@@ -41,6 +41,7 @@ uint32_t number_in(const std::string& text) {
 Link NcclReader::priced(const Pending& pending, LinkKind kind) const {
   Link link;
   link.kind = kind;
+  if (kind == LinkKind::kVendor) link.attributes["nccl.element"] = pending.element;  // of a name of its own
   link.from = pending.from;
   link.count = static_cast<uint32_t>(pending.count);
   if (pending.mega_bytes_per_s > 0) {
@@ -62,7 +63,8 @@ Link NcclReader::priced(const Pending& pending, LinkKind kind) const {
 }
 
 Status NcclReader::gather(const Pending& pending, Link link) {
-  const auto key = std::make_tuple(link.from, link.to, link.kind, link.bandwidth_bytes_per_s);
+  const auto key =
+      std::make_tuple(link.from, link.to, link.kind, link.bandwidth_bytes_per_s, pending.element);
   const auto [found, fresh] = gathered_.emplace(key, graph_.links.size());
   if (fresh) {
     graph_.add(std::move(link));
@@ -103,7 +105,7 @@ Status NcclReader::link_to_switch(const Pending& pending, LinkKind kind) {
   link.attributes["nccl.targets"] = fmt::format("{}={}", pending.target, pending.count);
   COMITY_RETURN_IF_ERROR(gather(pending, link));
   std::swap(link.from, link.to);
-  link.attributes.clear();
+  link.attributes.erase("nccl.targets");
   return gather(pending, std::move(link));
 }
 
@@ -146,12 +148,15 @@ Status NcclReader::link_pending() {
       COMITY_RETURN_IF_ERROR(gather(pending, std::move(link)));
     } else if (kind == LinkKind::kC2c || target_class == "0x068001") {
       Link link = priced(pending, kind);
+      link.kind = LinkKind::kC2c;  // also NVLink to a POWER9: it joins no island
       link.to = pending.cpu;
-      if (kind != LinkKind::kC2c)
+      if (kind != LinkKind::kC2c) {
         link.attributes["nccl.targets"] = fmt::format("{}={}", pending.target, pending.count);
+        link.attributes["nccl.element"] = pending.element;
+      }
       COMITY_RETURN_IF_ERROR(gather(pending, link));
       std::swap(link.from, link.to);
-      link.attributes.clear();
+      link.attributes.erase("nccl.targets");
       COMITY_RETURN_IF_ERROR(gather(pending, std::move(link)));
     } else if (target_class.substr(0, 6) == "0x0680" || pending.target == kUnseenSwitch) {
       COMITY_RETURN_IF_ERROR(link_to_switch(pending, kind));

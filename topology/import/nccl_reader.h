@@ -43,11 +43,11 @@ class NcclReader {
   Status read_pci(const pugi::xml_node& pci, const Place& place);
   Status read_device(const pugi::xml_node& pci, const pugi::xml_node& gpu, Node node, const Place& place);
   Status read_switch(const pugi::xml_node& pci, Node node, const Place& place);
-  Status read_nic_pci(const pugi::xml_node& pci, const Node& node, const Place& place);
+  Status read_nic_pci(const pugi::xml_node& pci, Node node, const Place& place);
   Status read_nets(const pugi::xml_node& nic, const Node& node, const Place& place, const Uplink* uplink);
   Status read_gpu_links(const pugi::xml_node& gpu, uint32_t device);
   Status read_uplink(const pugi::xml_node& pci, Uplink& uplink) const;
-  Status claim(const pugi::xml_node& pci, const Node& node);
+  Status claim(const pugi::xml_node& pci, Node& node);  // also gives it a class
   Status add_node(const pugi::xml_node& element, Node node, uint32_t& index);
   void join_pcie(uint32_t from, uint32_t to, const Uplink& uplink, const std::string& shared = "");
 
@@ -67,8 +67,8 @@ class NcclReader {
   std::map<std::pair<uint32_t, int32_t>, uint32_t> cpus_;                   // by host and numaid
   std::map<std::tuple<uint32_t, NodeKind, std::string>, uint32_t> places_;  // by host, kind and bus id
   std::map<std::pair<uint32_t, LinkKind>, uint32_t> switches_;              // the vendor switch of each host
-  std::map<std::tuple<uint32_t, uint32_t, LinkKind, uint64_t>, size_t>
-      gathered_;  // by ends, kind and bandwidth
+  // Links by ends, kind, bandwidth and element.
+  std::map<std::tuple<uint32_t, uint32_t, LinkKind, uint64_t, std::string>, size_t> gathered_;
   std::vector<Pending> pending_;
   uint32_t cpu_ = 0;  // the node of the cpu being read
 };
