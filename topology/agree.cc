@@ -173,6 +173,7 @@ class Agreement {
       graph.add(link);
       graph.links.back().from += base;
       graph.links.back().to += base;
+      graph.links.back().shared = shared_on_host(link.shared, group);
     }
   }
 

@@ -214,6 +214,7 @@ Result<Graph> Cluster::expand(uint32_t most_hosts) const {
     for (Link link : shape.links) {
       link.from += base;
       link.to += base;
+      link.shared = shared_on_host(link.shared, host);
       whole.add(std::move(link));
     }
     const auto [begin, end] = impl_->ways_of(host);

@@ -159,6 +159,11 @@ uint32_t Graph::host_count() const {
                                              [](const Node& node) { return node.kind == NodeKind::kHost; }));
 }
 
+std::string shared_on_host(std::string_view shared, uint32_t host) {
+  if (!shared.starts_with("h0.")) return std::string(shared);
+  return fmt::format("h{}.{}", host, shared.substr(3));
+}
+
 std::vector<std::vector<uint32_t>> links_out_of(const Graph& graph) {
   std::vector<std::vector<uint32_t>> out(graph.nodes.size());
   for (uint32_t i = 0; i < graph.links.size(); ++i) out[graph.links[i].from].push_back(i);

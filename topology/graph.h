@@ -113,6 +113,9 @@ struct Graph {
   bool operator==(const Graph&) const = default;
 };
 
+// What a `shared` text is called when its host becomes number `host`: texts of one host begin with "h0.".
+std::string shared_on_host(std::string_view shared, uint32_t host);
+
 // Adjacency: links out of each node, in the order of graph.links.
 std::vector<std::vector<uint32_t>> links_out_of(const Graph& graph);
 
