@@ -177,6 +177,10 @@ Status NcclReader::read_pci(const pugi::xml_node& pci, const Place& place) {
     return xml_.bad(pci, fmt::format("busid=\"{}\" of <pci> is no bus id such as 0000:17:00.0",
                                      pci.attribute("busid").value()));
   }
+  if (pci.attribute("class")) {
+    int64_t code = 0;
+    COMITY_RETURN_IF_ERROR(xml_.number_or(pci, "class", 0, 0xffffff, 0, code));
+  }
   Node node;
   node.bus_id = *bus_id;
   node.host = place.host, node.numa = place.numa;
@@ -194,7 +198,8 @@ Status NcclReader::read_pci(const pugi::xml_node& pci, const Place& place) {
       node.kind = NodeKind::kVendorSwitch;
       break;
     case PciRole::kBridge:
-      node.kind = NodeKind::kPcieSwitch;
+      node.kind = NodeKind::kPcieSwitch;  // so that it stays one, whatever class it was given
+      if (role_of_class(class_of(pci)) != PciRole::kBridge) node.attributes.erase("pci.class");
       break;
     case PciRole::kOther:
       if (pci.attribute("class")) return {};  // a disk and such: no path of interest ends there
@@ -220,7 +225,10 @@ Status NcclReader::read_device(const pugi::xml_node& pci, const pugi::xml_node& 
     return xml_.bad(below, "<pci> below the <pci> of a device");
   if (pci.child("nic") || pci.child("net")) return xml_.bad(pci, "<pci> of a device has a <nic> below it");
   node.kind = NodeKind::kDevice;
+  const size_t before = node.attributes.size();
   keep_attributes(gpu, "nccl.gpu.", {}, node);
+  if (gpu && node.attributes.size() == before)
+    return xml_.bad(gpu, fmt::format("<{}> has no dev", gpu.name()));
   if (std::string_view(gpu.name()) == "apu") node.attributes["nccl.tag"] = "apu";
   const std::string gcn = gpu.attribute("gcn").value(), sm = gpu.attribute("sm").value();
   if (!gcn.empty()) {
