@@ -230,6 +230,8 @@ Status NcclReader::read_device(const pugi::xml_node& pci, const pugi::xml_node& 
   if (gpu && node.attributes.size() == before)
     return xml_.bad(gpu, fmt::format("<{}> has no dev", gpu.name()));
   if (std::string_view(gpu.name()) == "apu") node.attributes["nccl.tag"] = "apu";
+  int64_t capability = 0;
+  COMITY_RETURN_IF_ERROR(xml_.number_or(gpu, "sm", 0, 100'000, 0, capability));
   const std::string gcn = gpu.attribute("gcn").value(), sm = gpu.attribute("sm").value();
   if (!gcn.empty()) {
     node.name = gcn.substr(0, 3) == "gfx" ? gcn : gcn == "910" ? "gfx90a" : "gfx" + gcn;
