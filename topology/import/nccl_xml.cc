@@ -16,8 +16,8 @@ namespace {
 
 constexpr size_t kMostNodes = 1'000'000;
 constexpr int kMostDepth = 64;
-constexpr size_t kMostCpus = 1024;    // of all hosts together; those of a host are joined pairwise
-constexpr int64_t kMostCount = 4096;  // of links in parallel; NVLink 5 has 18
+constexpr size_t kMostCpus = 1024;       // of all hosts together; those of a host are joined pairwise
+constexpr int64_t kMostCount = 1 << 20;  // of links in parallel; NVLink 5 has 18
 
 // Attributes of an element onto a node, under a prefix, but for those that the graph has fields for.
 void keep_attributes(const pugi::xml_node& element, std::string_view prefix,
