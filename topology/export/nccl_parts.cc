@@ -19,7 +19,9 @@ constexpr std::string_view kKept = "nccl.kept.";
 std::string escaped(std::string_view text) {
   std::string safe;
   for (const char c : text) {
-    if (c == '<' || c == '>' || c == '&' || c == '"' || static_cast<unsigned char>(c) < 0x20) {
+    if (c == '\0') {
+      safe += '?';  // XML has no way to say it
+    } else if (c == '<' || c == '>' || c == '&' || c == '"' || static_cast<unsigned char>(c) < 0x20) {
       safe += fmt::format("&#{};", static_cast<unsigned>(static_cast<unsigned char>(c)));
     } else {
       safe += c;
