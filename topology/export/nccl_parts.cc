@@ -19,7 +19,9 @@ constexpr std::string_view kKept = "nccl.kept.";
 std::string escaped(std::string_view text) {
   std::string safe;
   for (const char c : text) {
-    if (c == '<' || c == '>' || c == '&' || c == '"' || static_cast<unsigned char>(c) < 0x20) {
+    if (c == '\0') {
+      safe += '?';  // XML has no way to say it
+    } else if (c == '<' || c == '>' || c == '&' || c == '"' || static_cast<unsigned char>(c) < 0x20) {
       safe += fmt::format("&#{};", static_cast<unsigned>(static_cast<unsigned char>(c)));
     } else {
       safe += c;
@@ -124,16 +126,19 @@ void NcclWriter::write_link(const Link& link, const std::string& gcn, int sm, in
   const bool priced =
       link.bandwidth_bytes_per_s != 0 &&
       (link.source == Source::kReported || link.bandwidth_bytes_per_s != taken_for(element, gcn, sm));
+  // In MB/s, and no more than the reader takes.
+  const std::string bandwidth =
+      std::to_string(std::min<uint64_t>(link.bandwidth_bytes_per_s / 1'000'000, 10'000'000));
   const auto write = [&](std::string_view target, std::string_view count, std::string_view target_class) {
     XmlTag tag(element);
     if (!c2c) tag.set("target", target);
-    if (c2c) tag.set("bw", std::to_string(link.bandwidth_bytes_per_s / 1'000'000));
+    if (c2c) tag.set("bw", bandwidth);
     tag.set("count", count);
     if (!c2c) tag.set("tclass", target_class);
-    if (priced) tag.set("bw", std::to_string(link.bandwidth_bytes_per_s / 1'000'000));
+    if (priced) tag.set("bw", bandwidth);
     text_ += tag.whole(depth);
   };
-  const std::string count = std::to_string(link.count);
+  const std::string count = std::to_string(std::min(link.count, 1U << 20));
   if (to.kind == NodeKind::kDevice) {
     const std::string given = attribute_of(link, "nccl.tclass"), known = attribute_of(to, "pci.class");
     return write(bus_ids_[link.to], count,

@@ -9,7 +9,7 @@ namespace comity::topology {
 namespace {
 
 constexpr uint64_t kMega = 1'000'000;
-constexpr uint64_t kMostMegaBytesPerS = 100'000'000;  // beyond is no bandwidth of one machine's links
+constexpr uint64_t kMostMegaBytesPerS = 10'000'000;  // beyond is no bandwidth of one machine's links
 
 // One link one way by the name of the model, from data sheets; 0: unknown.
 uint64_t link_bytes_per_s(LinkKind kind, const std::string& model) {

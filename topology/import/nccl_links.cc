@@ -86,7 +86,8 @@ Status NcclReader::gather(const Pending& pending, Link link) {
 void NcclReader::keep(const Pending& pending) {
   std::string& kept =
       graph_.nodes[pending.from].attributes[fmt::format("nccl.kept.{} {}", pending.element, pending.target)];
-  kept = fmt::format("{} {}", number_in(kept) + pending.count, pending.target_class);
+  const int64_t before = pending.element == "pcilink" ? 0 : number_in(kept);  // of which there is one
+  kept = fmt::format("{} {}", before + pending.count, pending.target_class);
 }
 
 Status NcclReader::link_to_switch(const Pending& pending, LinkKind kind) {
@@ -96,7 +97,7 @@ Status NcclReader::link_to_switch(const Pending& pending, LinkKind kind) {
     Node node;
     node.kind = NodeKind::kVendorSwitch;
     node.host = host;
-    node.vendor = graph_.nodes[pending.from].vendor;
+    node.vendor = kind == LinkKind::kNvlink ? "nvidia" : kind == LinkKind::kXgmi ? "amd" : "";
     node.name = kind == LinkKind::kNvlink ? "NVSwitch" : "switch";
     found->second = graph_.add(std::move(node));
   }
@@ -145,7 +146,8 @@ Status NcclReader::link_pending() {
       link.kind = LinkKind::kPcie;
       link.from = pending.from, link.to = found->second;
       link.attributes["nccl.pcilink"] = "1";
-      COMITY_RETURN_IF_ERROR(gather(pending, std::move(link)));
+      const auto ends = std::make_tuple(link.from, link.to, link.kind, uint64_t{0}, pending.element);
+      if (gathered_.emplace(ends, graph_.links.size()).second) graph_.add(std::move(link));
     } else if (kind == LinkKind::kC2c || target_class == "0x068001") {
       Link link = priced(pending, kind);
       link.kind = LinkKind::kC2c;  // also NVLink to a POWER9: it joins no island
