@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <charconv>
 #include <map>
 #include <optional>
 #include <set>
@@ -82,8 +83,19 @@ uint32_t fewest_rails(const Graph& graph, const std::vector<uint32_t>& nodes,
   return fewest == UINT32_MAX ? 1 : std::max<uint32_t>(fewest, 1);
 }
 
-void join_to(Graph& graph, uint32_t a, uint32_t b, LinkKind kind) {
-  graph.join({.from = a, .to = b, .kind = kind});
+void join_to(Graph& graph, uint32_t a, uint32_t b, LinkKind kind, uint64_t bandwidth_bytes_per_s = 0) {
+  Link link{.from = a, .to = b, .kind = kind, .bandwidth_bytes_per_s = bandwidth_bytes_per_s};
+  if (bandwidth_bytes_per_s != 0) link.source = Source::kReported;
+  graph.join(std::move(link));
+}
+
+// What a port says it can do, one way; 0: it does not say.
+uint64_t reported(const Node& nic) {
+  const auto found = nic.attributes.find("net.bandwidth_bytes_per_s");
+  uint64_t value = 0;
+  if (found == nic.attributes.end()) return 0;
+  std::from_chars(found->second.data(), found->second.data() + found->second.size(), value);
+  return value;
 }
 
 uint32_t add_switch(Graph& graph, uint32_t host, const char* name) {
@@ -148,7 +160,7 @@ void complete_network(Graph& graph, const Present& present, const std::set<uint3
   }
   if (loose.empty()) return;
   const uint32_t network = present.network ? *present.network : add_switch(graph, kNoHost, kNetworkName);
-  for (uint32_t nic : loose) join_to(graph, nic, network, LinkKind::kEthernet);
+  for (uint32_t nic : loose) join_to(graph, nic, network, LinkKind::kEthernet, reported(graph.nodes[nic]));
 }
 
 // By rank the island its device is on, where all are on islands of several ranks; else empty.
@@ -220,12 +232,14 @@ Path path_of(const Graph& graph, Way way, const std::vector<uint32_t>& nodes) {
 
 void set_figures(Graph& graph, Way way, const std::vector<uint32_t>& nodes, uint64_t latency_ns,
                  uint64_t bandwidth_bytes_per_s, Source source) {
-  for (uint32_t index : links_of(graph, way, nodes)) {
+  const std::vector<uint32_t> links = links_of(graph, way, nodes);
+  const uint32_t rails = way == Way::kNetwork ? fewest_rails(graph, nodes, links) : 1;
+  for (uint32_t index : links) {
     Link& link = graph.links[index];
     const bool known = link.bandwidth_bytes_per_s != 0;
     if (known && link.source > source) continue;
     link.latency_ns = std::max<uint64_t>((latency_ns + 1) / 2, 1);
-    link.bandwidth_bytes_per_s = std::max<uint64_t>(bandwidth_bytes_per_s / link.count, 1);
+    link.bandwidth_bytes_per_s = std::max<uint64_t>(bandwidth_bytes_per_s / rails / link.count, 1);
     link.source = source;
   }
 }

@@ -38,8 +38,9 @@ std::vector<uint32_t> links_of(const Graph& graph, Way way, const std::vector<ui
 // a link out. Where no link of the way has a figure, a guess stands in. `rails`: the fewest NICs of a host.
 Path path_of(const Graph& graph, Way way, const std::vector<uint32_t>& nodes);
 
-// Writes a figure that was got end to end into the links of a way, so that path_of() gives it back: half of
-// the latency to each link. Links with a figure of a better source keep it.
+// Writes a figure that was got end to end into the links of a way, so that path_of() gives it back: half of the
+// latency to each link, and of a network its part of the bandwidth to each rail. Links with a figure of a better
+// source keep it.
 void set_figures(Graph& graph, Way way, const std::vector<uint32_t>& nodes, uint64_t latency_ns,
                  uint64_t bandwidth_bytes_per_s, Source source);
 

@@ -8,6 +8,7 @@
 
 #include "comity/comity.h"
 #include "src/api/calibrate.h"
+#include "src/api/layout.h"
 #include "src/api/plans.h"
 #include "src/base/cpu_mask.h"
 #include "src/base/log.h"
@@ -134,15 +135,18 @@ class Builder {
     COMITY_RETURN_IF_ERROR(exchange_addresses());
     COMITY_RETURN_IF_ERROR(find_hosts());
     COMITY_RETURN_IF_ERROR(reach_the_rest());
-    COMITY_RETURN_IF_ERROR(choose(topology_));
+    COMITY_RETURN_IF_ERROR(choose());
     COMITY_RETURN_IF_ERROR(agree("before calibration"));
     make_engine();
-    COMITY_RETURN_IF_ERROR(calibrate(*made_->engine_, *made_->plans_, topology_));
-    COMITY_RETURN_IF_ERROR(choose(topology_));
+    COMITY_ASSIGN_OR_RETURN(const auto measured, calibrate(*made_->engine_, *made_->plans_));
+    if (measured) layout_.take(*measured);
+    COMITY_RETURN_IF_ERROR(choose());
     made_->engine_->forget_bindings();
     COMITY_RETURN_IF_ERROR(agree("after calibration"));
-    if (rank_ == 0)
-      COMITY_LOG_INFO("{}\n{}", topology::describe(topology_), made_->plans_->selection().describe());
+    if (rank_ == 0) {
+      COMITY_LOG_INFO("{}\n{}{}", layout_.describe(), topology::describe(made_->plans_->topology()),
+                      made_->plans_->selection().describe());
+    }
     return {};
   }
 
@@ -171,8 +175,9 @@ class Builder {
 
   Status exchange_addresses() {
     const std::string machine = this_machine();
+    COMITY_ASSIGN_OR_RETURN(view_, local_view());
     ByteWriter mine;
-    mine.put_text(machine).put(usable_cpus());
+    mine.put_text(machine).put(usable_cpus()).put(topology::digest_of(view_));
     for (const auto& transport : made_->transports_)
       mine.put_text(transport->name()).put_blob(transport->address());
     COMITY_ASSIGN_OR_RETURN(const auto all, made_->session_->all_gather(mine.take(), deadline_));
@@ -183,6 +188,7 @@ class Builder {
       ByteReader reader(all[peer]);
       const bool together = reader.get_text() == machine;
       const auto its_cpus = reader.get<CpuMask>();
+      view_digests_.push_back(reader.get<uint64_t>());
       if (together) {
         ++sharers;
         cpus = join(cpus, its_cpus);
@@ -223,20 +229,33 @@ class Builder {
       }
       mine = fmt::format("{} of rank {}", failed ? "alone" : "host", failed ? rank_ : lowest);
     }
+    return lay_out(mine);
+  }
+
+  // Gathers hosts and views, and agrees on one graph.
+  Status lay_out(const std::string& host) {
     ByteWriter writer;
-    writer.put_text(mine);
+    writer.put_text(host).put_text(topology::sends_text(view_digests_, rank_) ? view_ : std::string());
     COMITY_ASSIGN_OR_RETURN(const auto all, made_->session_->all_gather(writer.take(), deadline_));
     std::vector<std::string> hosts;
-    for (const Bytes& bytes : all) hosts.push_back(ByteReader(bytes).get_text());
-    COMITY_ASSIGN_OR_RETURN(topology_, topology::from_hosts(hosts));
-    return {};
+    std::vector<topology::View> views;
+    for (uint32_t peer = 0; peer < nranks_; ++peer) {
+      ByteReader reader(all[peer]);
+      hosts.push_back(reader.get_text());
+      views.push_back({view_digests_[peer], reader.get_text()});
+      if (!reader.ok()) return Status(Code::kRemoteError, fmt::format("rank {} sent a damaged view", peer));
+    }
+    COMITY_ASSIGN_OR_RETURN(const auto grouped, topology::from_hosts(hosts));
+    host_of_rank_ = grouped.group_of_rank;
+    const bool shm = !made_->transports_.empty() && made_->transports_[0]->name() == "shm";
+    return layout_.agree(views, host_of_rank_, shm, rank_);
   }
 
   Status reach_the_rest() {
     const size_t last = made_->transports_.size() - 1;
     for (uint32_t peer = 0; peer < nranks_; ++peer) {
       if (peer == rank_) continue;
-      const bool together = topology_.group_of_rank[peer] == topology_.group_of_rank[rank_];
+      const bool together = host_of_rank_[peer] == host_of_rank_[rank_];
       if (together && transport_of_peer_[peer] != kUnreached) continue;
       if (made_->transports_[last]->name() != "tcp") {
         return Status(
@@ -247,26 +266,18 @@ class Builder {
       COMITY_RETURN_IF_ERROR(made_->transports_[last]->reach(peer, addresses_[peer][last]));
       transport_of_peer_[peer] = static_cast<uint8_t>(last);
     }
-    set_default_figures();
     return {};
   }
 
-  // Figures to plan with before anything was measured: orders of magnitude, equal on all ranks.
-  void set_default_figures() {
-    const bool shm = !made_->transports_.empty() && made_->transports_[0]->name() == "shm";
-    topology_.inside = {300, 10'000'000'000, 1, shm, shm ? "shm" : "tcp"};
-    topology_.across = {10'000, 3'000'000'000, 1, false, "tcp"};
-    if (!shm) topology_.inside = {10'000, 3'000'000'000, 1, false, "tcp"};
-  }
-
-  Status choose(const topology::Topology& topology) {
+  Status choose() {
+    COMITY_ASSIGN_OR_RETURN(auto topology, layout_.topology());
     COMITY_ASSIGN_OR_RETURN(auto selection,
                             algorithms::Selection::make(topology, setting_text("COMITY_ALGO")));
     if (made_->plans_ == nullptr) {
-      made_->plans_ = std::make_unique<SelectedPlans>(topology, std::move(selection));
+      made_->plans_ = std::make_unique<SelectedPlans>(std::move(topology), std::move(selection));
       made_->plans_->set_rank(rank_);
     } else {
-      made_->plans_->use(topology, std::move(selection));
+      made_->plans_->use(std::move(topology), std::move(selection));
     }
     return {};
   }
@@ -277,7 +288,8 @@ class Builder {
     for (const Setting& setting : settings()) {
       if (setting.agreed) items.emplace_back(setting.name, setting_text(setting.name));
     }
-    items.emplace_back(fmt::format("topology {}", when), topology::describe(topology_));
+    items.emplace_back(fmt::format("graph {}", when), layout_.describe());
+    items.emplace_back(fmt::format("topology {}", when), topology::describe(made_->plans_->topology()));
     items.emplace_back(fmt::format("selection {}", when), made_->plans_->selection().describe());
     return made_->session_->agree(items, deadline_);
   }
@@ -314,7 +326,10 @@ class Builder {
   std::unique_ptr<AssemblyImpl> made_ = std::make_unique<AssemblyImpl>();
   std::vector<std::vector<Bytes>> addresses_;  // by rank, by transport
   std::vector<uint8_t> transport_of_peer_;
-  topology::Topology topology_;
+  std::string view_;                    // what this process sees of its machine
+  std::vector<uint64_t> view_digests_;  // by rank
+  std::vector<uint32_t> host_of_rank_;
+  Layout layout_;
 };
 
 }  // namespace

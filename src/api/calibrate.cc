@@ -41,10 +41,11 @@ Result<uint64_t> time_ns(engine::Communicator& engine, uint64_t bytes, int calls
 
 }  // namespace
 
-Status calibrate(engine::Communicator& engine, SelectedPlans& plans, topology::Topology& topology) {
+Result<std::optional<Measured>> calibrate(engine::Communicator& engine, SelectedPlans& plans) {
+  const topology::Topology& topology = plans.topology();
   const bool across = topology.ngroups() > 1;
   const bool sockets_inside = !across && topology.nranks() > 1 && !topology.inside.direct;
-  if (!across && !sockets_inside) return {};
+  if (!across && !sockets_inside) return std::optional<Measured>();
   const algorithms::Algorithm* ring = algorithms::find(Collective::kAllReduce, "ring");
   if (ring == nullptr) return Status(Code::kInternalError, "there is no all_reduce:ring to calibrate with");
   std::vector<std::byte> in(kLargeBytes), out(kLargeBytes);
@@ -62,12 +63,13 @@ Status calibrate(engine::Communicator& engine, SelectedPlans& plans, topology::T
   if (!large.ok()) return large.status();
   // Ring: 2 (p - 1) latencies, and 2 (p - 1) / p of the bytes over the slowest path of the circle.
   const uint64_t p = topology.nranks();
-  topology::Path& path = across ? topology.across : topology.inside;
-  path.latency_ns = std::max<uint64_t>(1, worst[0] / (2 * (p - 1)));
   const uint64_t transfer_ns = std::max<uint64_t>(1, worst[1] - std::min(worst[0], worst[1] - 1));
-  path.bandwidth_bytes_per_s =
+  Measured measured;
+  measured.way = across ? topology::Way::kNetwork : topology::Way::kLoopback;
+  measured.latency_ns = std::max<uint64_t>(1, worst[0] / (2 * (p - 1)));
+  measured.bandwidth_bytes_per_s =
       std::max<uint64_t>(1'000'000, 2 * (p - 1) * kLargeBytes * 1'000'000'000u / p / transfer_ns);
-  return {};
+  return std::optional(measured);
 }
 
 }  // namespace comity::api

@@ -6,16 +6,18 @@
 // bandwidth with the same integers.
 #pragma once
 
+#include <optional>
+
 #include "comity/plugin/result.h"
+#include "src/api/layout.h"
 #include "src/api/plans.h"
 #include "src/engine/communicator.h"
-#include "topology/topology.h"
 
 namespace comity::api {
 
-// Updates inside and across of `topology` where a path of that kind exists and carries sockets; shared memory
-// keeps its table figures, since a provider carries its groups whole. Blocks for about ten calls. Errors:
-// those of the calls.
-Status calibrate(engine::Communicator& engine, SelectedPlans& plans, topology::Topology& topology);
+// What the way in use can do: across hosts, or inside where that is no shared memory; nothing where a
+// provider carries all (its way keeps the graph's figures). Blocks for about ten calls. Errors: those of the
+// calls.
+Result<std::optional<Measured>> calibrate(engine::Communicator& engine, SelectedPlans& plans);
 
 }  // namespace comity::api

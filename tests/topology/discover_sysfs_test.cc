@@ -128,6 +128,136 @@ TEST(DiscoverContainer, AnEmptySysfsIsAHost) {
   EXPECT_EQ(result->graph.nodes.size(), 1u);
 }
 
+TEST(DiscoverNics, ANetdevAndItsRdmaPortAreOneNode) {
+  FakeSystem system;
+  const std::string place = "pci0000:00/0000:00:01.0/0000:01:00.0";
+  system.numa(0, "0-1", "10");
+  system.pci("pci0000:00/0000:00:01.0", {"0x060400", "0x8086", "0x352a"}, "", "", 0);
+  system.pci(place, {"0x020000", "0x15b3", "0x1021"}, "16.0 GT/s PCIe x16", "16.0 GT/s PCIe x16", 0);
+  system.netdev("ens1f0np0", place, 200'000);
+  system.rdma("mlx5_0", place, "Ethernet", "200 Gb/sec (2X NDR)");
+  system.write("sys/devices/" + place + "/infiniband/mlx5_0/ports/1/gid_attrs/ndevs/0", "ens1f0np0\n");
+  const auto found = discover(system.options());
+  ASSERT_TRUE(found.ok()) << found.status().message();
+  const auto nics = found->graph.nodes_of(NodeKind::kNic);
+  ASSERT_EQ(nics.size(), 1u);
+  const auto& attributes = found->graph.nodes[nics[0]].attributes;
+  EXPECT_EQ(attributes.at("rdma"), "mlx5_0");
+  EXPECT_EQ(attributes.at("netdev"), "ens1f0np0");
+  EXPECT_EQ(attributes.at("net.kind"), "roce");
+  EXPECT_EQ(attributes.at("net.bandwidth_bytes_per_s"), "25000000000");
+}
+
+TEST(DiscoverNics, VirtualFunctionsShareTheirCardsLinkAndThoseOfGuestsAreLeftOut) {
+  FakeSystem system;
+  const std::string port = "pci0000:00/0000:00:01.0";
+  system.numa(0, "0-1", "10");
+  system.pci(port, {"0x060400", "0x8086", "0x352a"}, "", "", 0);
+  for (const char* function : {"0000:01:00.0", "0000:01:02.0", "0000:01:02.1"}) {
+    system.pci(port + "/" + function, {"0x020000", "0x8086", "0x1889"}, "", "", 0);
+    if (std::string(function) != "0000:01:00.0")
+      system.link("sys/devices/" + port + "/" + function + "/physfn",
+                  "sys/devices/" + port + "/0000:01:00.0");
+  }
+  system.netdev("pf", port + "/0000:01:00.0", 25'000);
+  system.netdev("vf", port + "/0000:01:02.0", 25'000);
+  const auto found = discover(system.options());
+  ASSERT_TRUE(found.ok()) << found.status().message();
+  const Graph& graph = found->graph;
+  EXPECT_EQ(graph.nodes_of(NodeKind::kNic).size(), 2u);
+  const uint32_t root = by_bus_id(graph, "0000:00:01.0", NodeKind::kPcieBridge);
+  const std::string shared = link_between(graph, by_name(graph, "vf"), root).shared;
+  EXPECT_FALSE(shared.empty());
+  EXPECT_EQ(shared, link_between(graph, by_name(graph, "pf"), root).shared);
+  EXPECT_NE(shared, link_between(graph, root, by_name(graph, "vf")).shared)
+      << "each direction has its own capacity";
+}
+
+TEST(DiscoverNics, ABondKnowsItsMembersAndWhatIsDownOrABridgeIsLeftOut) {
+  FakeSystem system;
+  system.numa(0, "0-1", "10");
+  for (const char* name : {"bond0", "eth0", "ifb0", "docker0"}) system.netdev(name, "", 10'000);
+  system.write("sys/devices/virtual/net/bond0/bonding/slaves", "eth0 eth1\n");
+  system.link("sys/devices/virtual/net/eth0/master", "sys/devices/virtual/net/bond0");
+  system.write("sys/devices/virtual/net/ifb0/flags", "0x82\n");
+  system.write("sys/devices/virtual/net/docker0/bridge/forward_delay", "0\n");
+  const auto found = discover(system.options());
+  ASSERT_TRUE(found.ok()) << found.status().message();
+  const Graph& graph = found->graph;
+  EXPECT_EQ(graph.nodes_of(NodeKind::kNic).size(), 2u);
+  EXPECT_EQ(graph.nodes[by_name(graph, "bond0")].attributes.at("netdev.members"), "eth0,eth1");
+  EXPECT_EQ(graph.nodes[by_name(graph, "eth0")].attributes.at("netdev.master"), "bond0");
+}
+
+TEST(DiscoverPlaces, WhatTellsNoDomainHangsOffTheHostUnlessThereIsOnlyOne) {
+  for (const bool two : {true, false}) {
+    FakeSystem system;
+    system.numa(0, "0-3", two ? "10 21" : "10");
+    if (two) system.numa(1, "4-7", "21 10");
+    system.pci("pci0000:00/0000:00:01.0", {"0x120000", "0x1da3", "0x1020"}, "", "", -1);
+    const auto found = discover(system.options());
+    ASSERT_TRUE(found.ok()) << found.status().message();
+    const Graph& graph = found->graph;
+    const uint32_t device = by_bus_id(graph, "0000:00:01.0", NodeKind::kDevice);
+    link_between(graph, device, graph.nodes_of(two ? NodeKind::kHost : NodeKind::kNuma)[0]);
+    EXPECT_EQ(graph.nodes[device].numa, two ? -1 : 0);
+  }
+}
+
+TEST(DiscoverPlaces, SwitchesBelowSwitchesAreFartherApart) {
+  FakeSystem system;
+  const std::vector<std::string> port = {"0x060400", "0x1000", "0xc030"};
+  const std::vector<std::string> gpu = {"0x030200", "0x10de", "0x2330"};
+  system.numa(0, "0-3", "10");
+  std::string place = "pci0000:00";
+  for (const char* bridge :
+       {"/0000:00:01.0", "/0000:01:00.0", "/0000:02:00.0", "/0000:03:00.0", "/0000:04:00.0"})
+    system.pci(place += bridge, port, "", "", 0);
+  system.pci(place + "/0000:05:00.0", gpu, "", "", 0);
+  const std::string outer = "pci0000:00/0000:00:01.0/0000:01:00.0/0000:02:01.0";
+  system.pci(outer, port, "", "", 0);
+  system.pci(outer + "/0000:06:00.0", gpu, "", "", 0);
+  const auto found = discover(system.options());
+  ASSERT_TRUE(found.ok()) << found.status().message();
+  const Graph& graph = found->graph;
+  EXPECT_EQ(graph.nodes_of(NodeKind::kPcieSwitch).size(), 2u);
+  EXPECT_EQ(graph.nodes_of(NodeKind::kPcieBridge).size(), 1u);
+  const uint32_t near = by_bus_id(graph, "0000:05:00.0", NodeKind::kDevice);
+  const auto paths = paths_from(graph, near);
+  EXPECT_EQ(paths[by_bus_id(graph, "0000:06:00.0", NodeKind::kDevice)].path_class, PathClass::kPxb);
+}
+
+TEST(DiscoverPlaces, ConsolesAreNoAccelerators) {
+  FakeSystem system;
+  const std::vector<std::vector<std::string>> consoles = {
+      {"0x030000", "0x1002", "0x515e"},   // ES1000
+      {"0x030000", "0x19e5", "0x1711"},   // Huawei's iBMC
+      {"0x030000", "0x102b", "0x0536"},   // Matrox G200
+      {"0x0b4000", "0x8086", "0x4940"},   // QAT
+      {"0x030000", "0x8086", "0x9a49"}};  // built into the CPU
+  for (size_t slot = 0; slot < consoles.size(); ++slot)
+    system.pci("pci0000:00/0000:00:0" + std::to_string(slot) + ".0", consoles[slot], "", "", 0);
+  const auto found = discover(system.options());
+  ASSERT_TRUE(found.ok()) << found.status().message();
+  EXPECT_TRUE(found->graph.nodes_of(NodeKind::kDevice).empty());
+}
+
+TEST(DiscoverPlaces, DomainsWithoutCpusAndMemoryAreLeftOut) {
+  FakeSystem system;
+  system.numa(0, "0-3", "10 80 21");
+  system.numa(1, "", "80 10 80");
+  system.write("sys/devices/system/node/node1/meminfo", "Node 1 MemTotal:       0 kB\n");
+  system.numa(2, "", "21 80 10");  // memory alone: CXL
+  const auto found = discover(system.options());
+  ASSERT_TRUE(found.ok()) << found.status().message();
+  const Graph& graph = found->graph;
+  ASSERT_EQ(graph.nodes_of(NodeKind::kNuma).size(), 2u);
+  for (const Link& link : graph.links) {
+    if (link.kind != LinkKind::kCpu) continue;
+    EXPECT_EQ(link.attributes.at("numa.distance"), "21");
+  }
+}
+
 TEST(DiscoverThisMachine, GivesAValidGraphTwiceEqual) {
   DiscoverOptions options;
   options.cache = false;

@@ -80,12 +80,14 @@ Discovered parse(const std::string& text, const std::string& fingerprint, const 
 std::string fingerprint(const DiscoverOptions& options) {
   std::string seen = fmt::format("{} {} {} ", options.sysfs, options.vendor_libraries,
                                  link_name(options.procfs + "/self/ns/net"));
-  const auto add = [&seen](const std::string& path) { seen += path + "=" + read_text(path) + "\n"; };
-  for (const auto& [name, file] : options.libraries) seen += name + "=" + file + "\n";
+  const auto add = [&seen](const std::string& path) {
+    seen += fmt::format("{}={}\n", path, read_text(path));
+  };
+  for (const auto& [name, file] : options.libraries) seen += fmt::format("{}={}\n", name, file);
   add(options.sysfs + "/devices/system/node/online");
   const std::string pci = options.sysfs + "/bus/pci/devices/";
   for (const std::string& name : list_folder(pci)) {
-    seen += name + " " + link_name(pci + name + "/driver");
+    seen += fmt::format("{} {} ", name, link_name(pci + name + "/driver"));
     add(pci + name + "/max_link_width");
   }
   const std::string net = options.sysfs + "/class/net/";
@@ -94,7 +96,8 @@ std::string fingerprint(const DiscoverOptions& options) {
   const std::string rdma = options.sysfs + "/class/infiniband/";
   for (const std::string& name : list_folder(rdma))
     for (const std::string& port : list_folder(rdma + name + "/ports"))
-      for (const char* file : {"/rate", "/state"}) add(rdma + name + "/ports/" + port + file);
+      for (const char* file : {"/rate", "/state"})
+        add(fmt::format("{}{}/ports/{}{}", rdma, name, port, file));
   return checksum(seen);
 }
 

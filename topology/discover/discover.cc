@@ -62,25 +62,38 @@ Anew discover_anew(const DiscoverOptions& options) {
   return {std::move(found), kernel_answered && libraries_answered};
 }
 
+struct Cached {
+  std::string hardware;             // its fingerprint
+  std::optional<Discovered> found;  // of this hardware
+};
+
+// Bounded, too: the fingerprint asks drivers, and the folder may be on a network.
+Result<Cached> look_up(const Cache& cache, const DiscoverOptions& options) {
+  Bounded<Cached> look([cache, options]() -> Result<Cached> {
+    Cached cached{fingerprint(options), std::nullopt};
+    if (options.refresh) return cached;
+    cached.found = cache.load(cached.hardware);
+    if (cached.found)
+      cached.found->findings.push_back({"cache", true, fmt::format("all of this is from {}", cache.path())});
+    return cached;
+  });
+  return look.wait(Deadline::after_ms(options.source_deadline_ms));
+}
+
 }  // namespace
 
 Result<Discovered> discover(const DiscoverOptions& options) {
   if (!options.cache) return discover_anew(options).found;
   const Result<Cache> cache = Cache::of(options);
-  const std::string hardware = cache.ok() ? fingerprint(options) : "";
-  if (cache.ok() && !options.refresh) {
-    if (std::optional<Discovered> known = cache->load(hardware)) {
-      known->findings.push_back({"cache", true, fmt::format("all of this is from {}", cache->path())});
-      return *std::move(known);
-    }
-  }
+  Result<Cached> cached = cache.ok() ? look_up(*cache, options) : Result<Cached>(cache.status());
+  if (cached.ok() && cached->found) return *std::move(cached->found);
   Anew anew = discover_anew(options);
   if (!anew.found.ok()) return anew.found;
-  // A source that was too slow this time may answer the next.
-  const Status stored = !cache.ok() ? cache.status()
-                        : anew.all_answered
-                            ? cache->store(hardware, *anew.found)
-                            : Status(Code::kTimeout, "not written: a source did not answer in time");
+  Status stored = cached.status();
+  if (cached.ok() && anew.all_answered) stored = cache->store(cached->hardware, *anew.found);
+  // It may answer the next time.
+  if (cached.ok() && !anew.all_answered)
+    stored = Status(Code::kTimeout, "not written: a source did not answer in time");
   anew.found->findings.push_back(
       {"cache", stored.ok(), stored.ok() ? cache->path() : std::string(stored.message())});
   return std::move(anew.found);

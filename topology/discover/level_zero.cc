@@ -95,7 +95,7 @@ PortKey key_of(const PortId& id) {
 void read_ports(const LevelZero& zero, Handle device, size_t number, std::map<PortKey, size_t>& owners,
                 std::vector<std::tuple<size_t, PortKey, uint64_t>>& links) {
   const auto list = [&](uint32_t* count, Handle* found) { return zero.ports(device, count, found); };
-  for (const Handle port : handles(list)) {
+  for (Handle port : handles(list)) {
     PortProperties properties;
     PortState state;
     if (zero.port_properties(port, &properties) != kGood || zero.port_state(port, &state) != kGood) continue;
@@ -112,10 +112,9 @@ VendorReport read_all(const LevelZero& zero) {
   VendorReport report;
   std::map<PortKey, size_t> owners;
   std::vector<std::tuple<size_t, PortKey, uint64_t>> links;
-  for (const Handle driver :
-       handles([&](uint32_t*count, Handle*found) { return zero.drivers(count, found); })) {
+  for (Handle driver : handles([&](uint32_t*count, Handle*found) { return zero.drivers(count, found); })) {
     const auto list = [&](uint32_t* count, Handle* found) { return zero.devices(driver, count, found); };
-    for (const Handle handle : handles(list)) {
+    for (Handle handle : handles(list)) {
       PciProperties pci;
       if (zero.pci(handle, &pci) != kGood) continue;
       VendorDevice& device = report.devices.emplace_back();

@@ -60,14 +60,15 @@ Result<VendorReport> report_of_opencl(const std::string& file) {
   COMITY_RETURN_IF_ERROR(library.complete());
   VendorReport report;
   std::string others;
-  for (const Handle handle : all_devices(opencl)) {
+  for (Handle handle : all_devices(opencl)) {
     uint64_t type = 0;
     std::array<uint32_t, 4> pci{};
     opencl.info(handle, kType, sizeof type, &type, nullptr);
     const std::string name = text_of(opencl, handle, kName);
     const bool placed = opencl.info(handle, kPciBusInfo, sizeof pci, pci.data(), nullptr) == kGood;
-    if ((type & (kGpu | kAccelerator)) == 0 || !placed) {
-      others += fmt::format("; {} is {}", name, placed ? "no accelerator" : "nowhere on PCI");
+    const bool accelerates = (type & (kGpu | kAccelerator)) != 0;
+    if (!accelerates || !placed) {
+      others += fmt::format("; {} is {}", name, accelerates ? "nowhere on PCI" : "no accelerator");
       continue;
     }
     VendorDevice& device = report.devices.emplace_back();

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <cctype>
+#include <cmath>
 #include <cstdlib>
 
 #include "topology/discover/sysfs.h"
@@ -15,7 +16,7 @@ uint64_t parse_rate(const std::string& text) {
   char* end = nullptr;
   const double giga = std::strtod(text.c_str(), &end);
   if (end == text.c_str() || giga <= 0 || giga > 100'000) return 0;
-  return static_cast<uint64_t>(giga * 1000 + 0.5) * 125'000u;
+  return static_cast<uint64_t>(std::llround(giga * 1000)) * 125'000u;
 }
 
 // "4: ACTIVE" -> "active"

@@ -1,6 +1,7 @@
 #include "topology/discover/sysfs.h"
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <cstddef>
 #include <cstdlib>
@@ -13,10 +14,13 @@ namespace fs = std::filesystem;
 
 std::string read_text(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
-  std::string text(64 << 10, '\0');
+  std::string text;
+  std::array<char, 4096> chunk;
   // A read that the driver refuses leaves nothing; no exception is switched on.
-  file.read(text.data(), static_cast<std::streamsize>(text.size()));
-  text.resize(static_cast<size_t>(std::max<std::streamsize>(file.gcount(), 0)));
+  while (file && text.size() < (64u << 10)) {
+    file.read(chunk.data(), chunk.size());
+    text.append(chunk.data(), static_cast<size_t>(std::max<std::streamsize>(file.gcount(), 0)));
+  }
   while (!text.empty() && (text.back() == '\n' || text.back() == ' ' || text.back() == '\0')) text.pop_back();
   return text;
 }

@@ -56,7 +56,7 @@ std::vector<PciFunction> scan_pci(const std::string& sysfs) {
   const std::string folder = sysfs + "/bus/pci/devices";
   for (const std::string& name : list_folder(folder)) {
     if (!is_bus_id(name)) continue;
-    const std::string path = folder + "/" + name;
+    const std::string path = fmt::format("{}/{}", folder, name);
     PciFunction function;
     function.bus_id = name;
     read_place(resolve(path), function);

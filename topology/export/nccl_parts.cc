@@ -8,18 +8,13 @@
 
 #include "topology/export/nccl_writer.h"
 #include "topology/import/pci.h"
+#include "topology/import/xml_name.h"
 
 namespace comity::topology {
 
 namespace {
 
 constexpr std::string_view kKept = "nccl.kept.";
-
-bool is_name(std::string_view text) {
-  const auto letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; };
-  const auto more = [&](char c) { return letter(c) || (c >= '0' && c <= '9') || c == '-' || c == '.'; };
-  return !text.empty() && letter(text.front()) && std::all_of(text.begin(), text.end(), more);
-}
 
 std::string escaped(std::string_view text) {
   std::string safe;
@@ -62,7 +57,7 @@ std::string affinity_of(std::string_view list) {
 }
 
 void XmlTag::set(std::string_view key, std::string_view value) {
-  if (!is_name(key) || !keys_.emplace(key).second) return;
+  if (!is_plain_xml_name(key) || !keys_.emplace(key).second) return;
   text_ += fmt::format(" {}=\"{}\"", key, escaped(value));
 }
 
@@ -93,7 +88,7 @@ void NcclWriter::write_kept(const Node& node, int depth) {
     if (key.substr(0, kKept.size()) != kKept) break;
     key.remove_prefix(kKept.size());
     const size_t blank = key.find(' ');
-    if (blank == std::string_view::npos || !is_name(key.substr(0, blank))) continue;
+    if (blank == std::string_view::npos || !is_plain_xml_name(key.substr(0, blank))) continue;
     const size_t middle = std::min(at->second.find(' '), at->second.size());
     XmlTag tag{std::string(key.substr(0, blank))};
     tag.set("target", key.substr(blank + 1));
@@ -118,17 +113,13 @@ uint64_t taken_for(std::string_view element, const std::string& gcn, int sm) {
   return 0;
 }
 
-std::string default_class(const Node& device) {
-  const std::string known = comity::topology::attribute_of(device, "pci.class");
-  return !known.empty() ? known : device.vendor == "nvidia" ? "0x030200" : "0x120000";
-}
-
 }  // namespace
 
 void NcclWriter::write_link(const Link& link, const std::string& gcn, int sm, int depth) {
   const Node& to = graph_.nodes[link.to];
   std::string element = attribute_of(link, "nccl.element");
-  if (!is_name(element)) element = link.kind == LinkKind::kC2c ? "c2c" : std::string(name_of(link.kind));
+  if (!is_plain_xml_name(element))
+    element = link.kind == LinkKind::kC2c ? "c2c" : std::string(name_of(link.kind));
   const bool c2c = element == "c2c";
   const bool priced =
       link.bandwidth_bytes_per_s != 0 &&
@@ -144,8 +135,11 @@ void NcclWriter::write_link(const Link& link, const std::string& gcn, int sm, in
   };
   const std::string count = std::to_string(link.count);
   if (to.kind == NodeKind::kDevice) {
-    const std::string given = attribute_of(link, "nccl.tclass");
-    return write(bus_ids_[link.to], count, given.empty() ? default_class(to) : given);
+    const std::string given = attribute_of(link, "nccl.tclass"), known = attribute_of(to, "pci.class");
+    return write(bus_ids_[link.to], count,
+                 !given.empty()   ? given
+                 : !known.empty() ? known
+                                  : default_pci_class(to));
   }
   const bool to_switch = to.kind == NodeKind::kVendorSwitch;
   std::string targets = attribute_of(link, "nccl.targets");  // "0000:c4:00.0=2 0000:c5:00.0=2"
@@ -176,7 +170,7 @@ void NcclWriter::write_device(uint32_t index, int depth) {
   const Node& node = graph_.nodes[index];
   const std::string tag_name =
       attribute_of(node, "nccl.tag").empty() ? "gpu" : attribute_of(node, "nccl.tag");
-  XmlTag gpu(is_name(tag_name) ? tag_name : "gpu");
+  XmlTag gpu(is_plain_xml_name(tag_name) ? tag_name : "gpu");
   gpu.copy(node, "nccl.gpu.", {"dev", "sm", "gcn", "arch", "rank", "gdr"});
   const bool came_so = !gpu.empty();
   const uint32_t number = devices_++;

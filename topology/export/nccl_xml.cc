@@ -68,14 +68,18 @@ void NcclWriter::place_rest() {
 void NcclWriter::give_bus_ids() {
   std::set<std::pair<uint32_t, std::string>> used;
   for (const Node& node : graph_.nodes) used.emplace(node.host, node.bus_id);
-  std::set<std::tuple<uint32_t, NodeKind, std::string>> taken;
+  std::map<std::tuple<uint32_t, NodeKind, std::string>, int64_t> taken;  // and below what
   std::map<uint32_t, uint32_t> next;
   for (uint32_t i = 0; i < graph_.nodes.size(); ++i) {
     const Node& node = graph_.nodes[i];
     if (parent_[i] < 0) continue;
     bus_ids_[i] = normal_bus_id(node.bus_id).value_or("");
-    const bool shares = node.kind == NodeKind::kNic;  // ports of one PCI device
-    if (!bus_ids_[i].empty() && (taken.emplace(node.host, node.kind, bus_ids_[i]).second || shares)) continue;
+    if (!bus_ids_[i].empty()) {
+      const auto [found, fresh] =
+          taken.emplace(std::make_tuple(node.host, node.kind, bus_ids_[i]), parent_[i]);
+      const bool port = node.kind == NodeKind::kNic && found->second == parent_[i];  // of one PCI device
+      if (fresh || port) continue;
+    }
     if (is_virtual(i)) continue;
     do {
       const uint32_t number = ++next[node.host];
@@ -114,13 +118,8 @@ XmlTag NcclWriter::pci(uint32_t index) const {
   const Node& node = graph_.nodes[index];
   XmlTag tag("pci");
   tag.set("busid", bus_ids_[index]);
-  const char* by_kind = node.kind == NodeKind::kDevice ? (node.vendor == "nvidia" ? "0x030200" : "0x120000")
-                        : node.kind == NodeKind::kNic
-                            ? (attribute_of(node, "net.kind") == "infiniband" ? "0x020700" : "0x020000")
-                        : node.kind == NodeKind::kVendorSwitch ? "0x068000"
-                                                               : "0x060400";
   const std::string known_class = attribute_of(node, "pci.class");
-  tag.set("class", known_class.empty() ? by_kind : known_class);
+  tag.set("class", known_class.empty() ? default_pci_class(node) : known_class);
   if (came_without_pci(node) && attribute_of(node, "pci.vendor").empty() && vendor_id(node.vendor) != 0) {
     tag.set("vendor", fmt::format("0x{:04x}", vendor_id(node.vendor)));
   }

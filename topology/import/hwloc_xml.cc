@@ -55,6 +55,7 @@ class Reader {
   HwlocView view_;
   int64_t version_ = 2;
   size_t io_ = 0;
+  std::set<std::pair<PciRole, std::string>> seen_;
 };
 
 Status Reader::near_of(const pugi::xml_node& object, const std::vector<int32_t>& above,
@@ -96,6 +97,12 @@ Status Reader::read_pci(const pugi::xml_node& object, HwlocObject& made) {
   if (!parse_pci_type(object.attribute("pci_type").value(), made)) {
     return xml_.bad(object, fmt::format("pci_type=\"{}\" is not as in \"0302 [10de:15f9] [10de:116b] a1\"",
                                         object.attribute("pci_type").value()));
+  }
+  // Another kind of device may have the id (files changed by hand).
+  const auto role =
+      made.kind == HwlocObject::Kind::kBridge ? PciRole::kBridge : role_of_class(made.class_code);
+  if (role != PciRole::kOther && !seen_.emplace(role, made.bus_id).second) {
+    return xml_.bad(object, fmt::format("pci_busid {} is there twice", made.bus_id));
   }
   const double giga_bytes_per_s = object.attribute("pci_link_speed").as_double(0);
   if (giga_bytes_per_s > 0 && giga_bytes_per_s < 1e4) {

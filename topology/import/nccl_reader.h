@@ -43,11 +43,11 @@ class NcclReader {
   Status read_pci(const pugi::xml_node& pci, const Place& place);
   Status read_device(const pugi::xml_node& pci, const pugi::xml_node& gpu, Node node, const Place& place);
   Status read_switch(const pugi::xml_node& pci, Node node, const Place& place);
-  Status read_nic_pci(const pugi::xml_node& pci, const Node& node, const Place& place);
+  Status read_nic_pci(const pugi::xml_node& pci, Node node, const Place& place);
   Status read_nets(const pugi::xml_node& nic, const Node& node, const Place& place, const Uplink* uplink);
   Status read_gpu_links(const pugi::xml_node& gpu, uint32_t device);
   Status read_uplink(const pugi::xml_node& pci, Uplink& uplink) const;
-  Status claim(const pugi::xml_node& pci, const Node& node);
+  Status claim(const pugi::xml_node& pci, Node& node);  // also gives it a class
   Status add_node(const pugi::xml_node& element, Node node, uint32_t& index);
   void join_pcie(uint32_t from, uint32_t to, const Uplink& uplink, const std::string& shared = "");
 

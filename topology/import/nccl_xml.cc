@@ -8,6 +8,7 @@
 
 #include "topology/import/nccl_reader.h"
 #include "topology/import/pci.h"
+#include "topology/import/xml_name.h"
 
 namespace comity::topology {
 
@@ -23,7 +24,7 @@ void keep_attributes(const pugi::xml_node& element, std::string_view prefix,
                      std::initializer_list<std::string_view> but, Node& node) {
   for (const pugi::xml_attribute& attribute : element.attributes()) {
     const std::string_view name = attribute.name();
-    if (std::find(but.begin(), but.end(), name) != but.end()) continue;
+    if (!is_plain_xml_name(name) || std::find(but.begin(), but.end(), name) != but.end()) continue;
     node.attributes[std::string(prefix) + std::string(name)] = attribute.value();
   }
 }
@@ -59,7 +60,8 @@ Status NcclReader::add_node(const pugi::xml_node& element, Node node, uint32_t& 
 }
 
 // Two devices of one host cannot have one bus id; a switch and a NIC may (files written by hand).
-Status NcclReader::claim(const pugi::xml_node& pci, const Node& node) {
+Status NcclReader::claim(const pugi::xml_node& pci, Node& node) {
+  if (node.attributes["pci.class"].empty()) node.attributes["pci.class"] = default_pci_class(node);
   const auto key = std::make_tuple(node.host, node.kind, node.bus_id);
   if (places_.emplace(key, static_cast<uint32_t>(graph_.nodes.size())).second) return {};
   return xml_.bad(pci, fmt::format("busid {} is a {} twice", node.bus_id, name_of(node.kind)));
@@ -183,7 +185,7 @@ Status NcclReader::read_pci(const pugi::xml_node& pci, const Place& place) {
     case PciRole::kDevice:
       return read_device(pci, gpu_of(pci), std::move(node), place);
     case PciRole::kNic:
-      return read_nic_pci(pci, node, place);
+      return read_nic_pci(pci, std::move(node), place);
     case PciRole::kVendorSwitch:
       node.kind = NodeKind::kVendorSwitch;
       break;
@@ -233,11 +235,10 @@ Status NcclReader::read_device(const pugi::xml_node& pci, const pugi::xml_node& 
   return read_gpu_links(gpu, device);
 }
 
-Status NcclReader::read_nic_pci(const pugi::xml_node& pci, const Node& node, const Place& place) {
+Status NcclReader::read_nic_pci(const pugi::xml_node& pci, Node node, const Place& place) {
   Uplink uplink;
-  Node claimed = node;
-  claimed.kind = NodeKind::kNic;
-  COMITY_RETURN_IF_ERROR(claim(pci, claimed));
+  node.kind = NodeKind::kNic;
+  COMITY_RETURN_IF_ERROR(claim(pci, node));
   COMITY_RETURN_IF_ERROR(read_uplink(pci, uplink));
   const size_t before = graph_.nodes.size();
   for (const pugi::xml_node& nic : pci.children("nic")) {
@@ -246,7 +247,7 @@ Status NcclReader::read_nic_pci(const pugi::xml_node& pci, const Node& node, con
   COMITY_RETURN_IF_ERROR(read_nets(pci, node, place, &uplink));  // a dialect without <nic>
   if (graph_.nodes.size() > before) return {};
   uint32_t index = 0;  // a skeleton: the NIC's ports are not told
-  COMITY_RETURN_IF_ERROR(add_node(pci, std::move(claimed), index));
+  COMITY_RETURN_IF_ERROR(add_node(pci, std::move(node), index));
   join_pcie(index, place.parent, uplink);
   return {};
 }
@@ -278,6 +279,7 @@ Status NcclReader::read_gpu_links(const pugi::xml_node& gpu, uint32_t device) {
   for (const pugi::xml_node& link : gpu.children()) {
     if (link.type() != pugi::node_element) continue;
     const std::string element = link.name();
+    if (!is_plain_xml_name(element)) return xml_.bad(link, fmt::format("<{}> is no name of a link", element));
     const bool c2c = element == "c2c";
     if (!c2c && !link.attribute("target")) {
       if (element == "nvlink" || element == "xgmi")

@@ -70,6 +70,20 @@ std::optional<std::string> normal_bus_id(std::string_view text) {
   return fmt::format("{:04x}:{:02x}:{:02x}.{:x}", domain, bus, device, function);
 }
 
+std::string default_pci_class(const Node& node) {
+  const auto network = node.attributes.find("net.kind");
+  switch (node.kind) {
+    case NodeKind::kDevice:
+      return node.vendor == "nvidia" ? "0x030200" : "0x120000";
+    case NodeKind::kNic:
+      return network != node.attributes.end() && network->second == "infiniband" ? "0x020700" : "0x020000";
+    case NodeKind::kVendorSwitch:
+      return "0x068000";
+    default:
+      return "0x060400";
+  }
+}
+
 PciRole role_of_class(uint32_t class_code) {
   const uint32_t base = class_code >> 16, sub = (class_code >> 8) & 0xff;
   if (base == 0x06) return sub == 0x80 ? PciRole::kVendorSwitch : PciRole::kBridge;

@@ -15,6 +15,8 @@ namespace comity::topology {
 // nullopt: not a bus id.
 std::optional<std::string> normal_bus_id(std::string_view text);
 
+// "0x060400" and such of a node without one: by its kind, its maker, and "net.kind" of a NIC.
+std::string default_pci_class(const Node& node);
 // By the base class and subclass of a class code of 24 bits: 0x060400 is a bridge.
 enum class PciRole : uint8_t { kBridge, kVendorSwitch, kDevice, kNic, kOther };
 PciRole role_of_class(uint32_t class_code);

@@ -103,7 +103,7 @@ Status read_tables(const std::vector<TextLine>& lines, const std::string& origin
     if (words.size() > kMostDevices)
       return bad_line(origin, line.number, fmt::format("more than {} columns", kMostDevices));
   }
-  if (tables.rows.count(Table::kType) == 0)
+  if (tables.rows.count(Table::kType) == 0 || tables.labels.empty())
     return bad_line(origin, 1, "no table \"Link Type between two GPUs\" is here");
   for (const auto& [which, rows] : tables.rows) {
     if (rows != tables.labels.size())

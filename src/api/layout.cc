@@ -1,0 +1,78 @@
+#include "src/api/layout.h"
+
+#include <fmt/core.h>
+
+#include <fstream>
+#include <iterator>
+#include <mutex>
+
+#include "src/base/log.h"
+#include "src/base/settings.h"
+#include "topology/discover/discover.h"
+#include "topology/json.h"
+
+namespace comity::api {
+namespace {
+
+Result<topology::Graph> from_file(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  const std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  if (!file) {
+    return Status(Code::kInvalidArgument, fmt::format("COMITY_TOPO_FILE=\"{}\": cannot read it", path));
+  }
+  auto graph = topology::from_json(text, path);
+  if (!graph.ok()) return graph.status().in("COMITY_TOPO_FILE");
+  return graph;
+}
+
+// Discovered once: ranks that are threads of a process share it.
+Result<topology::Graph> discovered() {
+  static std::mutex mutex;
+  static const topology::Graph* graph = nullptr;  // lives as long as the process
+  const std::lock_guard lock(mutex);
+  if (graph == nullptr) {
+    COMITY_ASSIGN_OR_RETURN(auto found, topology::discover());
+    graph = new topology::Graph(std::move(found.graph));
+  }
+  return *graph;
+}
+
+}  // namespace
+
+Result<std::string> local_view() {
+  const std::string path = setting_text("COMITY_TOPO_FILE");
+  COMITY_ASSIGN_OR_RETURN(const topology::Graph graph, path.empty() ? discovered() : from_file(path));
+  return topology::to_json(topology::anonymous(graph));
+}
+
+Status Layout::agree(std::span<const topology::View> views, const std::vector<uint32_t>& group_of_rank,
+                     bool shm, uint32_t rank) {
+  COMITY_ASSIGN_OR_RETURN(auto agreed, topology::agree(views, group_of_rank));
+  if (rank == 0) {
+    for (const std::string& difference : agreed.differences)
+      COMITY_LOG_WARN("topology: {}; left out", difference);
+  }
+  graph_ = std::move(agreed.graph);
+  for (uint32_t group : group_of_rank) placement_.node_of_rank.push_back(agreed.host_node[group]);
+  placement_.inside = shm ? topology::Way::kMemory : topology::Way::kLoopback;
+  placement_.direct = shm;
+  placement_.inside_transport = shm ? "shm" : "tcp";
+  placement_.across_transport = "tcp";
+  topology::complete_for_planning(graph_, placement_);
+  return topology::validate(graph_);
+}
+
+void Layout::take(const Measured& measured) {
+  topology::set_figures(graph_, measured.way, placement_.node_of_rank, measured.latency_ns,
+                        measured.bandwidth_bytes_per_s, topology::Source::kMeasured);
+}
+
+std::string Layout::describe() const {
+  const auto count = [&](topology::NodeKind kind) { return graph_.nodes_of(kind).size(); };
+  return fmt::format("graph {:016x}: {} hosts, {} NUMA domains, {} devices, {} NICs, {} links",
+                     topology::hash(graph_), graph_.host_count(), count(topology::NodeKind::kNuma),
+                     count(topology::NodeKind::kDevice), count(topology::NodeKind::kNic),
+                     graph_.links.size());
+}
+
+}  // namespace comity::api
