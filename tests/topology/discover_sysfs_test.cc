@@ -1,9 +1,11 @@
 // Discovery from sysfs: a folder written by the test, and this machine.
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 
+#include "src/base/clock.h"
 #include "tests/topology/discover_fixture.h"
 #include "topology/discover/sysfs.h"
 #include "topology/paths.h"
@@ -255,6 +257,30 @@ TEST(DiscoverPlaces, DomainsWithoutCpusAndMemoryAreLeftOut) {
   for (const Link& link : graph.links) {
     if (link.kind != LinkKind::kCpu) continue;
     EXPECT_EQ(link.attributes.at("numa.distance"), "21");
+  }
+}
+
+// A driver that does not answer: opening a FIFO that nobody writes to takes forever.
+TEST(DiscoverContainer, ADriverThatHangsLeavesTheHostInTime) {
+  for (const bool cache : {false, true}) {
+    FakeSystem system;
+    write_gpu_machine(system);
+    system.netdev("stuck", "", 10);
+    const std::string file = system.path("sys/devices/virtual/net/stuck/speed");
+    std::filesystem::remove(file);
+    ASSERT_EQ(::mkfifo(file.c_str(), 0600), 0);
+    DiscoverOptions options = system.options();
+    options.cache = cache;
+    options.cache_folder = system.path("cache");
+    options.source_deadline_ms = 500;
+    options.deadline_ms = 800;
+    const uint64_t start = now_ns();
+    const auto found = discover(options);
+    EXPECT_LT(now_ns() - start, 20'000'000'000u);
+    ASSERT_TRUE(found.ok()) << found.status().message();
+    EXPECT_EQ(found->graph.nodes.size(), 1u);
+    EXPECT_FALSE(found->findings.front().ok);
+    EXPECT_FALSE(std::filesystem::exists(options.cache_folder)) << "half a machine was cached";
   }
 }
 

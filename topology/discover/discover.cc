@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <limits>
 #include <optional>
 #include <utility>
 
@@ -43,8 +44,14 @@ struct Anew {
   bool all_answered = false;
 };
 
-Anew discover_anew(const DiscoverOptions& options) {
-  const Deadline deadline = Deadline::after_ms(std::min(options.source_deadline_ms, options.deadline_ms));
+// Of one source, within that of all.
+Deadline source_deadline(const DiscoverOptions& options, const Deadline& all) {
+  return Deadline::after_ms(std::min(options.source_deadline_ms,
+                                     static_cast<uint64_t>(all.left_ms(std::numeric_limits<int>::max()))));
+}
+
+Anew discover_anew(const DiscoverOptions& options, const Deadline& all) {
+  const Deadline deadline = source_deadline(options, all);
   Bounded<KernelView> kernel([sysfs = options.sysfs, procfs = options.procfs]() -> Result<KernelView> {
     return read_kernel_view(sysfs, procfs);
   });
@@ -68,7 +75,7 @@ struct Cached {
 };
 
 // Bounded, too: the fingerprint asks drivers, and the folder may be on a network.
-Result<Cached> look_up(const Cache& cache, const DiscoverOptions& options) {
+Result<Cached> look_up(const Cache& cache, const DiscoverOptions& options, const Deadline& all) {
   Bounded<Cached> look([cache, options]() -> Result<Cached> {
     Cached cached{fingerprint(options), std::nullopt};
     if (options.refresh) return cached;
@@ -77,17 +84,18 @@ Result<Cached> look_up(const Cache& cache, const DiscoverOptions& options) {
       cached.found->findings.push_back({"cache", true, fmt::format("all of this is from {}", cache.path())});
     return cached;
   });
-  return look.wait(Deadline::after_ms(options.source_deadline_ms));
+  return look.wait(source_deadline(options, all));
 }
 
 }  // namespace
 
 Result<Discovered> discover(const DiscoverOptions& options) {
-  if (!options.cache) return discover_anew(options).found;
+  const Deadline all = Deadline::after_ms(options.deadline_ms);
+  if (!options.cache) return discover_anew(options, all).found;
   const Result<Cache> cache = Cache::of(options);
-  Result<Cached> cached = cache.ok() ? look_up(*cache, options) : Result<Cached>(cache.status());
+  Result<Cached> cached = cache.ok() ? look_up(*cache, options, all) : Result<Cached>(cache.status());
   if (cached.ok() && cached->found) return *std::move(cached->found);
-  Anew anew = discover_anew(options);
+  Anew anew = discover_anew(options, all);
   if (!anew.found.ok()) return anew.found;
   Status stored = cached.status();
   if (cached.ok() && anew.all_answered) stored = cache->store(cached->hardware, *anew.found);
