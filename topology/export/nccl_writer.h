@@ -40,6 +40,7 @@ class NcclWriter {
   void place_below(uint32_t top);
   void place_rest();
   void give_bus_ids();
+  void give_host_hashes();
   std::vector<uint32_t> below(uint32_t node) const;
   void write_cpu(uint32_t host, uint32_t cpu, int depth);
   void write_children(uint32_t node, int depth);
@@ -59,7 +60,8 @@ class NcclWriter {
   std::vector<int64_t> uplink_;                  // its link to there
   std::vector<std::vector<uint32_t>> children_;  //
   std::vector<std::string> bus_ids_;
-  std::map<uint32_t, uint32_t> first_cpu_;  // by host; the host's node where it has no domain
+  std::map<uint32_t, std::string> host_hashes_;  // by the host's node
+  std::map<uint32_t, uint32_t> first_cpu_;       // by host; the host's node where it has no domain
   std::string text_;
   uint32_t devices_ = 0, nets_ = 0;
 };

@@ -25,6 +25,24 @@ NcclWriter::NcclWriter(const Graph& graph)
   for (const uint32_t host : graph.nodes_of(NodeKind::kHost)) place_below(host);
   place_rest();
   give_bus_ids();
+  give_host_hashes();
+}
+
+// One host without a hash has 0, which is NCCL's word for that; of several, each has one of its own.
+void NcclWriter::give_host_hashes() {
+  std::set<std::string> used;
+  std::vector<uint32_t> without;
+  for (const uint32_t host : graph_.nodes_of(NodeKind::kHost)) {
+    host_hashes_[host] = attribute_of(graph_.nodes[host], "nccl.host_hash");
+    if (host_hashes_[host].empty()) without.push_back(host);
+    used.insert(host_hashes_[host]);
+  }
+  uint32_t number = 0;
+  for (const uint32_t host : without) {
+    do {
+      host_hashes_[host] = without.size() == 1 ? "0x0" : fmt::format("0x{:x}", ++number);
+    } while (!used.insert(host_hashes_[host]).second && without.size() > 1);
+  }
 }
 
 // Breadth-first down the PCIe links from a CPU domain; what another domain reached first stays there.
@@ -225,10 +243,7 @@ void NcclWriter::write_cpu(uint32_t host, uint32_t cpu, int depth) {
     return attribute_of(node, key).empty() ? attribute_of(owner, key) : attribute_of(node, key);
   };
   XmlTag tag("cpu");
-  const std::string hash = attribute_of(owner, "nccl.host_hash");
-  tag.set("host_hash", !hash.empty()             ? hash
-                       : graph_.host_count() < 2 ? "0x0"
-                                                 : fmt::format("0x{:x}", owner.host + 1));
+  tag.set("host_hash", host_hashes_.at(host));
   tag.set("numaid", std::to_string(node.kind == NodeKind::kNuma ? node.numa : 0));
   const std::string affinity = attribute_of(node, "nccl.cpu.affinity");
   tag.set("affinity", affinity.empty() ? affinity_of(attribute_of(node, "cpuset")) : affinity);
@@ -240,17 +255,13 @@ void NcclWriter::write_cpu(uint32_t host, uint32_t cpu, int depth) {
     if (arch != "arm64" && arch != "ppc64") arch = "x86_64";
     tag.set("arch", arch);
     const std::string vendor = known("cpu_vendor");
-    if (arch == "x86_64" && !vendor.empty()) {
-      tag.set("vendor", vendor);
-      tag.set("familyid", known("cpu_family").empty() ? "0" : known("cpu_family"));
-      tag.set("modelid", known("cpu_model_number").empty() ? "0" : known("cpu_model_number"));
-    }
+    if (!vendor.empty()) tag.set("vendor", vendor);
+    if (!known("cpu_family").empty()) tag.set("familyid", known("cpu_family"));
+    if (!known("cpu_model_number").empty()) tag.set("modelid", known("cpu_model_number"));
   }
-  if (!tag.has("vendor")) {
-    tag.set("vendor", "unknown");
-    tag.set("familyid", "0");
-    tag.set("modelid", "0");
-  }
+  tag.set("vendor", "unknown");  // where there is none
+  tag.set("familyid", "0");
+  tag.set("modelid", "0");
   text_ += tag.open(depth);
   write_children(cpu, depth + 1);
   write_kept(node, depth + 1);

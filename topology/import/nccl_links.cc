@@ -96,7 +96,7 @@ Status NcclReader::link_to_switch(const Pending& pending, LinkKind kind) {
     Node node;
     node.kind = NodeKind::kVendorSwitch;
     node.host = host;
-    node.vendor = graph_.nodes[pending.from].vendor;
+    node.vendor = kind == LinkKind::kNvlink ? "nvidia" : kind == LinkKind::kXgmi ? "amd" : "";
     node.name = kind == LinkKind::kNvlink ? "NVSwitch" : "switch";
     found->second = graph_.add(std::move(node));
   }

@@ -25,7 +25,7 @@ void keep_attributes(const pugi::xml_node& element, std::string_view prefix,
   for (const pugi::xml_attribute& attribute : element.attributes()) {
     const std::string_view name = attribute.name();
     if (!is_plain_xml_name(name) || std::find(but.begin(), but.end(), name) != but.end()) continue;
-    node.attributes[std::string(prefix) + std::string(name)] = attribute.value();
+    node.attributes.emplace(std::string(prefix) + std::string(name), attribute.value());
   }
 }
 
@@ -38,12 +38,13 @@ uint32_t class_of(const pugi::xml_node& pci) {
   return pci.attribute("class").as_uint(0);
 }
 
-// By what is below it, then by its class; nothing known below and an unknown class: kOther.
+// By what is below it and its class; nothing known below and an unknown class: kOther.
 PciRole role_of(const pugi::xml_node& pci) {
   if (gpu_of(pci)) return PciRole::kDevice;
-  if (pci.child("pci") || role_of_class(class_of(pci)) == PciRole::kBridge) return PciRole::kBridge;
-  if (pci.child("nic") || pci.child("net")) return PciRole::kNic;
-  return role_of_class(class_of(pci));
+  const PciRole by_class = role_of_class(class_of(pci));
+  if (pci.child("pci")) return by_class == PciRole::kVendorSwitch ? by_class : PciRole::kBridge;
+  if (by_class == PciRole::kOther && (pci.child("nic") || pci.child("net"))) return PciRole::kNic;
+  return by_class;
 }
 
 bool is_known(std::string_view name) {
@@ -126,11 +127,12 @@ Status NcclReader::read_cpu(const pugi::xml_node& cpu) {
   node.host = place.host;
   node.numa = place.numa = static_cast<int32_t>(numaid);
   keep_attributes(cpu, "nccl.cpu.", {"numaid", "host_hash"}, node);
-  if (!*cpu.attribute("affinity").value()) node.attributes.erase("nccl.cpu.affinity");
-  if (std::string_view(cpu.attribute("vendor").value()) == "unknown") {  // as the writer says it
-    for (const char* key : {"nccl.cpu.vendor", "nccl.cpu.familyid", "nccl.cpu.modelid"})
-      node.attributes.erase(key);
+  // As the writer says that they are not known.
+  if (node.attributes["nccl.cpu.vendor"] == "unknown") node.attributes["nccl.cpu.vendor"].clear();
+  for (const char* key : {"nccl.cpu.familyid", "nccl.cpu.modelid"}) {
+    if (node.attributes[key] == "0") node.attributes[key].clear();
   }
+  std::erase_if(node.attributes, [](const auto& entry) { return entry.second.empty(); });
   COMITY_RETURN_IF_ERROR(add_node(cpu, std::move(node), place.parent));
   if (cpus_.size() >= kMostCpus) return xml_.bad(cpu, fmt::format("more than {} <cpu> elements", kMostCpus));
   if (!cpus_.emplace(std::make_pair(place.host, place.numa), place.parent).second) {
@@ -157,6 +159,8 @@ Status NcclReader::read_below(const pugi::xml_node& element, const Place& place)
       node.host = place.host, node.numa = place.numa;
       COMITY_RETURN_IF_ERROR(read_nets(child, node, place, nullptr));
     } else if (name == "pcilink") {
+      if (!normal_bus_id(child.attribute("target").value()))
+        return xml_.bad(child, "target of <pcilink> is no bus id");
       pending_.push_back({place.parent, cpu_, "pcilink", child.attribute("target").value(), "", 1, 0});
     } else if (name == "gpu" || name == "apu" || name == "cpu") {
       return xml_.bad(child, fmt::format("<{}> directly below <{}>", name, element.name()));
@@ -172,6 +176,10 @@ Status NcclReader::read_pci(const pugi::xml_node& pci, const Place& place) {
   if (!bus_id) {
     return xml_.bad(pci, fmt::format("busid=\"{}\" of <pci> is no bus id such as 0000:17:00.0",
                                      pci.attribute("busid").value()));
+  }
+  if (pci.attribute("class")) {
+    int64_t code = 0;
+    COMITY_RETURN_IF_ERROR(xml_.number_or(pci, "class", 0, 0xffffff, 0, code));
   }
   Node node;
   node.bus_id = *bus_id;
@@ -190,7 +198,8 @@ Status NcclReader::read_pci(const pugi::xml_node& pci, const Place& place) {
       node.kind = NodeKind::kVendorSwitch;
       break;
     case PciRole::kBridge:
-      node.kind = NodeKind::kPcieSwitch;
+      node.kind = NodeKind::kPcieSwitch;  // so that it stays one, whatever class it was given
+      if (role_of_class(class_of(pci)) != PciRole::kBridge) node.attributes.erase("pci.class");
       break;
     case PciRole::kOther:
       if (pci.attribute("class")) return {};  // a disk and such: no path of interest ends there
@@ -214,8 +223,12 @@ Status NcclReader::read_device(const pugi::xml_node& pci, const pugi::xml_node& 
                                const Place& place) {
   if (const pugi::xml_node below = pci.child("pci"))
     return xml_.bad(below, "<pci> below the <pci> of a device");
+  if (pci.child("nic") || pci.child("net")) return xml_.bad(pci, "<pci> of a device has a <nic> below it");
   node.kind = NodeKind::kDevice;
+  const size_t before = node.attributes.size();
   keep_attributes(gpu, "nccl.gpu.", {}, node);
+  if (gpu && node.attributes.size() == before)
+    return xml_.bad(gpu, fmt::format("<{}> has no dev", gpu.name()));
   if (std::string_view(gpu.name()) == "apu") node.attributes["nccl.tag"] = "apu";
   const std::string gcn = gpu.attribute("gcn").value(), sm = gpu.attribute("sm").value();
   if (!gcn.empty()) {
@@ -246,6 +259,7 @@ Status NcclReader::read_nic_pci(const pugi::xml_node& pci, Node node, const Plac
   }
   COMITY_RETURN_IF_ERROR(read_nets(pci, node, place, &uplink));  // a dialect without <nic>
   if (graph_.nodes.size() > before) return {};
+  if (role_of_class(class_of(pci)) == PciRole::kOther && pci.attribute("class")) return {};
   uint32_t index = 0;  // a skeleton: the NIC's ports are not told
   COMITY_RETURN_IF_ERROR(add_node(pci, std::move(node), index));
   join_pcie(index, place.parent, uplink);
@@ -285,6 +299,11 @@ Status NcclReader::read_gpu_links(const pugi::xml_node& gpu, uint32_t device) {
       if (element == "nvlink" || element == "xgmi")
         return xml_.bad(link, fmt::format("<{}> has no target", element));
       continue;  // of a later version: it joins nothing
+    }
+    const std::string_view target = link.attribute("target").value();
+    if (!c2c &&
+        (target.empty() || target.find_first_not_of("0123456789abcdefABCDEF:.") != std::string_view::npos)) {
+      return xml_.bad(link, fmt::format("target=\"{}\" of <{}> is no bus id", target, element));
     }
     Pending pending{device, cpu_, element, link.attribute("target").value(), link.attribute("tclass").value(),
                     1,      0};
