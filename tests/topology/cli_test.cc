@@ -7,6 +7,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <string>
 
@@ -112,6 +113,29 @@ TEST(ComityTopo, TriesAMachineBeforeItIsInTheCatalogue) {
   const Outcome refused = topo(bad.path());
   EXPECT_EQ(refused.status, 1);
   expect_says(refused, bad.path() + ": devices.count: is no whole number from 1");
+}
+
+TEST(ComityTopo, TakesAFileBesideTheProgramBeforeTheCopyBuiltIn) {
+  namespace fs = std::filesystem;
+  char name[] = "/tmp/comity-topo-test-XXXXXX";
+  ASSERT_NE(mkdtemp(name), nullptr);
+  const fs::path prefix = name;
+  fs::create_directories(prefix / "bin");
+  fs::create_directories(prefix / "share/comity/machines");
+  fs::copy_file(COMITY_PROGRAM, prefix / "bin/comity");
+  const std::string machine =
+      R"({"name": "cpu-1s", "title": "Corrected", "sources": {"s": "measured by hand"},
+    "numa": {"count": 1, "cpu": "C", "arch": "x86_64", "memory": {"gb_per_s": 123, "source": "s"}}})";
+  std::ofstream(prefix / "share/comity/machines/cpu-1s.json") << machine;
+  const Outcome corrected = run_line(fmt::format("'{}/bin/comity' topo cpu-1s 2>&1", name));
+  expect_says(corrected, "Corrected");
+  expect_says(corrected, "memory 123 GB/s");
+  std::ofstream(prefix / "share/comity/machines/cpu-1s.json") << "{";
+  const Outcome broken = run_line(fmt::format("'{}/bin/comity' topo cpu-1s 2>&1", name));
+  EXPECT_NE(broken.status, 0) << "a broken correction is not passed over";
+  expect_says(broken, "share/comity/machines/cpu-1s.json: line 1");
+  expect_says(run_line(fmt::format("'{}/bin/comity' topo cpu-2s 2>&1", name)), "CPU host, two sockets");
+  fs::remove_all(prefix);
 }
 
 TEST(ComityTopo, ExitsWithOneFileLineAndReasonForAMalformedFile) {

@@ -5,6 +5,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <pugixml.hpp>
 
 #include "topology/catalogue/machine.h"
@@ -14,6 +18,7 @@
 #include "topology/draw/outline.h"
 #include "topology/draw/svg.h"
 #include "topology/draw/text.h"
+#include "topology/import/recognize.h"
 
 namespace comity::topology {
 namespace {
@@ -99,6 +104,35 @@ TEST(Svg, IsLegibleForClusters) {
     expect_legible(text, svg_layout(graph));
     EXPECT_TRUE(is_well_formed(to_svg(graph))) << text;
   }
+}
+
+// What an importer makes of each file of a folder that it takes.
+void expect_legible_files(const std::filesystem::path& folder, size_t least) {
+  size_t drawn = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    if (!entry.is_regular_file()) continue;
+    std::ifstream file(entry.path());
+    const std::string text{std::istreambuf_iterator<char>(file), {}};
+    const Result<Graph> graph = import_any(text, entry.path().filename());
+    if (!graph.ok()) continue;
+    expect_legible(entry.path(), svg_layout(*graph));
+    EXPECT_TRUE(is_well_formed(to_svg(*graph))) << entry.path();
+    EXPECT_FALSE(to_text(*graph).empty());
+    EXPECT_FALSE(to_dot(*graph).empty());
+    ++drawn;
+  }
+  EXPECT_GE(drawn, least) << folder;
+}
+
+TEST(Svg, IsLegibleForTheSamples) {
+  expect_legible_files(COMITY_TEST_SAMPLES, 5);
+}
+
+TEST(Svg, IsLegibleForFilesThatOthersWrote) {
+  const char* corpus = std::getenv("COMITY_CORPUS");
+  if (corpus == nullptr) GTEST_SKIP() << "needs COMITY_CORPUS";
+  expect_legible_files(std::filesystem::path(corpus) / "nccl-topology", 30);
+  expect_legible_files(std::filesystem::path(corpus) / "hwloc-xml", 2);
 }
 
 TEST(Svg, DrawsHostsThatAreAlikeOnce) {

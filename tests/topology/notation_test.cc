@@ -219,7 +219,8 @@ INSTANTIATE_TEST_SUITE_P(
         Wrong{"mi300x-8 ~ link(h0.gpu0, h0.gpu1)", 33, "expected the speed that is left"},
         Wrong{"mi300x-8 - link(h0.gpu0, h0.gpu1, h0.gpu2)", 35, "a link has two ends"},
         Wrong{"mi300x-8 - link(h0.gpu0) + dgx-h100", 26, "expected - link(...)"},
-        Wrong{"100*nvl72 + 100*cloudmatrix384", 17, "more than 4096 hosts"}));
+        Wrong{"100*nvl72 + 100*cloudmatrix384", 17, "more than 4096 hosts"},
+        Wrong{"cpu-1s + 4000*mi300x-8{slices=8}", 15, "links in all"}));
 
 TEST(Notation, ShowsThePartOfALongTextThatIsWrong) {
   std::string text = "dgx-h100";

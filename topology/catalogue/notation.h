@@ -20,6 +20,7 @@ namespace comity::topology {
 inline constexpr uint32_t kMostNotationHosts = 4096;
 inline constexpr uint32_t kMostNotationBytes = 65536;
 inline constexpr uint32_t kMostNotationNodes = 1u << 20;
+inline constexpr uint32_t kMostNotationLinks = 1u << 22;  // half a gigabyte
 
 // What a text says, with the column (from 0) of each thing for errors about its meaning.
 struct Notation {

@@ -175,6 +175,8 @@ Result<Graph> hosts_of(const Notation& notation, std::string_view text) {
       return caret_error(text, group.column, fmt::format("more than {} hosts in all", kMostNotationHosts));
     if (graph.nodes.size() + group.count * one->nodes.size() > kMostNotationNodes)
       return caret_error(text, group.column, fmt::format("more than {} nodes in all", kMostNotationNodes));
+    if (graph.links.size() + group.count * one->links.size() > kMostNotationLinks)
+      return caret_error(text, group.column, fmt::format("more than {} links in all", kMostNotationLinks));
     for (uint32_t i = 0; i < group.count; ++i, hosts += machine->hosts)
       append(graph, *one, hosts, fmt::format("{}:", hosts));
   }

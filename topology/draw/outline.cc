@@ -94,9 +94,9 @@ std::vector<Alike> grouped(const std::vector<uint32_t>& nodes, const std::vector
 }
 
 // A NIC hangs from whatever leads to it: from its device by a vendor's own link, too.
-bool is_tree_link(LinkKind kind, NodeKind to) {
+bool is_tree_link(LinkKind kind, NodeKind to, bool coherent_too) {
   return to == NodeKind::kNic || kind == LinkKind::kMemory || kind == LinkKind::kPcie ||
-         kind == LinkKind::kC2c;
+         (coherent_too && kind == LinkKind::kC2c);
 }
 
 struct TreeNode {
@@ -104,19 +104,22 @@ struct TreeNode {
   int64_t parent_node = -1, link = -1;
 };
 
-// Breadth-first, so that the shortest way from the host counts.
+// Breadth-first, so that the shortest way from the host counts; by C2C what PCIe does not lead to.
 std::vector<TreeNode> tree_below(const Graph& graph, const std::vector<std::vector<uint32_t>>& out,
                                  uint32_t host_node) {
   std::set<uint32_t> seen{host_node};
   std::vector<TreeNode> order{{host_node, 0, -1, -1}};
-  for (size_t at = 0; at < order.size(); ++at) {
-    const TreeNode from = order[at];
-    for (uint32_t each : out[from.node]) {
-      const Link& link = graph.links[each];
-      const Node& to = graph.nodes[link.to];
-      if (!is_tree_link(link.kind, to.kind) || to.host != graph.nodes[host_node].host) continue;
-      if (seen.insert(link.to).second)
-        order.push_back({link.to, from.depth + 1, int64_t{from.node}, int64_t{each}});
+  for (const bool coherent_too : {false, true}) {
+    for (size_t at = 0; at < order.size(); ++at) {
+      const TreeNode from = order[at];
+      for (uint32_t each : out[from.node]) {
+        const Link& link = graph.links[each];
+        const Node& to = graph.nodes[link.to];
+        if (!is_tree_link(link.kind, to.kind, coherent_too) || to.host != graph.nodes[host_node].host)
+          continue;
+        if (seen.insert(link.to).second)
+          order.push_back({link.to, from.depth + 1, int64_t{from.node}, int64_t{each}});
+      }
     }
   }
   return order;

@@ -219,7 +219,7 @@ class Picture {
     } else if (std::abs(from.y - to.y) < 1) {
       const double depth = 24 + std::min(std::abs(from.x - to.x) / 7, 110.0);
       add_line(link, curve(middle(from), edge(from, true), middle(to), edge(to, true), down * depth * 1.2),
-               false);
+               a != NodeKind::kDevice || b != NodeKind::kDevice);
     } else {
       add_line(link, straight(middle(from), middle_y(from), middle(to), middle_y(to)), true);
     }

@@ -219,7 +219,8 @@ std::string to_text(const Graph& graph) {
     const Alike& group = outline.host_groups[i];
     text += fmt::format("\n{}", range_text(graph, group.nodes));
     if (group.nodes.size() > 1) text += fmt::format(" ({} alike)", group.nodes.size());
-    text += fmt::format("  {}\n", graph.nodes[group.node].name);
+    const std::string& name = graph.nodes[group.node].name;
+    text += name.empty() ? "\n" : "  " + name + "\n";
     add_tree(graph, outline.hosts[i], text);
     add_links(graph, outline, outline.links[i], tree_pairs(graph, outline.hosts[i]), text);
     add_matrix(graph, outline.hosts[i], text);
