@@ -1,20 +1,13 @@
 #include "topology/discover/cache.h"
 
-#include <fcntl.h>
 #include <fmt/core.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include <cerrno>
-#include <cstdlib>
-#include <cstring>
 #include <exception>
-#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <vector>
 
 #include "src/base/hash.h"
-#include "src/base/unique_fd.h"
+#include "topology/discover/own_file.h"
 #include "topology/discover/sysfs.h"
 #include "topology/json.h"
 
@@ -24,35 +17,6 @@ namespace {
 using nlohmann::json;
 // Of the file and of what discovery makes of the same machine: one more whenever either changes.
 constexpr int kVersion = 1;
-constexpr size_t kLongestFile = 64u << 20;
-
-std::string read_own_file(const std::string& path) {
-  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
-  struct stat status {};
-  if (!file.valid() || ::fstat(file.get(), &status) != 0 || status.st_uid != ::geteuid() ||
-      !S_ISREG(status.st_mode) || static_cast<uint64_t>(status.st_size) > kLongestFile)
-    return {};
-  std::string text(static_cast<size_t>(status.st_size), '\0');
-  size_t done = 0;
-  while (done < text.size()) {
-    const ssize_t got = ::read(file.get(), text.data() + done, text.size() - done);
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) return {};
-    done += static_cast<size_t>(got);
-  }
-  return text;
-}
-
-bool write_all(int file, const std::string& text) {
-  size_t done = 0;
-  while (done < text.size()) {
-    const ssize_t put = ::write(file, text.data() + done, text.size() - done);
-    if (put < 0 && errno == EINTR) continue;
-    if (put < 0) return false;
-    done += static_cast<size_t>(put);
-  }
-  return true;
-}
 
 std::string checksum(const std::string& text) {
   return fmt::format("{:016x}", hash_text(text));
@@ -103,16 +67,11 @@ std::string fingerprint(const DiscoverOptions& options) {
 
 Result<Cache> Cache::of(const DiscoverOptions& options) {
   Cache cache;
-  const char* chosen = std::getenv("XDG_CACHE_HOME");
-  const char* home = std::getenv("HOME");
-  if (!options.cache_folder.empty())
-    cache.folder_ = options.cache_folder;
-  else if (chosen != nullptr && chosen[0] == '/')  // the XDG specification ignores relative ones
-    cache.folder_ = std::string(chosen) + "/comity";
-  else if (home != nullptr && home[0] == '/')
-    cache.folder_ = std::string(home) + "/.cache/comity";
-  else
-    return Status(Code::kInvalidUsage, "no folder: set HOME or XDG_CACHE_HOME; each process discovers anew");
+  auto folder = cache_folder(options.cache_folder);
+  if (!folder.ok())
+    return Status(Code::kInvalidUsage,
+                  fmt::format("{}; each process discovers anew", folder.status().message()));
+  cache.folder_ = std::move(*folder);
   const std::string boot = read_text(options.procfs + "/sys/kernel/random/boot_id");
   if (boot.empty() || boot.find('/') != std::string::npos)
     return Status(Code::kInvalidUsage, "the kernel tells no boot id; each process discovers anew");
@@ -131,13 +90,6 @@ std::optional<Discovered> Cache::load(const std::string& fingerprint) const {
 }
 
 Status Cache::store(const std::string& fingerprint, const Discovered& found) const {
-  const auto refused = [this](const char* what, int error) {
-    return Status(Code::kSystemError, fmt::format("cannot {} {}: {}; each process discovers anew", what,
-                                                  path_, std::strerror(error)));
-  };
-  std::error_code error;
-  std::filesystem::create_directories(folder_, error);
-  if (error) return refused("make the folder of", error.value());
   std::string text;
   try {
     const std::string graph = to_json(found.graph);
@@ -150,15 +102,9 @@ Status Cache::store(const std::string& fingerprint, const Discovered& found) con
   } catch (const std::exception& exception) {
     return Status(Code::kInternalError, fmt::format("cannot write {}: {}", path_, exception.what()));
   }
-  std::string temporary = path_ + ".XXXXXX";
-  const UniqueFd file(::mkostemp(temporary.data(), O_CLOEXEC));
-  if (!file.valid()) return refused("write", errno);
-  if (!write_all(file.get(), text) || ::rename(temporary.c_str(), path_.c_str()) != 0) {
-    const int why = errno;
-    ::unlink(temporary.c_str());
-    return refused("write", why);
-  }
-  return {};
+  const Status status = write_own_file(folder_, path_.substr(folder_.size() + 1), text);
+  if (status.ok()) return status;
+  return Status(Code::kSystemError, fmt::format("{}; each process discovers anew", status.message()));
 }
 
 }  // namespace comity::topology

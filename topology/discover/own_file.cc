@@ -1,0 +1,80 @@
+#include "topology/discover/own_file.h"
+
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <system_error>
+
+#include "src/base/unique_fd.h"
+
+namespace comity::topology {
+namespace {
+
+constexpr size_t kLongestFile = 64u << 20;
+
+bool write_all(int file, const std::string& text) {
+  size_t done = 0;
+  while (done < text.size()) {
+    const ssize_t put = ::write(file, text.data() + done, text.size() - done);
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) return false;
+    done += static_cast<size_t>(put);
+  }
+  return true;
+}
+
+}  // namespace
+
+Result<std::string> cache_folder(const std::string& chosen) {
+  if (!chosen.empty()) return chosen;
+  const char* cache = std::getenv("XDG_CACHE_HOME");
+  const char* home = std::getenv("HOME");
+  // The XDG specification ignores relative ones.
+  if (cache != nullptr && cache[0] == '/') return std::string(cache) + "/comity";
+  if (home != nullptr && home[0] == '/') return std::string(home) + "/.cache/comity";
+  return Status(Code::kInvalidUsage, "no folder: set HOME or XDG_CACHE_HOME");
+}
+
+std::string read_own_file(const std::string& path) {
+  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  struct stat status {};
+  if (!file.valid() || ::fstat(file.get(), &status) != 0 || status.st_uid != ::geteuid() ||
+      !S_ISREG(status.st_mode) || static_cast<uint64_t>(status.st_size) > kLongestFile)
+    return {};
+  std::string text(static_cast<size_t>(status.st_size), '\0');
+  size_t done = 0;
+  while (done < text.size()) {
+    const ssize_t got = ::read(file.get(), text.data() + done, text.size() - done);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return {};
+    done += static_cast<size_t>(got);
+  }
+  return text;
+}
+
+Status write_own_file(const std::string& folder, const std::string& name, const std::string& text) {
+  const std::string path = folder + "/" + name;
+  const auto refused = [&path](const char* what, int error) {
+    return Status(Code::kSystemError, fmt::format("cannot {} {}: {}", what, path, std::strerror(error)));
+  };
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (error) return refused("make the folder of", error.value());
+  std::string temporary = path + ".XXXXXX";
+  const UniqueFd file(::mkostemp(temporary.data(), O_CLOEXEC));
+  if (!file.valid()) return refused("write", errno);
+  if (!write_all(file.get(), text) || ::rename(temporary.c_str(), path.c_str()) != 0) {
+    const int why = errno;
+    ::unlink(temporary.c_str());
+    return refused("write", why);
+  }
+  return {};
+}
+
+}  // namespace comity::topology
