@@ -9,6 +9,7 @@
 #include "src/base/log.h"
 #include "src/base/settings.h"
 #include "topology/discover/discover.h"
+#include "topology/discover/profile.h"
 #include "topology/json.h"
 
 namespace comity::api {
@@ -32,6 +33,7 @@ Result<topology::Graph> discovered() {
   const std::lock_guard lock(mutex);
   if (graph == nullptr) {
     COMITY_ASSIGN_OR_RETURN(auto found, topology::discover());
+    topology::apply(topology::load_profile(topology::structural_hash(found.graph)), found.graph);
     graph = new topology::Graph(std::move(found.graph));
   }
   return *graph;

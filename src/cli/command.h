@@ -19,8 +19,8 @@ inline constexpr int kNotDone = 2;
 void add_plan(CLI::App& app, int& status);
 // comity verify FILE: proves a plan from a file.
 void add_verify(CLI::App& app, int& status);
-// comity topo [FILE|NOTATION] [--format F], comity topo diff A B: topologies, shown and compared. A malformed file is
-// kBad, as is a difference.
+// comity topo [FILE|NOTATION] [--format F], comity topo diff A B: topologies, shown and compared. A malformed
+// file is kBad, as is a difference.
 void add_topo(CLI::App& app, int& status);
 // comity doctor: what is built in, found and missing, and how to get it.
 void add_doctor(CLI::App& app, int& status);

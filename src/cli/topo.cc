@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "src/cli/command.h"
+#include "src/cli/measure.h"
 #include "src/cli/topo_input.h"
 #include "topology/diff.h"
 #include "topology/draw/dot.h"
@@ -21,6 +22,7 @@ namespace {
 struct TopoArguments {
   TopologyInput input;
   std::string format = "text";
+  bool measured = false;
   TopologyInput before, after;
 };
 
@@ -42,7 +44,27 @@ Result<std::string> formatted(const topology::Graph& graph, const std::string& f
   return topology::to_text(graph);
 }
 
+// Measures this machine and keeps what was found: read_topology() and every later communicator use it.
+int measure_and_keep(const TopoArguments& arguments) {
+  if (!arguments.input.text.empty())
+    return refuse(
+        Status(Code::kInvalidUsage, "--measure measures this machine; leave out the file or notation"));
+  const Result<topology::Graph> machine = read_topology(arguments.input);
+  if (!machine.ok()) return refuse(machine.status());
+  const Result<topology::Profile> profile = measure(*machine);
+  if (!profile.ok()) return refuse(profile.status());
+  for (const topology::MeasuredPath& path : profile->paths) {
+    fmt::print(stderr, "{} {} to {}: {} ns, {:.2f} GB/s\n", path.transport, path.from, path.to,
+               path.latency_ns, static_cast<double>(path.bandwidth_bytes_per_s) / 1e9);
+  }
+  if (Status status = topology::store_profile(*profile); !status.ok()) return refuse(status);
+  return kGood;
+}
+
 int show(const TopoArguments& arguments) {
+  if (arguments.measured) {
+    if (const int status = measure_and_keep(arguments); status != kGood) return status;
+  }
   const Result<topology::Graph> graph = read_topology(arguments.input);
   if (!graph.ok()) return refuse(graph.status());
   const Result<std::string> text = formatted(*graph, arguments.format);
@@ -90,6 +112,9 @@ void add_topo(CLI::App& app, int& status) {
           "HWLOC_SYNTHETIC)")
       ->check(CLI::IsMember({"text", "json", "dot", "svg", "nccl-xml", "hwloc-synthetic"}))
       ->capture_default_str();
+  command->add_flag(
+      "--measure", arguments->measured,
+      "First measure each transport between this machine's NUMA domains, and keep the figures for later");
   add_diff(*command, arguments, status);
   command->callback([command, arguments, &status] {
     if (command->get_subcommands().empty()) status = show(*arguments);

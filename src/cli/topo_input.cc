@@ -11,6 +11,7 @@
 
 #include "topology/catalogue/notation.h"
 #include "topology/discover/discover.h"
+#include "topology/discover/profile.h"
 #include "topology/import/recognize.h"
 
 namespace comity::cli {
@@ -85,6 +86,7 @@ FileKind next(FileKind kind) {
 
 Result<Graph> read_this_machine() {
   COMITY_ASSIGN_OR_RETURN(topology::Discovered discovered, topology::discover());
+  topology::apply(topology::load_profile(topology::structural_hash(discovered.graph)), discovered.graph);
   if (discovered.graph.origin.empty()) discovered.graph.origin = "this machine";
   return std::move(discovered.graph);
 }

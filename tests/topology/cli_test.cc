@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <thread>
 
 namespace {
 
@@ -204,6 +205,38 @@ TEST(ComityTopo, WritesWhatGraphvizTakes) {
       run_line(fmt::format("'{}' topo {} --format dot | dot -Tcanon 2>&1", COMITY_PROGRAM, kMixed));
   EXPECT_EQ(outcome.status, 0) << outcome.text;
   expect_says(outcome, "cluster_1");
+}
+
+// A cache folder of the test's own.
+class OwnCache {
+ public:
+  OwnCache() { EXPECT_NE(mkdtemp(folder_.data()), nullptr); }
+  ~OwnCache() { std::filesystem::remove_all(folder_); }
+  OwnCache(const OwnCache&) = delete;
+  OwnCache& operator=(const OwnCache&) = delete;
+  Outcome run(const std::string& arguments) const {
+    return run_line(fmt::format("XDG_CACHE_HOME={} '{}' topo {} 2>&1", folder_, COMITY_PROGRAM, arguments));
+  }
+
+ private:
+  std::string folder_ = "/tmp/comity-topo-cache-XXXXXX";
+};
+
+TEST(TopoMeasure, ReplacesGuessesAndIsRememberedByTheMachinesStructure) {
+  if (std::thread::hardware_concurrency() < 2) GTEST_SKIP() << "needs 2 cores";
+  const OwnCache cache;
+  EXPECT_EQ(cache.run("--format json").text.find("\"measured\""), std::string::npos);
+  const Outcome measured = cache.run("--measure --format json");
+  ASSERT_EQ(measured.status, 0) << measured.text;
+  expect_says(measured, "shm h0.numa0 to h0.numa0: ");
+  expect_says(measured, "tcp h0.numa0 to h0.numa0: ");
+  expect_says(cache.run("--format json"), "\"measured\"");
+}
+
+TEST(TopoMeasure, IsOfThisMachineOnly) {
+  const Outcome outcome = topo("--measure dgx-h100");
+  EXPECT_EQ(outcome.status, 2) << outcome.text;
+  expect_says(outcome, "--measure measures this machine");
 }
 
 }  // namespace
