@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <map>
 #include <numeric>
+#include <optional>
 #include <set>
 #include <tuple>
 #include <utility>
@@ -107,7 +108,6 @@ class Colours {
   void single_out(uint32_t node) { colour_[node] = Fnv().number(colour_[node]).number(~0u).value(); }
   uint64_t of(uint32_t node) const { return colour_[node]; }
   const std::vector<uint64_t>& all() const { return colour_; }
-  size_t classes() const { return classes(colour_); }
 
  private:
   static size_t classes(std::vector<uint64_t> colours) {
@@ -157,28 +157,64 @@ std::weak_ordering compare_plainly(const Node& a, const Node& b) {
   return std::tie(a.vendor, a.attributes) <=> std::tie(b.vendor, b.attributes);
 }
 
+// The nodes in order; those that nothing tells apart yet stand side by side, as one cell. A cell is only ever
+// split where it stands, and a node that is singled out goes first in its cell: listed in the order found,
+// the same nodes are singled out again, so that a canonical graph stays as it is.
+class Cells {
+ public:
+  explicit Cells(const Graph& graph) : order_(graph.nodes.size()), cell_(graph.nodes.size()) {
+    std::iota(order_.begin(), order_.end(), 0u);
+    const auto compare = [&](uint32_t a, uint32_t b) {
+      return compare_plainly(graph.nodes[a], graph.nodes[b]);
+    };
+    std::stable_sort(order_.begin(), order_.end(), [&](uint32_t a, uint32_t b) { return compare(a, b) < 0; });
+    number([&](uint32_t a, uint32_t b) { return compare(a, b) == 0; });
+  }
+  void split(const Colours& colours) {
+    const auto key = [&](uint32_t node) { return std::pair(cell_[node], colours.of(node)); };
+    std::stable_sort(order_.begin(), order_.end(), [&](uint32_t a, uint32_t b) { return key(a) < key(b); });
+    number([&](uint32_t a, uint32_t b) { return key(a) == key(b); });
+  }
+  // The first node of the first cell of several, from now on a cell of its own; nothing: all are told apart.
+  std::optional<uint32_t> single_out() {
+    const auto found = std::adjacent_find(order_.begin(), order_.end(),
+                                          [&](uint32_t a, uint32_t b) { return cell_[a] == cell_[b]; });
+    if (found == order_.end()) return std::nullopt;
+    const uint32_t cell = cell_[*found];
+    for (auto it = found + 1; it != order_.end() && cell_[*it] == cell; ++it) cell_[*it] = cell + 1;
+    return *found;
+  }
+  std::vector<uint32_t> take() && { return std::move(order_); }
+
+ private:
+  // A cell is called by the place where it begins.
+  template <typename Alike>
+  void number(const Alike& alike) {
+    std::vector<uint32_t> next(cell_.size());
+    for (uint32_t i = 0; i < order_.size(); ++i)
+      next[order_[i]] = i > 0 && alike(order_[i - 1], order_[i]) ? next[order_[i - 1]] : i;
+    cell_ = std::move(next);
+  }
+
+  std::vector<uint32_t> order_;
+  std::vector<uint32_t> cell_;  // by node
+};
+
 // Node indices in canonical order.
 std::vector<uint32_t> canonical_order(const Graph& graph) {
   std::vector<uint64_t> initial = structural_colours(graph);
   for (size_t i = 0; i < initial.size(); ++i)
     initial[i] = Fnv().number(initial[i]).text(graph.nodes[i].name).map(graph.nodes[i].attributes).value();
   Colours colours(graph, std::move(initial));
-  std::vector<uint32_t> order(graph.nodes.size());
-  std::iota(order.begin(), order.end(), 0u);
-  const auto less = [&](uint32_t a, uint32_t b) {
-    const auto plain = compare_plainly(graph.nodes[a], graph.nodes[b]);
-    return plain != 0 ? plain < 0 : colours.of(a) < colours.of(b);
-  };
-  for (bool more = colours.refine(); more && colours.classes() < order.size();) {
-    std::stable_sort(order.begin(), order.end(), less);
-    const auto alike = std::adjacent_find(
-        order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return colours.of(a) == colours.of(b); });
-    if (alike == order.end()) break;
-    colours.single_out(*alike);
+  Cells cells(graph);
+  for (bool more = true; more;) {
     more = colours.refine();
+    cells.split(colours);
+    const std::optional<uint32_t> node = more ? cells.single_out() : std::nullopt;
+    more = node.has_value();
+    if (more) colours.single_out(*node);
   }
-  std::stable_sort(order.begin(), order.end(), less);
-  return order;
+  return std::move(cells).take();
 }
 
 std::string_view id_stem(NodeKind kind) {

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <fstream>
+#include <iterator>
 #include <numeric>
 #include <random>
 #include <string>
@@ -63,6 +65,18 @@ TEST_P(Machines, StayAsTheyAreWhenMadeCanonicalTwice) {
   const Graph once = graph;
   canonicalize(graph);
   EXPECT_TRUE(graph == once);
+}
+
+// The machines' links are alike; here figures differ that do not order nodes.
+TEST(Graphs, StayAsTheyAreWhenOnlyFiguresTellNodesApart) {
+  Graph graph;
+  const uint32_t host = graph.add({.kind = NodeKind::kHost});
+  for (uint64_t speed = 1; speed <= 7; ++speed)
+    graph.join({.from = host, .to = graph.add({.kind = NodeKind::kDevice}), .bandwidth_bytes_per_s = speed});
+  canonicalize(graph);
+  const Graph once = graph;
+  canonicalize(graph);
+  EXPECT_TRUE(graph == once) << to_json(once) << to_json(graph);
 }
 
 TEST_P(Machines, AreReadBackEqualFromJson) {
@@ -178,6 +192,16 @@ TEST_P(BadTexts, AreRefusedWithFileAndPlace) {
   const std::string message(read.status().message());
   EXPECT_NE(message.find(GetParam().says), std::string::npos) << message;
   EXPECT_NE(message.find("file.json"), std::string::npos) << message;
+}
+
+TEST(Json, OfTheSamplesIsWrittenAsItWasRead) {
+  for (const char* name : {"cpu-1s-2hosts.json", "gpu-2.json"}) {
+    std::ifstream file(std::string(COMITY_TEST_SAMPLES "/json/") + name);
+    const std::string text(std::istreambuf_iterator<char>(file), {});
+    const auto graph = from_json(text, name);
+    ASSERT_TRUE(graph.ok()) << graph.status().message();
+    EXPECT_EQ(to_json(*graph), text) << name;
+  }
 }
 
 TEST(Json, OfNestingWithoutEndIsRefused) {

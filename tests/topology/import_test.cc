@@ -108,6 +108,20 @@ TEST(TopologyImport, EveryFileOfTheCorporaBecomesTheGraphThatWasReviewed) {
   EXPECT_GE(count, 35U);
 }
 
+// What nobody means to write, and a fuzzer did.
+TEST(TopologyImport, OddNcclXmlIsReadBackEqualFromWhatIsWritten) {
+  const std::map<std::string, std::string> kTexts = {
+      {"a link to a device of a switch's class",
+       R"(<system><cpu numaid="1" arch="1"><pci busid="17:0" class="0x0680"><apu d=""/></pci>
+          <pci busid="5:8"><apu d=""><ub target="0000:17:00.0"/></apu></pci></cpu></system>)"},
+  };
+  for (const auto& [what, text] : kTexts) {
+    const Result<Graph> graph = import_any(text, what);
+    ASSERT_TRUE(graph.ok()) << graph.status().message();
+    expect_export_reads_back(*graph, true, what);
+  }
+}
+
 TEST(TopologyImport, MalformedFilesAreRefusedWithFileLineAndReason) {
   const std::map<std::string, std::string> kReasons = {
       {"nccl-cut.xml", "nccl-cut.xml:8: not well-formed XML"},

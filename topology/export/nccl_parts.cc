@@ -140,11 +140,12 @@ void NcclWriter::write_link(const Link& link, const std::string& gcn, int sm, in
   };
   const std::string count = std::to_string(std::min(link.count, 1U << 20));
   if (to.kind == NodeKind::kDevice) {
-    const std::string given = attribute_of(link, "nccl.tclass"), known = attribute_of(to, "pci.class");
-    return write(bus_ids_[link.to], count,
-                 !given.empty()   ? given
-                 : !known.empty() ? known
-                                  : default_pci_class(to));
+    std::string target_class = attribute_of(link, "nccl.tclass");
+    if (target_class.empty()) target_class = attribute_of(to, "pci.class");
+    if (target_class.empty()) target_class = default_pci_class(to);
+    // A device of a switch's class would be read back as a switch.
+    if (target_class.starts_with("0x0680")) target_class.clear();
+    return write(bus_ids_[link.to], count, target_class);
   }
   const bool to_switch = to.kind == NodeKind::kVendorSwitch;
   std::string targets = attribute_of(link, "nccl.targets");  // "0000:c4:00.0=2 0000:c5:00.0=2"
