@@ -11,9 +11,11 @@
 #include "algorithms/algorithm.h"
 #include "algorithms/selector.h"
 #include "src/cli/command.h"
+#include "src/cli/topo_input.h"
 #include "src/plan/cost.h"
 #include "src/plan/json.h"
 #include "src/plan/print.h"
+#include "topology/planning.h"
 #include "topology/topology.h"
 
 namespace comity::cli {
@@ -25,6 +27,7 @@ struct PlanArguments {
   std::string bytes;
   std::string algorithm;
   std::string hosts = "1";
+  std::string topology;  // a file or a notation
   uint32_t root = 0;
   std::string format = "text";
   uint32_t most_ranks = 16;
@@ -94,7 +97,28 @@ Result<std::vector<uint32_t>> parse_hosts(const std::string& text, uint32_t rank
   return counts;
 }
 
+// Ranks on the devices of a topology, in its order; where it has none, on its hosts, in turn.
+Result<topology::Topology> place_on(const PlanArguments& arguments) {
+  COMITY_ASSIGN_OR_RETURN(topology::Graph graph, read_topology({arguments.topology, "auto"}));
+  std::vector<uint32_t> seats = graph.nodes_of(topology::NodeKind::kDevice);
+  if (seats.empty()) {
+    const std::vector<uint32_t> hosts = graph.nodes_of(topology::NodeKind::kHost);
+    for (uint32_t rank = 0; rank < arguments.ranks; ++rank)
+      seats.push_back(hosts[uint64_t{rank} * hosts.size() / arguments.ranks]);
+  }
+  if (seats.size() < arguments.ranks) {
+    return Status(Code::kInvalidArgument, fmt::format("--ranks {}: {} has {} devices", arguments.ranks,
+                                                      arguments.topology, seats.size()));
+  }
+  seats.resize(arguments.ranks);
+  topology::Placement placement;
+  placement.node_of_rank = std::move(seats);
+  topology::complete_for_planning(graph, placement);
+  return topology::plan_topology(graph, placement);
+}
+
 Result<topology::Topology> make_topology(const PlanArguments& arguments) {
+  if (!arguments.topology.empty()) return place_on(arguments);
   COMITY_ASSIGN_OR_RETURN(const std::vector<uint32_t> counts, parse_hosts(arguments.hosts, arguments.ranks));
   std::vector<std::string> names;
   for (size_t host = 0; host < counts.size(); ++host)
@@ -144,10 +168,11 @@ void print_text(const plan::Plan& plan, const Chosen& chosen, const plan::Cost& 
   fmt::print("chosen {}\n", chosen.why);
   fmt::print(
       "{} tile{}, {} messages in each; the busiest rank sends {} bytes; {:.1f} us at {} ns and {:.1f} GB/s "
-      "inside a host",
+      "inside a {}",
       cost.tiles, cost.tiles == 1 ? "" : "s", cost.messages, *busiest,
       static_cast<double>(cost.time_ns) / 1e3, topology.inside.latency_ns,
-      static_cast<double>(topology.inside.bandwidth_bytes_per_s) / 1e9);
+      static_cast<double>(topology.inside.bandwidth_bytes_per_s) / 1e9,
+      arguments.topology.empty() ? "host" : "group");
   if (topology.ngroups() > 1) {
     fmt::print(", {} ns and {:.1f} GB/s across", topology.across.latency_ns,
                static_cast<double>(topology.across.bandwidth_bytes_per_s) / 1e9);
@@ -199,6 +224,10 @@ void add_plan(CLI::App& app, int& status) {
   command->add_option("--algorithm", arguments->algorithm, "This one instead of the cheapest");
   command->add_option("--hosts", arguments->hosts, "Hosts, filled evenly; or the ranks of each, as 4,2")
       ->capture_default_str();
+  command
+      ->add_option("--topology", arguments->topology,
+                   "Ranks on the devices (or hosts) of this file or notation, with its groups and figures")
+      ->excludes("--hosts");
   command->add_option("--root", arguments->root, "Of broadcast and reduce")->capture_default_str();
   command->add_option("--format", arguments->format, "text, json (for `comity verify`) or dot (for Graphviz)")
       ->check(CLI::IsMember({"text", "json", "dot"}))

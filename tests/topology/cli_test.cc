@@ -239,4 +239,25 @@ TEST(TopoMeasure, IsOfThisMachineOnly) {
   expect_says(outcome, "--measure measures this machine");
 }
 
+Outcome plan_on(const std::string& arguments) {
+  return run_line(
+      fmt::format("'{}' plan all_reduce --bytes 64M --most-ranks 1 {} 2>&1", COMITY_PROGRAM, arguments));
+}
+
+TEST(ComityPlan, TakesGroupsAndFiguresFromATopology) {
+  const Outcome islands = plan_on(fmt::format("--ranks 24 --topology {}", kMixed));
+  EXPECT_EQ(islands.status, 0) << islands.text;
+  expect_says(islands, "64.0 GB/s inside a group");  // the narrower of the two vendors' links
+  expect_says(islands, "50.0 GB/s across");
+  const Outcome pairs = plan_on("--ranks 2 --topology 'dgx-h100 ~ link(h0.gpu0, 10GB/s)'");
+  EXPECT_EQ(pairs.status, 0) << pairs.text;
+  expect_says(pairs, "10.0 GB/s inside a group");
+}
+
+TEST(ComityPlan, RefusesMoreRanksThanDevices) {
+  const Outcome outcome = plan_on("--ranks 30 --topology '2*dgx-h100'");
+  EXPECT_EQ(outcome.status, 2);
+  expect_says(outcome, "has 16 devices");
+}
+
 }  // namespace
