@@ -241,5 +241,13 @@ TEST(Outline, NamesRangesOfHosts) {
   EXPECT_EQ(range_text(graph, {hosts[0], hosts[1], hosts[2], hosts[4]}), "h0-h2, h4");
 }
 
+// Sanitizers tell: more switches than are drawn one by one are grouped by what they and their numbers are.
+TEST(Outline, TakesTheLargestNumberOfADomain) {
+  Graph graph;
+  graph.add({.kind = NodeKind::kHost, .numa = INT32_MAX});
+  for (int i = 0; i < 17; ++i) graph.add({.kind = NodeKind::kNetSwitch, .host = kNoHost});
+  EXPECT_EQ(outline_of(graph).switches.size(), 1U);
+}
+
 }  // namespace
 }  // namespace comity::topology

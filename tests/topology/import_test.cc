@@ -1,5 +1,6 @@
 // Importers on samples of the project's own (samples/README.md) and on files that others wrote.
 
+#include <fmt/core.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -120,6 +121,27 @@ TEST(TopologyImport, OddNcclXmlIsReadBackEqualFromWhatIsWritten) {
     ASSERT_TRUE(graph.ok()) << graph.status().message();
     expect_export_reads_back(*graph, true, what);
   }
+}
+
+TEST(TopologyImport, SwitchesBelowSwitchesWithoutEndAreNotWrittenAsNcclXml) {
+  Graph graph;
+  const uint32_t host = graph.add({.kind = NodeKind::kHost});
+  uint32_t at = graph.add({.kind = NodeKind::kNuma, .numa = 0});
+  graph.join({.from = host, .to = at, .kind = LinkKind::kMemory});
+  const auto add_below = [&](NodeKind kind, int number) {
+    const uint32_t node = graph.add({.kind = kind, .bus_id = fmt::format("0000:{:02x}:00.0", number)});
+    graph.join({.from = at, .to = node});
+    return node;
+  };
+  for (int i = 0; i < 64; ++i) at = add_below(NodeKind::kPcieSwitch, i);
+  add_below(NodeKind::kDevice, 64);
+  Graph deepest = graph;
+  canonicalize(deepest);
+  expect_export_reads_back(deepest, false, "64 deep");
+  at = add_below(NodeKind::kPcieSwitch, 65);
+  const Result<std::string> text = export_nccl_xml(graph);
+  ASSERT_FALSE(text.ok());
+  EXPECT_NE(text.status().message().find("64 PCIe switches"), std::string::npos) << text.status().message();
 }
 
 TEST(TopologyImport, MalformedFilesAreRefusedWithFileLineAndReason) {

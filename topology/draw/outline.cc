@@ -41,7 +41,7 @@ std::vector<uint64_t> colours_of(const Graph& graph) {
     // Hosts and network switches have names of their own: they do not tell kinds apart.
     const bool named = node.kind != NodeKind::kHost && node.kind != NodeKind::kNetSwitch;
     hash = mix(mix(hash, named ? node.name : ""), node.vendor);
-    colours[i] = mix(hash, static_cast<uint64_t>(node.numa + 1));
+    colours[i] = mix(hash, static_cast<uint64_t>(int64_t{node.numa} + 1));
   }
   for (int round = 0; round < kRounds; ++round) {
     std::vector<uint64_t> next(colours.size(), 0);

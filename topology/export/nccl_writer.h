@@ -34,13 +34,15 @@ class XmlTag {
 class NcclWriter {
  public:
   explicit NcclWriter(const Graph& graph);
-  std::string write();
+  // kInvalidArgument: PCIe switches nest deeper than a reader takes.
+  Result<std::string> write();
 
  private:
   void place_below(uint32_t top);
   void place_rest();
   void give_bus_ids();
   void give_host_hashes();
+  Status check_depth() const;
   std::vector<uint32_t> below(uint32_t node) const;
   void write_cpu(uint32_t host, uint32_t cpu, int depth);
   void write_children(uint32_t node, int depth);
@@ -58,6 +60,7 @@ class NcclWriter {
   std::vector<std::vector<uint32_t>> out_;
   std::vector<int64_t> parent_;                  // of each node in the PCIe tree, -1: none
   std::vector<int64_t> uplink_;                  // its link to there
+  std::vector<int> depth_;                       // in elements; root ports are none
   std::vector<std::vector<uint32_t>> children_;  //
   std::vector<std::string> bus_ids_;
   std::map<uint32_t, std::string> host_hashes_;  // by the host's node

@@ -15,6 +15,7 @@ NcclWriter::NcclWriter(const Graph& graph)
       out_(links_out_of(graph)),
       parent_(graph.nodes.size(), -1),
       uplink_(graph.nodes.size(), -1),
+      depth_(graph.nodes.size(), 0),
       children_(graph.nodes.size()),
       bus_ids_(graph.nodes.size()) {
   const auto numas = graph.nodes_of(NodeKind::kNuma);
@@ -63,6 +64,7 @@ void NcclWriter::place_below(uint32_t top) {
         continue;
       parent_[link.to] = parent;
       uplink_[link.to] = index;
+      depth_[link.to] = depth_[parent] + (to.kind == NodeKind::kPcieBridge ? 0 : 1);
       children_[parent].push_back(link.to);
       queue.push_back(link.to);
     }
@@ -104,6 +106,19 @@ void NcclWriter::give_bus_ids() {
       bus_ids_[i] = fmt::format("{:04x}:{:02x}:00.0", number >> 8, number & 0xff);
     } while (!used.emplace(node.host, bus_ids_[i]).second);
   }
+}
+
+// Elements nest as switches do: no deeper than a reader takes.
+Status NcclWriter::check_depth() const {
+  for (uint32_t i = 0; i < graph_.nodes.size(); ++i) {
+    const Node& node = graph_.nodes[i];
+    if (depth_[i] <= kMostPciDepth || node.kind == NodeKind::kDevice || node.kind == NodeKind::kNic) continue;
+    return Status(
+        Code::kInvalidArgument,
+        fmt::format("cannot be written as NCCL's XML: {} is more than {} PCIe switches below its CPU",
+                    node.id, kMostPciDepth));
+  }
+  return {};
 }
 
 // A NIC that NCCL's XML had without a PCI device.
@@ -268,7 +283,8 @@ void NcclWriter::write_cpu(uint32_t host, uint32_t cpu, int depth) {
   text_ += tag.close(depth);
 }
 
-std::string NcclWriter::write() {
+Result<std::string> NcclWriter::write() {
+  COMITY_RETURN_IF_ERROR(check_depth());
   const auto hosts = graph_.nodes_of(NodeKind::kHost);
   XmlTag system("system");
   system.copy(graph_.nodes[hosts.front()], "nccl.system.", {"version", "name"});

@@ -15,7 +15,6 @@ namespace comity::topology {
 namespace {
 
 constexpr size_t kMostNodes = 1'000'000;
-constexpr int kMostDepth = 64;
 constexpr size_t kMostCpus = 1024;       // of all hosts together; those of a host are joined pairwise
 constexpr int64_t kMostCount = 1 << 20;  // of links in parallel; NVLink 5 has 18
 
@@ -148,7 +147,8 @@ Status NcclReader::read_cpu(const pugi::xml_node& cpu) {
 
 // What is below a cpu or a switch.
 Status NcclReader::read_below(const pugi::xml_node& element, const Place& place) {
-  if (place.depth > kMostDepth) return xml_.bad(element, "pci elements nest more than 64 deep");
+  if (place.depth > kMostPciDepth)
+    return xml_.bad(element, fmt::format("pci elements nest more than {} deep", kMostPciDepth));
   for (const pugi::xml_node& child : element.children()) {
     if (child.type() != pugi::node_element) continue;
     const std::string_view name = child.name();

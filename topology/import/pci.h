@@ -27,6 +27,9 @@ std::string vendor_name(uint16_t vendor);
 // The inverse, 0 when there is none: "nvidia" or "0x10de".
 uint16_t vendor_id(std::string_view name);
 
+// Switches below switches in NCCL's XML: more is no machine, and costs a reader stack.
+inline constexpr int kMostPciDepth = 64;
+
 // What a PCIe link carries one way after its line code, by the PCI Express base specifications 1.0 to 6.0:
 // 8b/10b up to 5 GT/s, 128b/130b up to 32 GT/s, flits of 242 in 256 bytes above. 0 where either is unknown.
 uint64_t pcie_bytes_per_s(uint64_t mega_transfers_per_s, uint32_t width);
