@@ -32,7 +32,9 @@ Result<topology::Graph> discovered() {
   static const topology::Graph* graph = nullptr;  // lives as long as the process
   const std::lock_guard lock(mutex);
   if (graph == nullptr) {
-    COMITY_ASSIGN_OR_RETURN(auto found, topology::discover());
+    topology::DiscoverOptions options;
+    options.libraries["opencl"] = "";  // loads whole compilers into the caller's process, and adds only names
+    COMITY_ASSIGN_OR_RETURN(auto found, topology::discover(options));
     topology::apply(topology::load_profile(topology::structural_hash(found.graph)), found.graph);
     graph = new topology::Graph(std::move(found.graph));
   }

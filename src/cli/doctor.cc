@@ -73,8 +73,9 @@ int examine() {
   print_machine();
   int missing = print_findings("transports", probe_transports());
   missing += print_findings("devices", probe_devices());
-  print_findings("libraries on this machine (this version needs none of them)", probe_libraries());
+  // Before the libraries below are opened: UCX hooks the memory calls of every thread that ends afterwards.
   missing += print_findings("sources of the topology", probe_topology());
+  print_findings("libraries on this machine (this version needs none of them)", probe_libraries());
   const int unknown = print_settings();
   fmt::print("\n{}\n", missing > 0   ? "Something needed is missing: see above."
                        : unknown > 0 ? "Nothing needed is missing, but a setting is unknown: see above."
