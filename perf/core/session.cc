@@ -7,6 +7,7 @@
 
 #include "perf/core/comm_board.h"
 #include "perf/job/affinity.h"
+#include "src/api/id_file.h"
 
 namespace comity::perf {
 namespace {
@@ -75,13 +76,13 @@ Result<comityUniqueId> Session::meet_on_board() {
 }
 
 Result<comityUniqueId> Session::meet_by_options(const Options& options) {
-  if (!options.id_hex.empty()) return id_from_hex(options.id_hex);
-  if (rank_ != 0) return await_id_file(options.id_file);
+  if (!options.id_hex.empty()) return api::id_from_hex(options.id_hex);
+  if (rank_ != 0) return api::await_id_file(options.id_file);
   COMITY_ASSIGN_OR_RETURN(const comityUniqueId id, new_id());
   if (!options.id_file.empty()) {
-    COMITY_RETURN_IF_ERROR(write_id_file(options.id_file, id));
+    COMITY_RETURN_IF_ERROR(api::write_id_file(options.id_file, id));
   } else if (nranks_ > 1) {
-    fmt::print("# id {}\n", hex_of(id));
+    fmt::print("# id {}\n", api::hex_of(id));
     std::fflush(stdout);
   }
   return id;

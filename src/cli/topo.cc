@@ -7,6 +7,7 @@
 
 #include "src/cli/command.h"
 #include "src/cli/measure.h"
+#include "src/cli/measure_cluster.h"
 #include "src/cli/topo_input.h"
 #include "topology/diff.h"
 #include "topology/draw/dot.h"
@@ -23,6 +24,7 @@ struct TopoArguments {
   TopologyInput input;
   std::string format = "text";
   bool measured = false;
+  Job job;  // of several hosts
   TopologyInput before, after;
 };
 
@@ -61,16 +63,35 @@ int measure_and_keep(const TopoArguments& arguments) {
   return kGood;
 }
 
+int print(const Result<topology::Graph>& graph, const std::string& format) {
+  if (!graph.ok()) return refuse(graph.status());
+  const Result<std::string> text = formatted(*graph, format);
+  if (!text.ok()) return refuse(text.status().in("--format " + format));
+  std::fwrite(text->data(), 1, text->size(), stdout);
+  return kGood;
+}
+
+// This process is one rank of a job that an operator started on several hosts.
+int measure_with_others(const TopoArguments& arguments) {
+  const Job& job = arguments.job;
+  if (!arguments.measured || job.rank < 0 || job.rank >= job.nranks || job.id_file.empty()) {
+    return refuse(Status(
+        Code::kInvalidUsage,
+        "several hosts are measured with --measure, --rank R from 0 to N - 1, --nranks N and --id-file F"));
+  }
+  const Result<topology::Graph> machine = read_topology({});
+  if (!machine.ok()) return refuse(machine.status());
+  const Result<topology::Graph> graph = measure_cluster(*machine, job);
+  if (graph.ok() && job.rank != 0) return kGood;
+  return print(graph, arguments.format);
+}
+
 int show(const TopoArguments& arguments) {
+  if (arguments.job.rank >= 0 || arguments.job.nranks > 0) return measure_with_others(arguments);
   if (arguments.measured) {
     if (const int status = measure_and_keep(arguments); status != kGood) return status;
   }
-  const Result<topology::Graph> graph = read_topology(arguments.input);
-  if (!graph.ok()) return refuse(graph.status());
-  const Result<std::string> text = formatted(*graph, arguments.format);
-  if (!text.ok()) return refuse(text.status().in("--format " + arguments.format));
-  std::fwrite(text->data(), 1, text->size(), stdout);
-  return kGood;
+  return print(read_topology(arguments.input), arguments.format);
 }
 
 int compare(const TopoArguments& arguments) {
@@ -115,6 +136,10 @@ void add_topo(CLI::App& app, int& status) {
   command->add_flag(
       "--measure", arguments->measured,
       "First measure each transport between this machine's NUMA domains, and keep the figures for later");
+  command->add_option("--rank", arguments->job.rank, "With --measure: this rank of a job on several hosts");
+  command->add_option("--nranks", arguments->job.nranks, "Ranks of that job");
+  command->add_option("--id-file", arguments->job.id_file,
+                      "Where rank 0 leaves the job's id, and the others find it");
   add_diff(*command, arguments, status);
   command->callback([command, arguments, &status] {
     if (command->get_subcommands().empty()) status = show(*arguments);

@@ -15,6 +15,7 @@
 #include "perf/job/launch.h"
 #include "perf/job/sizes.h"
 #include "perf/limits/limits.h"
+#include "src/api/id_file.h"
 #include "src/base/clock.h"
 
 namespace comity::perf {
@@ -101,18 +102,18 @@ TEST(PerfIdFile, IsWholeOrAbsentAndNeverReplaced) {
   const std::string path = testing::TempDir() + "comity-id-" + std::to_string(getpid());
   comityUniqueId id;
   for (size_t i = 0; i < sizeof id.internal; ++i) id.internal[i] = static_cast<char>(i * 37);
-  ASSERT_TRUE(write_id_file(path, id).ok());
-  EXPECT_FALSE(write_id_file(path, id).ok());
-  const Result<comityUniqueId> read = await_id_file(path);
+  ASSERT_TRUE(api::write_id_file(path, id).ok());
+  EXPECT_FALSE(api::write_id_file(path, id).ok());
+  const Result<comityUniqueId> read = api::await_id_file(path);
   std::remove(path.c_str());
   ASSERT_TRUE(read.ok());
   EXPECT_EQ(std::string(read->internal, sizeof id.internal), std::string(id.internal, sizeof id.internal));
 }
 
 TEST(PerfIdFile, HexThatIsNoIdIsRefused) {
-  EXPECT_FALSE(id_from_hex("12").ok());
-  EXPECT_FALSE(id_from_hex(std::string(256, 'g')).ok());
-  EXPECT_TRUE(id_from_hex(std::string(256, 'a')).ok());
+  EXPECT_FALSE(api::id_from_hex("12").ok());
+  EXPECT_FALSE(api::id_from_hex(std::string(256, 'g')).ok());
+  EXPECT_TRUE(api::id_from_hex(std::string(256, 'a')).ok());
 }
 
 TEST(PerfLaunch, RefusesAWorldThatItDidNotMake) {

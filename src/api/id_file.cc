@@ -1,3 +1,5 @@
+#include "src/api/id_file.h"
+
 #include <fcntl.h>
 #include <fmt/core.h>
 #include <sched.h>
@@ -9,11 +11,10 @@
 #include <cstring>
 #include <thread>
 
-#include "perf/core/session.h"
 #include "src/base/clock.h"
 #include "src/base/unique_fd.h"
 
-namespace comity::perf {
+namespace comity::api {
 namespace {
 
 constexpr uint64_t kWaitMs = 60'000;
@@ -85,4 +86,4 @@ Result<comityUniqueId> await_id_file(const std::string& path) {
                 fmt::format("no id file {} within {} s; is rank 0 running?", path, kWaitMs / 1000));
 }
 
-}  // namespace comity::perf
+}  // namespace comity::api
