@@ -5,17 +5,17 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <fstream>
 #include <map>
-#include <set>
 
 #include "comity/comity.h"
 #include "src/api/id_file.h"
-#include "src/base/hash.h"
 #include "src/cli/measure_pair.h"
 #include "topology/agree.h"
 #include "topology/json.h"
 #include "topology/planning.h"
+#include "topology/turns.h"
 
 namespace comity::cli {
 namespace {
@@ -94,7 +94,7 @@ class Measuring {
   Result<topology::Graph> run() {
     COMITY_RETURN_IF_ERROR(everyone_.meet());
     COMITY_RETURN_IF_ERROR(find_hosts());
-    for (const auto& turn : turns_of(host_of_rank_)) {
+    for (const auto& turn : topology::turns_of(host_of_rank_)) {
       COMITY_RETURN_IF_ERROR(take_turn(turn, "tcp"));
       COMITY_RETURN_IF_ERROR(take_turn(turn, "shm"));
     }
@@ -114,16 +114,16 @@ class Measuring {
   }
 
   // Shared memory only within a host. All ranks come along: those that are in no pair wait in the gathering.
-  Status take_turn(const std::vector<RankPair>& turn, const std::string& transport) {
+  Status take_turn(const std::vector<topology::RankPair>& turn, const std::string& transport) {
     const bool shm = transport == "shm";
-    std::vector<RankPair> pairs;
-    for (const RankPair& pair : turn) {
+    std::vector<topology::RankPair> pairs;
+    for (const topology::RankPair& pair : turn) {
       if (!shm || host_of_rank_[pair.first] == host_of_rank_[pair.second]) pairs.push_back(pair);
     }
     if (pairs.empty()) return {};
     ::setenv("COMITY_TRANSPORTS", transport.c_str(), 1);
     const auto me = static_cast<uint32_t>(job_.rank);
-    const auto mine = std::find_if(pairs.begin(), pairs.end(), [me](const RankPair& pair) {
+    const auto mine = std::find_if(pairs.begin(), pairs.end(), [me](const topology::RankPair& pair) {
       return pair.first == me || pair.second == me;
     });
     comityUniqueId own{};
@@ -181,36 +181,6 @@ class Measuring {
 };
 
 }  // namespace
-
-std::vector<std::vector<RankPair>> turns_of(const std::vector<uint32_t>& host_of_rank) {
-  const auto n = static_cast<uint32_t>(host_of_rank.size());
-  std::vector<std::vector<RankPair>> turns;
-  // The tournament's rounds: one seat is fixed, the others move around a circle; an odd one sits out.
-  const uint32_t seats = n + n % 2;
-  std::vector<RankPair> order;
-  for (uint32_t round = 0; round + 1 < seats; ++round) {
-    for (uint32_t i = 0; i < seats / 2; ++i) {
-      const auto seat = [&](uint32_t place) {
-        return place == 0 ? 0 : 1 + (place - 1 + round) % (seats - 1);
-      };
-      const uint32_t a = seat(i), b = seat(seats - 1 - i);
-      if (a < n && b < n) order.emplace_back(std::min(a, b), std::max(a, b));
-    }
-  }
-  std::vector<std::set<uint32_t>> busy;
-  for (const RankPair& pair : order) {
-    const uint32_t a = host_of_rank[pair.first], b = host_of_rank[pair.second];
-    size_t turn = 0;
-    while (turn < turns.size() && (busy[turn].contains(a) || busy[turn].contains(b))) ++turn;
-    if (turn == turns.size()) {
-      turns.emplace_back();
-      busy.emplace_back();
-    }
-    turns[turn].push_back(pair);
-    busy[turn].insert({a, b});
-  }
-  return turns;
-}
 
 Result<topology::Graph> measure_cluster(const topology::Graph& machine, const Job& job) {
   return Measuring(machine, job).run();

@@ -214,6 +214,7 @@ class OwnCache {
   ~OwnCache() { std::filesystem::remove_all(folder_); }
   OwnCache(const OwnCache&) = delete;
   OwnCache& operator=(const OwnCache&) = delete;
+  const std::string& folder() const { return folder_; }
   Outcome run(const std::string& arguments) const {
     return run_line(fmt::format("XDG_CACHE_HOME={} '{}' topo {} 2>&1", folder_, COMITY_PROGRAM, arguments));
   }
@@ -231,6 +232,28 @@ TEST(TopoMeasure, ReplacesGuessesAndIsRememberedByTheMachinesStructure) {
   expect_says(measured, "shm h0.numa0 to h0.numa0: ");
   expect_says(measured, "tcp h0.numa0 to h0.numa0: ");
   expect_says(cache.run("--format json"), "\"measured\"");
+}
+
+TEST(TopoMeasure, MeasuresRanksOfAJobPairByPair) {
+  const OwnCache cache;
+  const std::string job = "--measure --nranks 3 --id-file " + cache.folder() + "/id --rank ";
+  std::thread first([&] { EXPECT_EQ(cache.run(job + "1").status, 0); });
+  std::thread second([&] { EXPECT_EQ(cache.run(job + "2").status, 0); });
+  const Outcome outcome = cache.run(job + "0");
+  first.join();
+  second.join();
+  EXPECT_EQ(outcome.status, 0) << outcome.text;
+  for (const char* pair :
+       {"rank 0 (host 0) to rank 1", "rank 0 (host 0) to rank 2", "rank 1 (host 0) to rank 2"}) {
+    expect_says(outcome, std::string("tcp ") + pair);
+    expect_says(outcome, std::string("shm ") + pair);
+  }
+}
+
+TEST(TopoMeasure, OfAJobSaysWhatItNeeds) {
+  for (const char* arguments :
+       {"--rank 0", "--measure --rank 2 --nranks 2 --id-file x", "--measure --rank 0 --nranks 2"})
+    expect_says(topo(arguments), "several hosts are measured with");
 }
 
 TEST(TopoMeasure, IsOfThisMachineOnly) {

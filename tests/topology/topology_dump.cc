@@ -1,5 +1,5 @@
-// topology_dump: this machine as JSON on standard output, what each source said on standard error. The lab runs it in a
-// guest; exit status 1 if discovery fails.
+// topology_dump: this machine as JSON on standard output, what each source said on standard error. The lab
+// runs it in a guest; exit status 1 if discovery fails.
 #include <fmt/core.h>
 
 #include <cstdio>
