@@ -207,6 +207,13 @@ TEST(ComityTopo, WritesWhatGraphvizTakes) {
   expect_says(outcome, "cluster_1");
 }
 
+TEST(ComityTopo, KeepsNicsThatHangFromADeviceInNcclsXml) {
+  const Outcome back =
+      run_line(fmt::format("'{0}' topo ascend-910b-8 --format nccl-xml | '{0}' topo - 2>&1", COMITY_PROGRAM));
+  EXPECT_EQ(back.status, 0) << back.text;
+  expect_says(back, "1 host, 8 devices, 8 NICs");
+}
+
 // A cache folder of the test's own.
 class OwnCache {
  public:

@@ -52,8 +52,10 @@ void NcclWriter::place_below(uint32_t top) {
   while (!queue.empty()) {
     const uint32_t at = queue.front();
     queue.pop_front();
-    const uint32_t parent =
-        graph_.nodes[at].kind == NodeKind::kHost ? first_cpu_.at(graph_.nodes[at].host) : at;
+    const NodeKind kind = graph_.nodes[at].kind;
+    uint32_t parent = kind == NodeKind::kHost ? first_cpu_.at(graph_.nodes[at].host) : at;
+    // NCCL has nothing below a device: what hangs off one stands beside it.
+    if (kind == NodeKind::kDevice || kind == NodeKind::kNic) parent = static_cast<uint32_t>(parent_[at]);
     for (const uint32_t index : out_[at]) {
       const Link& link = graph_.links[index];
       const Node& to = graph_.nodes[link.to];
