@@ -26,10 +26,11 @@ struct Difference {
 };
 std::string_view name_of(Difference::Kind kind);  // "missing"
 
-// Both canonical and valid. Nodes are matched within hosts of one number by kind and bus id, else by name,
-// else by id, so that one missing device does not make all behind it differ. Links are matched by their ends
-// and kind; both directions of one make one difference if they differ alike, and links of a missing node make
-// none. Sources, attributes and the names of hosts are not compared. Sorted by kind. O(n log n).
+// Both canonical and valid. Hosts are matched by host name, else by the GUIDs of their NICs, else by number,
+// so that one that is gone does not shift those behind it; nodes within a host by kind and bus id, else by
+// name, else by id. Links are matched by their ends and kind; both directions of one make one difference if
+// they differ alike, and links of a missing node make none. Sources, attributes and the names of hosts are
+// not compared. Sorted by kind. O(n log n).
 std::vector<Difference> diff(const Graph& before, const Graph& after);
 
 }  // namespace comity::topology

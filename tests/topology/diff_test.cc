@@ -93,6 +93,53 @@ TEST(Diff, NamesAnAddedHostWithAllThatIsInIt) {
                           [](const std::string& each) { return each.rfind("added: ", 0) == 0; }));
 }
 
+// What is left of a cluster of named hosts without number `gone`.
+Graph without_host(const Graph& whole, uint32_t gone) {
+  Graph left;
+  std::vector<int64_t> to(whole.nodes.size(), -1);
+  for (uint32_t i = 0; i < whole.nodes.size(); ++i) {
+    Node node = whole.nodes[i];
+    if (node.host == gone) continue;
+    if (node.host != kNoHost && node.host > gone) --node.host;
+    node.id.clear();
+    to[i] = left.add(node);
+  }
+  for (Link link : whole.links) {
+    if (to[link.from] < 0 || to[link.to] < 0) continue;
+    link.from = static_cast<uint32_t>(to[link.from]);
+    link.to = static_cast<uint32_t>(to[link.to]);
+    left.add(link);
+  }
+  canonicalize(left);
+  return left;
+}
+
+TEST(Diff, NamesOnlyTheHostThatIsGoneAndNotThoseBehindIt) {
+  Graph before = graph_of("dgx-h100 + mi300x-8 + dgx-a100 via switch(50GB/s)");
+  for (const char* id : {"h0", "h1", "h2"})
+    before.nodes[static_cast<size_t>(before.find(id))].attributes["hostname"] = std::string("node-") + id;
+  const Lines all = lines(before, without_host(before, 1));
+  EXPECT_EQ(std::count(all.begin(), all.end(), "missing: host h1, 8 x AMD Instinct MI300X"), 1)
+      << ::testing::PrintToString(all);
+  for (const std::string& each : all) {
+    EXPECT_EQ(each.rfind("missing: ", 0), 0u) << each;
+    EXPECT_NE(each.find(" h1"), std::string::npos) << each;
+  }
+}
+
+TEST(Diff, KnowsARenamedHostByItsNics) {
+  Graph before = graph_of("mi300x-8 + 2*dgx-h100 via switch(50GB/s)");
+  for (uint32_t nic : before.nodes_of(NodeKind::kNic))
+    before.nodes[nic].attributes["guid"] = before.nodes[nic].id;
+  Graph after = without_host(before, 0);
+  for (uint32_t host : after.nodes_of(NodeKind::kHost))
+    after.nodes[host].attributes["hostname"] = "new-" + after.nodes[host].id;
+  for (const std::string& each : lines(before, after)) {
+    EXPECT_EQ(each.rfind("missing: ", 0), 0u) << each;
+    EXPECT_NE(each.find(" h0"), std::string::npos) << each;
+  }
+}
+
 TEST(Diff, SaysMissingBeforeSlowerBeforeMoved) {
   const Lines all = lines("2*mi300x-8 via rail(8, 50GB/s)",
                           "2*mi300x-8 via rail(8, 50GB/s) ~ link(h0.nic0, 1GB/s) - link(h1.nic7)");
