@@ -212,6 +212,20 @@ TEST(Text, ShowsTreeLinksPathsIslandsAndRails) {
   EXPECT_EQ(count(text, "NVIDIA H100-SXM5"), 8u) << "hosts that are alike are shown once\n" << text;
 }
 
+// A GPU of a Grace host hangs from its CPU by PCIe and by C2C.
+TEST(Text, ShowsALinkThatIsBesideThatOfTheTree) {
+  const Result<Graph> graph = import_any(
+      R"(<system version="1"><cpu host_hash="0x1" numaid="0" arch="arm64">
+           <pci busid="0009:01:00.0" class="0x030200" link_speed="16.0 GT/s PCIe" link_width="16">
+             <gpu dev="0" sm="90" rank="0" gdr="1"><c2c bw="300000" count="1"/></gpu>
+           </pci></cpu></system>)",
+      "grace.xml");
+  ASSERT_TRUE(graph.ok()) << graph.status().message();
+  const std::string text = to_text(*graph);
+  EXPECT_TRUE(contains(text, "└─ gpu0  sm_90  [0009:01:00.0]  pcie 31.51 GB/s (reported)")) << text;
+  EXPECT_TRUE(contains(text, "\n  numa0:gpu0  c2c 300 GB/s (reported)\n")) << text;
+}
+
 TEST(Dot, HasANodeForEachThingAndAnEdgeForEachLink) {
   const std::string dot = to_dot(graph_of("mi300x-8"));
   EXPECT_EQ(count(dot, "label=\"gpu"), 8u);

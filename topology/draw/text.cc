@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <tuple>
 
 #include "topology/draw/outline.h"
 #include "topology/paths.h"
@@ -102,19 +103,25 @@ std::string pairs_text(const Pairs& pairs) {
   return all ? "each pair of " + ids_text(ends) : text;
 }
 
-std::set<std::pair<uint32_t, uint32_t>> tree_pairs(const Graph& graph, const HostOutline& host) {
-  std::set<std::pair<uint32_t, uint32_t>> pairs;
+// A link of another kind between nodes that the tree joins is said beside the tree.
+using TreeLink = std::tuple<uint32_t, uint32_t, LinkKind>;
+
+TreeLink undirected(const Link& link) {
+  return {std::min(link.from, link.to), std::max(link.from, link.to), link.kind};
+}
+
+std::set<TreeLink> tree_links(const Graph& graph, const HostOutline& host) {
+  std::set<TreeLink> links;
   for (int64_t index : host.link) {
     if (index < 0) continue;
-    const Link& link = graph.links[static_cast<size_t>(index)];
-    pairs.insert(std::minmax(link.from, link.to));
+    links.insert(undirected(graph.links[static_cast<size_t>(index)]));
   }
-  return pairs;
+  return links;
 }
 
 // The links that are in no tree: by far end (a switch) or as pairs, those of equal figures in one line.
 void add_links(const Graph& graph, const Outline& outline, const std::vector<uint32_t>& links,
-               const std::set<std::pair<uint32_t, uint32_t>>& in_tree, std::string& text) {
+               const std::set<TreeLink>& in_tree, std::string& text) {
   std::vector<std::pair<std::string, std::vector<std::string>>> lines;
   std::map<std::string, Pairs> pairs;  // by their figures
   const auto add = [&lines](const std::string& key, const std::string& id) {
@@ -128,7 +135,7 @@ void add_links(const Graph& graph, const Outline& outline, const std::vector<uin
   };
   for (uint32_t index : links) {
     const Link& link = graph.links[index];
-    if (link.kind == LinkKind::kMemory || in_tree.count(std::minmax(link.from, link.to)) > 0) continue;
+    if (link.kind == LinkKind::kMemory || in_tree.count(undirected(link)) > 0) continue;
     const Node& from = graph.nodes[link.from];
     const Node& to = graph.nodes[outline.drawn[link.to]];
     const bool switched = to.kind == NodeKind::kVendorSwitch || to.kind == NodeKind::kNetSwitch;
@@ -222,7 +229,7 @@ std::string to_text(const Graph& graph) {
     const std::string& name = graph.nodes[group.node].name;
     text += name.empty() ? "\n" : "  " + name + "\n";
     add_tree(graph, outline.hosts[i], text);
-    add_links(graph, outline, outline.links[i], tree_pairs(graph, outline.hosts[i]), text);
+    add_links(graph, outline, outline.links[i], tree_links(graph, outline.hosts[i]), text);
     add_matrix(graph, outline.hosts[i], text);
   }
   bool titled = false;
