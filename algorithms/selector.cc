@@ -5,6 +5,8 @@
 #include <bit>
 #include <optional>
 
+#include "src/base/text.h"
+
 namespace comity::algorithms {
 namespace {
 
@@ -18,12 +20,6 @@ constexpr uint64_t most_of(uint32_t width) {
 }
 
 using Forced = const Algorithm* [kCollectiveCount];
-
-std::string_view trimmed(std::string_view text) {
-  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
-  return text;
-}
 
 std::string collective_names() {
   std::string names;
@@ -75,12 +71,7 @@ Status force(const topology::Topology& topology, std::string_view item, Forced& 
 }
 
 Status parse(const topology::Topology& topology, std::string_view text, Forced& forced) {
-  while (!text.empty()) {
-    const size_t comma = text.find(',');
-    const std::string_view item = trimmed(text.substr(0, comma));
-    text.remove_prefix(comma == std::string_view::npos ? text.size() : comma + 1);
-    if (!item.empty()) COMITY_RETURN_IF_ERROR(force(topology, item, forced));
-  }
+  for (const std::string_view item : split_list(text)) COMITY_RETURN_IF_ERROR(force(topology, item, forced));
   return {};
 }
 

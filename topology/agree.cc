@@ -8,6 +8,7 @@
 #include <tuple>
 #include <utility>
 
+#include "src/base/hash.h"
 #include "topology/json.h"
 
 namespace comity::topology {
@@ -200,9 +201,7 @@ Graph anonymous(const Graph& graph) {
 }
 
 uint64_t digest_of(const std::string& text) {
-  uint64_t value = 0xcbf29ce484222325;  // FNV-1a
-  for (char c : text) value = (value ^ static_cast<unsigned char>(c)) * 0x100000001b3;
-  return value;
+  return fnv(text);
 }
 
 bool sends_text(std::span<const uint64_t> digest_of_rank, uint32_t rank) {

@@ -15,6 +15,7 @@
 #include <tuple>
 #include <utility>
 
+#include "src/base/hash.h"
 #include "topology/graph.h"
 
 namespace comity::topology {
@@ -24,28 +25,12 @@ namespace {
 // order.
 constexpr uint64_t kMostWork = 400'000'000;
 
-class Fnv {
- public:
-  Fnv& number(uint64_t value) {
-    for (int shift = 0; shift < 64; shift += 8) byte(static_cast<uint8_t>(value >> shift));
-    return *this;
-  }
-  Fnv& text(std::string_view value) {
-    number(value.size());
-    for (char c : value) byte(static_cast<uint8_t>(c));
-    return *this;
-  }
-  Fnv& map(const std::map<std::string, std::string>& values) {
-    number(values.size());
-    for (const auto& [key, value] : values) text(key).text(value);
-    return *this;
-  }
-  uint64_t value() const { return value_; }
-
- private:
-  void byte(uint8_t b) { value_ = (value_ ^ b) * 0x100000001b3; }
-  uint64_t value_ = 0xcbf29ce484222325;
-};
+// A map's texts, in its order.
+Fnv add(Fnv hash, const std::map<std::string, std::string>& values) {
+  hash.number(values.size());
+  for (const auto& [key, value] : values) hash.text(key).text(value);
+  return hash;
+}
 
 // Numbers within texts compare as numbers: "mlx5_2" before "mlx5_10".
 std::weak_ordering compare_naturally(std::string_view a, std::string_view b) {
@@ -204,7 +189,7 @@ class Cells {
 std::vector<uint32_t> canonical_order(const Graph& graph) {
   std::vector<uint64_t> initial = structural_colours(graph);
   for (size_t i = 0; i < initial.size(); ++i)
-    initial[i] = Fnv().number(initial[i]).text(graph.nodes[i].name).map(graph.nodes[i].attributes).value();
+    initial[i] = add(Fnv().number(initial[i]).text(graph.nodes[i].name), graph.nodes[i].attributes).value();
   Colours colours(graph, std::move(initial));
   Cells cells(graph);
   for (bool more = true; more;) {
@@ -279,20 +264,20 @@ std::vector<uint32_t> canonicalize(Graph& graph) {
 }
 
 uint64_t hash(const Graph& graph) {
-  Fnv fnv;
-  fnv.number(graph.nodes.size());
+  Fnv hash;
+  hash.number(graph.nodes.size());
   for (const Node& node : graph.nodes) {
-    fnv.text(node.id).number(static_cast<uint64_t>(node.kind)).text(node.name).number(node.host);
-    fnv.text(node.vendor).number(static_cast<uint64_t>(static_cast<int64_t>(node.numa))).text(node.bus_id);
-    fnv.map(node.attributes);
+    hash.text(node.id).number(static_cast<uint64_t>(node.kind)).text(node.name).number(node.host);
+    hash.text(node.vendor).number(static_cast<uint64_t>(static_cast<int64_t>(node.numa))).text(node.bus_id);
+    hash = add(hash, node.attributes);
   }
-  fnv.number(graph.links.size());
+  hash.number(graph.links.size());
   for (const Link& link : graph.links) {
-    fnv.number(link.from).number(link.to).number(static_cast<uint64_t>(link.kind));
-    fnv.number(link.bandwidth_bytes_per_s).number(link.latency_ns).number(link.count);
-    fnv.number(static_cast<uint64_t>(link.source)).text(link.shared).map(link.attributes);
+    hash.number(link.from).number(link.to).number(static_cast<uint64_t>(link.kind));
+    hash.number(link.bandwidth_bytes_per_s).number(link.latency_ns).number(link.count);
+    hash = add(hash.number(static_cast<uint64_t>(link.source)).text(link.shared), link.attributes);
   }
-  return fnv.value();
+  return hash.value();
 }
 
 uint64_t structural_hash(const Graph& graph) {
@@ -300,10 +285,10 @@ uint64_t structural_hash(const Graph& graph) {
   colours.refine();
   std::vector<uint64_t> all = colours.all();
   std::sort(all.begin(), all.end());
-  Fnv fnv;
-  fnv.number(graph.nodes.size()).number(graph.links.size());
-  for (uint64_t colour : all) fnv.number(colour);
-  return fnv.value();
+  Fnv hash;
+  hash.number(graph.nodes.size()).number(graph.links.size());
+  for (uint64_t colour : all) hash.number(colour);
+  return hash.value();
 }
 
 }  // namespace comity::topology

@@ -6,15 +6,11 @@
 #include <numeric>
 #include <utility>
 
+#include "src/base/hash.h"
 #include "topology/cluster_impl.h"
 
 namespace comity::topology {
 namespace {
-
-uint64_t mix(uint64_t value, uint64_t more) {
-  for (int shift = 0; shift < 64; shift += 8) value = (value ^ (more >> shift & 0xff)) * 0x100000001b3;
-  return value;
-}
 
 // Numbers of what vendors' links join inside a host, by node.
 void number_islands(Shape& shape) {

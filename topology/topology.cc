@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <unordered_map>
 
+#include "src/base/hash.h"
+
 namespace comity::topology {
 namespace {
 
@@ -60,12 +62,7 @@ std::string describe(const Topology& topology) {
 }
 
 uint64_t hash(const Topology& topology) {
-  uint64_t value = 0xcbf29ce484222325;  // FNV-1a of the canonical text
-  for (char c : describe(topology)) {
-    value ^= static_cast<unsigned char>(c);
-    value *= 0x100000001b3;
-  }
-  return value;
+  return fnv(describe(topology));  // the canonical text
 }
 
 }  // namespace comity::topology

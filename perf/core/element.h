@@ -10,15 +10,6 @@
 
 namespace comity::perf {
 
-constexpr bool is_floating(DataType type) {
-  return type == DataType::kFloat16 || type == DataType::kFloat32 || type == DataType::kFloat64 ||
-         type == DataType::kBfloat16 || type == DataType::kFloat8e4m3 || type == DataType::kFloat8e5m2;
-}
-
-constexpr bool is_signed(DataType type) {
-  return is_floating(type) || type == DataType::kInt8 || type == DataType::kInt32 || type == DataType::kInt64;
-}
-
 // The largest N such that `type` holds every integer of absolute value up to N exactly (capped at 2^53).
 uint64_t exact_integers(DataType type);
 

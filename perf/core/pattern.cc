@@ -5,20 +5,13 @@
 #include <cstring>
 
 #include "perf/core/element.h"
+#include "src/base/hash.h"
 
 namespace comity::perf {
 namespace {
 
-// splitmix64's finisher: https://prng.di.unimi.it/splitmix64.c
-uint64_t mixed(uint64_t x) {
-  x += 0x9e3779b97f4a7c15u;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-  return x ^ (x >> 31);
-}
-
 uint64_t noise(int rank, size_t position) {
-  return mixed(static_cast<uint64_t>(rank) * kPeriod + position + 1);
+  return mix(static_cast<uint64_t>(rank) * kPeriod + position + 1);
 }
 
 // A number in [-bound, bound], or [0, bound] if `negative` is false.
@@ -35,9 +28,9 @@ bool contributes(int rank, size_t position, uint64_t few, int nranks) {
 
 int64_t average_at(const PatternKey& key, size_t position, uint64_t most) {
   if (most == 0) return 0;
-  if (most == 1) return static_cast<int64_t>(mixed(position) % 2);
-  return static_cast<int64_t>(1 + mixed(position) % (most - 1)) *
-         (is_signed(key.type) && mixed(position) >> 63 != 0 ? -1 : 1);
+  if (most == 1) return static_cast<int64_t>(mix(position) % 2);
+  return static_cast<int64_t>(1 + mix(position) % (most - 1)) *
+         (is_signed(key.type) && mix(position) >> 63 != 0 ? -1 : 1);
 }
 
 // The avg pattern of every type: integers, exact in each partial sum.
@@ -48,7 +41,7 @@ int64_t average_value(const PatternKey& key, int rank, size_t position) {
   if (key.nranks < 2 || most == 1) return q;
   const int64_t room =
       most == 0 ? (is_signed(key.type) ? 1 : 0) : std::min(std::abs(q), static_cast<int64_t>(p));
-  const auto d = static_cast<int64_t>(mixed(position + kPeriod) % static_cast<uint64_t>(room + 1));
+  const auto d = static_cast<int64_t>(mix(position + kPeriod) % static_cast<uint64_t>(room + 1));
   const auto plus = static_cast<int>(position % p);
   if (rank == plus) return q + d;
   return rank == (plus + 1) % key.nranks ? q - d : q;

@@ -3,7 +3,6 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <fstream>
 #include <mutex>
 
 #include "comity/comity.h"
@@ -13,6 +12,8 @@
 #include "src/base/cpu_mask.h"
 #include "src/base/log.h"
 #include "src/base/settings.h"
+#include "src/base/text.h"
+#include "src/base/this_host.h"
 #include "src/device/host/arena.h"
 #include "src/device/registry.h"
 #include "transports/shm/shm_transport.h"
@@ -62,11 +63,7 @@ class SessionOversight final : public engine::Oversight {
 Result<std::vector<std::string>> wanted_transports() {
   const std::string text = setting_text("COMITY_TRANSPORTS");
   std::vector<std::string> wanted;
-  for (size_t at = 0; at < text.size();) {
-    const size_t end = std::min(text.find(',', at), text.size());
-    wanted.push_back(text.substr(at, end - at));
-    at = end + 1;
-  }
+  for (const std::string_view name : split(text)) wanted.emplace_back(name);
   for (const std::string& name : wanted) {
     if (std::find(std::begin(kTransportNames), std::end(kTransportNames), name) ==
         std::end(kTransportNames)) {
@@ -78,14 +75,6 @@ Result<std::vector<std::string>> wanted_transports() {
   }
   if (wanted.empty()) wanted.assign(std::begin(kTransportNames), std::end(kTransportNames));
   return wanted;
-}
-
-// What tells machines apart, whatever COMITY_HOSTID makes of them; empty: cannot be told.
-std::string this_machine() {
-  std::ifstream file("/proc/sys/kernel/random/boot_id");
-  std::string boot_id;
-  file >> boot_id;
-  return boot_id;
 }
 
 class Builder;
@@ -174,7 +163,7 @@ class Builder {
   }
 
   Status exchange_addresses() {
-    const std::string machine = this_machine();
+    const std::string machine = boot_id();
     COMITY_ASSIGN_OR_RETURN(view_, local_view());
     ByteWriter mine;
     mine.put_text(machine).put(usable_cpus()).put(topology::digest_of(view_));

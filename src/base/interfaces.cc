@@ -14,22 +14,10 @@
 
 #include "src/base/settings.h"
 #include "src/base/socket.h"
+#include "src/base/text.h"
 
 namespace comity {
 namespace {
-
-std::vector<std::string> split_list(const std::string& text) {
-  std::vector<std::string> items;
-  size_t at = 0;
-  while (at <= text.size()) {
-    const size_t comma = std::min(text.find(',', at), text.size());
-    std::string item = text.substr(at, comma - at);
-    item.erase(std::remove(item.begin(), item.end(), ' '), item.end());
-    if (!item.empty()) items.push_back(std::move(item));
-    at = comma + 1;
-  }
-  return items;
-}
 
 // One item of COMITY_SOCKET_IFNAME.
 struct NamePattern {
@@ -44,7 +32,7 @@ struct NamePattern {
 std::vector<NamePattern> parse_patterns(const std::string& text) {
   std::vector<NamePattern> patterns;
   NamePattern first;
-  for (const std::string& item : split_list(text)) {
+  for (const std::string_view item : split_list(text)) {
     NamePattern pattern = first;
     size_t at = 0;
     for (; at < item.size() && (item[at] == '^' || item[at] == '='); ++at) {
@@ -185,7 +173,8 @@ void drop_last_resorts(std::vector<NetworkInterface>& chosen) {
 
 Result<std::vector<SocketAddress>> configured_addresses() {
   std::vector<SocketAddress> addresses;
-  for (const std::string& item : split_list(setting_text("COMITY_SOCKET_ADDRESS"))) {
+  const std::string text = setting_text("COMITY_SOCKET_ADDRESS");
+  for (const std::string_view item : split_list(text)) {
     auto parsed = SocketAddress::parse(item);
     if (!parsed.ok()) return parsed.status().in("COMITY_SOCKET_ADDRESS");
     addresses.push_back(*parsed);

@@ -2,15 +2,15 @@
 
 #include <fmt/core.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <cstdio>
-#include <fstream>
 #include <map>
 
 #include "comity/comity.h"
 #include "src/api/id_file.h"
+#include "src/base/hash.h"
+#include "src/base/this_host.h"
 #include "src/cli/measure_pair.h"
 #include "topology/agree.h"
 #include "topology/json.h"
@@ -22,11 +22,7 @@ namespace {
 
 // Machines are told apart as transports do: by boot and network namespace.
 uint64_t host_key() {
-  std::string text;
-  std::ifstream("/proc/sys/kernel/random/boot_id") >> text;
-  struct stat space {};
-  if (::stat("/proc/self/ns/net", &space) == 0) text += fmt::format(" {}", space.st_ino);
-  return topology::digest_of(text);
+  return mix(hash_text(boot_id()), network_namespace());
 }
 
 struct Outcome {

@@ -2,19 +2,10 @@
 
 #include <fmt/core.h>
 
+#include "src/base/hash.h"
+
 namespace comity::control {
 namespace {
-
-bool has_root(Collective collective) {
-  return collective == Collective::kBroadcast || collective == Collective::kReduce;
-}
-
-// The finalizer of splitmix64: every bit of the input moves about half of the output's.
-uint64_t mix(uint64_t value) {
-  value = (value ^ (value >> 30)) * 0xbf58476d1ce4e5b9u;
-  value = (value ^ (value >> 27)) * 0x94d049bb133111ebu;
-  return value ^ (value >> 31);
-}
 
 uint64_t pack(const CallRecord& record) {
   return uint64_t{record.root} << 32 | uint64_t{static_cast<uint8_t>(record.collective)} << 16 |
@@ -26,7 +17,7 @@ uint64_t pack(const CallRecord& record) {
 std::string describe(const CallRecord& record) {
   if (record.collective == Collective::kBarrier) return "barrier";
   std::string details = is_reduction(record.collective) ? std::string(name_of(record.op)) : std::string();
-  if (has_root(record.collective)) {
+  if (is_rooted(record.collective)) {
     details += fmt::format("{}root {}", details.empty() ? "" : ", ", record.root);
   }
   return fmt::format("{} of {} {}{}", name_of(record.collective), record.count, name_of(record.type),
@@ -34,7 +25,7 @@ std::string describe(const CallRecord& record) {
 }
 
 uint64_t signature_of(const CallRecord& record, uint64_t plan_name_hash) {
-  uint64_t hash = mix(record.number + 0x9e3779b97f4a7c15u);
+  uint64_t hash = mix(record.number);
   hash = mix(hash ^ record.count);
   hash = mix(hash ^ pack(record));
   return mix(hash ^ plan_name_hash);

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include "src/base/settings.h"
+#include "src/base/text.h"
 #include "src/device/sim/sim_device.h"
 
 namespace comity {
@@ -14,9 +15,7 @@ Result<std::unique_ptr<DeviceRegistry>> DeviceRegistry::open() {
 Result<std::unique_ptr<DeviceRegistry>> DeviceRegistry::open(std::string_view names) {
   std::unique_ptr<DeviceRegistry> registry(new DeviceRegistry);
   bool host_listed = false;
-  while (!names.empty()) {
-    const std::string_view name = names.substr(0, names.find(','));
-    names.remove_prefix(name.size() < names.size() ? name.size() + 1 : name.size());
+  for (const std::string_view name : split(names)) {
     if ((name == "host" && std::exchange(host_listed, true)) ||
         (name != "host" && registry->find(name) != nullptr)) {
       return Status(Code::kInvalidArgument, fmt::format("COMITY_DEVICES lists \"{}\" twice", name));

@@ -5,14 +5,11 @@
 #include <algorithm>
 #include <optional>
 
+#include "src/base/arithmetic.h"
 #include "src/plan/verify.h"
 
 namespace comity::engine {
 namespace {
-
-constexpr uint64_t round_up(uint64_t n, uint64_t to) {
-  return (n + to - 1) / to * to;
-}
 
 class Binder {
  public:

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "src/base/hash.h"
+
 namespace comity::plan {
 namespace {
 
@@ -100,27 +102,6 @@ class Expander {
   std::vector<std::vector<uint32_t>> begins_;
 };
 
-// FNV-1a over 64-bit words, finished by splitmix64's mixer.
-class Hasher {
- public:
-  void add(uint64_t word) {
-    state_ = (state_ ^ word) * 0x100000001b3u + 0x9e3779b97f4a7c15u * (state_ >> 47);
-  }
-  void add(std::string_view text) {
-    for (const char letter : text) add(static_cast<uint8_t>(letter));
-    add(text.size());
-  }
-  uint64_t finish() const {
-    uint64_t mixed = state_;
-    mixed = (mixed ^ (mixed >> 30)) * 0xbf58476d1ce4e5b9u;
-    mixed = (mixed ^ (mixed >> 27)) * 0x94d049bb133111ebu;
-    return mixed ^ (mixed >> 31);
-  }
-
- private:
-  uint64_t state_ = 0xcbf29ce484222325u;
-};
-
 uint64_t boundary(uint64_t tile_length, uint64_t weight_before, uint64_t weight_total) {
   const auto scaled = static_cast<unsigned __int128>(tile_length) * weight_before / weight_total;
   return static_cast<uint64_t>(scaled) / kChunkAlignment * kChunkAlignment;
@@ -185,18 +166,16 @@ bool has_groups(const Part& part) {
 }
 
 uint64_t name_hash(const Shape& shape) {
-  Hasher hasher;
-  hasher.add(shape.algorithm);
-  hasher.add(static_cast<uint64_t>(shape.collective));
-  hasher.add(shape.nranks);
-  hasher.add(shape.root);
-  hasher.add(shape.weights.size());
-  for (const uint32_t weight : shape.weights) hasher.add(weight);
-  hasher.add(shape.scratch_slots);
-  hasher.add(shape.window);
-  hasher.add(shape.tile_bytes);
-  hasher.add(static_cast<uint64_t>(shape.placement));
-  return hasher.finish();
+  Fnv hash;
+  hash.text(shape.algorithm)
+      .number(static_cast<uint64_t>(shape.collective))
+      .number(shape.nranks)
+      .number(shape.root);
+  hash.number(shape.weights.size());
+  for (const uint32_t weight : shape.weights) hash.number(weight);
+  hash.number(shape.scratch_slots).number(shape.window).number(shape.tile_bytes);
+  hash.number(static_cast<uint64_t>(shape.placement));
+  return mix(hash.value());
 }
 
 }  // namespace comity::plan

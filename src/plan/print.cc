@@ -46,7 +46,7 @@ std::string shape_text(const Shape& shape) {
     weights += fmt::format("{}{}", i == 0 ? "" : " ", shape.weights[i]);
   }
   if (shape.weights.size() > kMostWeights) weights += " ...";
-  const bool rooted = shape.collective == Collective::kBroadcast || shape.collective == Collective::kReduce;
+  const bool rooted = is_rooted(shape.collective);
   constexpr std::string_view kPlacements[] = {"in and out of place", "out of place only", "in place only"};
   const auto placement = std::min<size_t>(static_cast<size_t>(shape.placement), 2);
   const bool known = static_cast<int>(shape.collective) < kCollectiveCount;

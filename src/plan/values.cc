@@ -5,18 +5,9 @@
 #include <algorithm>
 #include <bit>
 
+#include "src/base/hash.h"
+
 namespace comity::plan {
-namespace {
-
-uint64_t mix(uint64_t state, uint64_t word) {
-  state ^= word + 0x9e3779b97f4a7c15u + (state << 6) + (state >> 2);
-  state = (state ^ (state >> 30)) * 0xbf58476d1ce4e5b9u;
-  state = (state ^ (state >> 27)) * 0x94d049bb133111ebu;
-  return state ^ (state >> 31);
-}
-
-}  // namespace
-
 ValueTable::ValueTable(uint32_t ranks) : ranks_(ranks), words_(ranks / 64 + 1) {
   Value undefined;
   undefined.undefined = true;

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "src/base/hash.h"
+
 namespace comity::test {
 namespace {
 
@@ -27,34 +29,22 @@ int64_t exact_integers(DataType type) {
   }
 }
 
-bool is_signed(DataType type) {
-  return type != DataType::kUint8 && type != DataType::kUint32 && type != DataType::kUint64;
-}
-
-uint64_t scramble(uint64_t a) {
-  a *= 0x9e3779b97f4a7c15u;
-  a ^= a >> 29;
-  a *= 0xbf58476d1ce4e5b9u;
-  return a ^ (a >> 32);
-}
-
 int64_t sum_part(const Row& row, uint32_t rank, uint64_t index) {
   const int64_t share = exact_integers(row.type) / row.nranks;
   if (share == 0)
     return (rank + index) % row.nranks < static_cast<uint64_t>(exact_integers(row.type)) ? 1 : 0;
   const int64_t cap = share > 100 ? 100 : share;
-  return static_cast<int64_t>(scramble(index * 131 + rank * 7 + 1) % static_cast<uint64_t>(cap + 1));
+  return static_cast<int64_t>(mix(index * 131 + rank * 7 + 1) % static_cast<uint64_t>(cap + 1));
 }
 
 // Sums to a multiple of nranks: pairs of ranks move one unit between them.
 int64_t avg_part(const Row& row, uint32_t rank, uint64_t index) {
   const int64_t share = exact_integers(row.type) / row.nranks;
   const int64_t base =
-      share < 2
-          ? 1
-          : 1 + static_cast<int64_t>(scramble(index) % static_cast<uint64_t>(share > 90 ? 90 : share - 1));
+      share < 2 ? 1
+                : 1 + static_cast<int64_t>(mix(index) % static_cast<uint64_t>(share > 90 ? 90 : share - 1));
   const bool paired = (rank ^ 1u) < row.nranks;
-  if (!paired || ((scramble(index + 17) >> (rank / 2 % 32)) & 1u) == 0) return base;
+  if (!paired || ((mix(index + 17) >> (rank / 2 % 32)) & 1u) == 0) return base;
   return rank % 2 == 0 ? base - 1 : base + 1;
 }
 
@@ -102,7 +92,7 @@ uint64_t output_count(const Row& row) {
 int64_t contribution(const Row& row, uint32_t rank, uint64_t index) {
   if (!is_reduction(row.collective)) {
     // Plain copies: any bits will do; a byte's worth of integers that are exact in every type.
-    return static_cast<int64_t>(scramble(index * 3 + rank + 5) % 9);
+    return static_cast<int64_t>(mix(index * 3 + rank + 5) % 9);
   }
   switch (row.op) {
     case RedOp::kSum:
@@ -110,14 +100,14 @@ int64_t contribution(const Row& row, uint32_t rank, uint64_t index) {
     case RedOp::kAvg:
       return avg_part(row, rank, index);
     case RedOp::kProd: {
-      const uint64_t kind = scramble(index * 5 + rank) % 4;
+      const uint64_t kind = mix(index * 5 + rank) % 4;
       // At most eight factors of two, so that fp8 holds the product.
       if (kind == 0 && rank < 8) return 2;
       return kind == 1 && is_signed(row.type) ? -1 : 1;
     }
     default: {
-      const auto value = static_cast<int64_t>(scramble(index * 11 + rank * 3 + 2) % 9);
-      return is_signed(row.type) && scramble(index + rank) % 2 == 0 ? -value : value;
+      const auto value = static_cast<int64_t>(mix(index * 11 + rank * 3 + 2) % 9);
+      return is_signed(row.type) && mix(index + rank) % 2 == 0 ? -value : value;
     }
   }
 }

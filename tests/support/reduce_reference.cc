@@ -32,13 +32,6 @@ Fields fields_of(DataType type) {
   }
 }
 
-bool is_float(DataType type) {
-  return static_cast<int>(type) >= static_cast<int>(DataType::kFloat16);
-}
-bool is_signed(DataType type) {
-  return type == DataType::kInt8 || type == DataType::kInt32 || type == DataType::kInt64;
-}
-
 __int128 integer_of(DataType type, uint64_t bits) {
   const int width = 8 * static_cast<int>(size_of(type));
   __int128 value = static_cast<__int128>(bits);
@@ -184,8 +177,8 @@ uint64_t NarrowRounding::round(float value) const {
 }
 
 uint64_t reduce_reference(DataType type, RedOp op, std::span<const uint64_t> operands, uint32_t divisor) {
-  return is_float(type) ? reduce_floats(type, op, operands, divisor)
-                        : reduce_integers(type, op, operands, divisor);
+  return is_floating(type) ? reduce_floats(type, op, operands, divisor)
+                           : reduce_integers(type, op, operands, divisor);
 }
 
 uint64_t element(const std::byte* array, DataType type, uint64_t i) {

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "src/base/hash.h"
 #include "src/device/host/arena.h"
 
 namespace comity::test {
@@ -26,10 +27,10 @@ std::string name_of(BufferKind kind) {
 }
 
 uint64_t signature_of(const Row& row, uint64_t number) {
-  uint64_t hash = number * 0x9e3779b97f4a7c15u;
+  uint64_t hash = mix(number);
   for (const uint64_t part :
        {uint64_t(row.collective), uint64_t(row.type), uint64_t(row.op), row.count, uint64_t(row.root)}) {
-    hash = (hash ^ part) * 0xff51afd7ed558ccdu;
+    hash = mix(hash ^ part);
   }
   return hash;
 }

@@ -7,6 +7,8 @@
 #include <set>
 #include <tuple>
 
+#include "src/base/hash.h"
+
 namespace comity::topology {
 namespace {
 
@@ -15,18 +17,15 @@ constexpr size_t kMostSwitches = 16;  // outside of hosts, drawn one by one
 constexpr int kRounds = 6;  // colours settle in as many rounds as the graph is deep: device to switch to host
 
 uint64_t mix(uint64_t hash, uint64_t value) {
-  // FNV-1a's step, by words, and a rotation so that high bits count.
-  hash = (hash ^ value) * 1099511628211u;
-  return hash ^ (hash >> 29);
+  return comity::mix(hash, value);
 }
 
 uint64_t mix(uint64_t hash, std::string_view text) {
-  for (char c : text) hash = mix(hash, static_cast<unsigned char>(c));
-  return mix(hash, text.size());
+  return comity::mix(hash, hash_text(text));
 }
 
 uint64_t figures_of(const Link& link) {
-  uint64_t hash = mix(1469598103934665603u, static_cast<uint64_t>(link.kind));
+  uint64_t hash = comity::mix(static_cast<uint64_t>(link.kind));
   hash = mix(mix(hash, link.bandwidth_bytes_per_s), link.latency_ns);
   return mix(mix(hash, link.count), link.shared.empty() ? 0 : 1);
 }
@@ -37,7 +36,7 @@ std::vector<uint64_t> colours_of(const Graph& graph) {
   std::vector<uint64_t> colours(graph.nodes.size());
   for (size_t i = 0; i < colours.size(); ++i) {
     const Node& node = graph.nodes[i];
-    uint64_t hash = mix(1469598103934665603u, static_cast<uint64_t>(node.kind));
+    uint64_t hash = comity::mix(static_cast<uint64_t>(node.kind));
     // Hosts and network switches have names of their own: they do not tell kinds apart.
     const bool named = node.kind != NodeKind::kHost && node.kind != NodeKind::kNetSwitch;
     hash = mix(mix(hash, named ? node.name : ""), node.vendor);

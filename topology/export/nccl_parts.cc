@@ -6,6 +6,7 @@
 #include <charconv>
 #include <cstdlib>
 
+#include "src/base/text.h"
 #include "topology/export/nccl_writer.h"
 #include "topology/import/pci.h"
 #include "topology/import/xml_name.h"
@@ -39,9 +40,7 @@ std::string attribute_of(const Node& node, std::string_view key) {
 
 std::string affinity_of(std::string_view list) {
   std::vector<uint32_t> words;
-  while (!list.empty()) {
-    const std::string_view part = list.substr(0, list.find(','));
-    list.remove_prefix(std::min(list.size(), part.size() + 1));
+  for (const std::string_view part : split_list(list)) {
     uint32_t first = 0, last = 0;
     const char* const end = part.data() + part.size();
     auto read = std::from_chars(part.data(), end, first);

@@ -1,12 +1,10 @@
 #include "transports/shm/address.h"
 
 #include <fmt/core.h>
-#include <sys/stat.h>
-
-#include <fstream>
 
 #include "src/base/bytes.h"
 #include "src/base/settings.h"
+#include "src/base/this_host.h"
 
 namespace comity::shm {
 namespace {
@@ -60,16 +58,15 @@ Result<Address> decode(std::span<const std::byte> bytes) {
 Result<std::string> this_host() {
   const std::string override_id = setting_text("COMITY_HOSTID");
   if (!override_id.empty()) return "id " + override_id;
-  std::ifstream file("/proc/sys/kernel/random/boot_id");
-  std::string boot_id;
-  struct stat network {};
-  if (!(file >> boot_id) || ::stat("/proc/self/ns/net", &network) != 0) {
+  const std::string boot = boot_id();
+  const uint64_t network = network_namespace();
+  if (boot.empty() || network == 0) {
     return Status(Code::kSystemError,
                   "shm: cannot read /proc/sys/kernel/random/boot_id and /proc/self/ns/net, which tell hosts "
                   "apart; mount /proc or "
                   "set COMITY_HOSTID to a text that is equal on the ranks of one host");
   }
-  return fmt::format("boot {} net {}", boot_id, network.st_ino);
+  return fmt::format("boot {} net {}", boot, network);
 }
 
 }  // namespace comity::shm

@@ -4,12 +4,12 @@
 
 #include <algorithm>
 
+#include "src/base/arithmetic.h"
+#include "src/base/hash.h"
+
 namespace comity::shm {
 namespace {
 
-constexpr uint64_t round_up(uint64_t bytes, uint64_t to) {
-  return (bytes + to - 1) / to * to;
-}
 constexpr uint64_t kGroupsBegin = round_up(sizeof(BoardHead), 4096);
 constexpr uint64_t kRingsBegin = kGroupsBegin + uint64_t{kMaxGroups} * sizeof(GroupArea);
 static_assert(sizeof(GroupArea) % 4096 == 0 && sizeof(RingArea) % 4096 == 0);
@@ -94,11 +94,8 @@ GroupArea& Board::group(int index) const {
 }
 
 uint64_t group_key(std::span<const uint32_t> members) {
-  uint64_t key = 0x9e3779b97f4a7c15u ^ members.size();
-  for (const uint32_t member : members) {
-    key = (key ^ member) * 0xff51afd7ed558ccdu;
-    key ^= key >> 32;
-  }
+  uint64_t key = mix(members.size());
+  for (const uint32_t member : members) key = mix(key ^ member);
   return key == 0 ? 1 : key;
 }
 

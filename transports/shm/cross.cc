@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "src/base/arithmetic.h"
 #include "src/device/host/kernels.h"
 
 namespace comity::shm {
@@ -19,10 +20,6 @@ constexpr uint64_t kPieceBytes = 256 * 1024;
 constexpr uint64_t kScratchBytes = 1024 * 1024;  // of all members' pieces together
 // Copied per advance(); see DirectPath.
 constexpr uint64_t kWorkBytes = 4 * 1024 * 1024;
-
-uint64_t round_up(uint64_t bytes, uint64_t to) {
-  return (bytes + to - 1) / to * to;
-}
 
 // Runs one of the kernel's two calls until all is copied.
 template <typename Call>
@@ -68,7 +65,7 @@ void CrossPath::start(const std::vector<CrossBuffers>& buffers) {
   at_ = 0;
   const Collective collective = shape_.call->collective;
   if (collective == Collective::kAllReduce || collective == Collective::kReduce) {
-    const uint64_t slice = round_up((shape_.length + core_.size() - 1) / core_.size(), kAlign);
+    const uint64_t slice = round_up(divide_up(shape_.length, core_.size()), kAlign);
     at_ = std::min(shape_.length, slice * core_.me);
     end_ = std::min(shape_.length, slice * (core_.me + 1));
   } else if (collective == Collective::kReduceScatter) {

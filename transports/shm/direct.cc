@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "src/base/arithmetic.h"
 #include "src/device/host/kernels.h"
 
 namespace comity::shm {
@@ -15,10 +16,6 @@ constexpr uint64_t kWorkBytes = 8 * 1024 * 1024;
 constexpr uint64_t kAlign = 64;
 // From here on first-level caches, of 8 to 12 ways, are too narrow for one line of each source.
 constexpr size_t kManySources = 12;
-
-uint64_t round_up(uint64_t bytes, uint64_t to) {
-  return (bytes + to - 1) / to * to;
-}
 
 }  // namespace
 
@@ -69,10 +66,8 @@ void DirectPath::deal_slices() {
   const uint64_t sharers = shape_.has_blocks() ? 1 : core_.size();
   const uint64_t place = shape_.has_blocks() ? 0 : core_.me;
   length_ = shape_.has_blocks() ? shape_.block_length(core_.me) : shape_.length;
-  slices_left_ = (length_ + sharers * kSliceBytes - 1) / (sharers * kSliceBytes);
-  slice_bytes_ = slices_left_ == 0
-                     ? 0
-                     : round_up((length_ + slices_left_ * sharers - 1) / (slices_left_ * sharers), kAlign);
+  slices_left_ = divide_up(length_, sharers * kSliceBytes);
+  slice_bytes_ = slices_left_ == 0 ? 0 : round_up(divide_up(length_, slices_left_ * sharers), kAlign);
   slice_step_ = slice_bytes_ * sharers;
   slice_first_ = slice_bytes_ * place;
   tickets_ = core_.members_crowded && !shape_.has_blocks() ? slices_left_ * sharers : 0;

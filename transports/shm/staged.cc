@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "src/base/arithmetic.h"
 #include "src/device/host/kernels.h"
 
 namespace comity::shm {
@@ -21,13 +22,6 @@ constexpr uint64_t kLeastWindowBytes = 32 * 1024;
 // One-shot moves (p+3)S and waits once, two-shot about 5S and waits twice: two members always gain by the
 // first.
 constexpr uint64_t kOneShotBytes = 32 * 1024;
-
-uint64_t round_up(uint64_t bytes, uint64_t to) {
-  return (bytes + to - 1) / to * to;
-}
-uint64_t divide_up(uint64_t a, uint64_t b) {
-  return (a + b - 1) / b;
-}
 
 }  // namespace
 

@@ -7,27 +7,10 @@
 #include <vector>
 
 #include "comity/plugin/transport.h"
+#include "src/base/hash.h"
 #include "transports/sim/sim_network.h"
 
 namespace comity::sim {
-
-// splitmix64 (Steele, Lea, Flood 2014): small, seedable, equal on every machine.
-class Random {
- public:
-  explicit Random(uint64_t seed) : state_(seed) {}
-  uint64_t next() {
-    uint64_t z = (state_ += 0x9e3779b97f4a7c15u);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-  }
-  // Uniform in 0..most, both included.
-  uint64_t up_to(uint64_t most) { return most == UINT64_MAX ? next() : next() % (most + 1); }
-  bool chance(uint32_t percent) { return next() % 100 < percent; }
-
- private:
-  uint64_t state_;
-};
 
 class SimEndpoint;
 
@@ -99,7 +82,7 @@ class SimEndpoint final : public Endpoint {
 
   EventQueue& events_;
   EndpointConfig config_;
-  Random random_;
+  SplitMix random_;
   SimEndpoint* other_ = nullptr;
   EndpointTraits traits_;
   Status status_;

@@ -66,7 +66,7 @@ class Network::Impl final : public EventQueue {
  private:
   using Key = std::tuple<uint32_t, uint32_t, uint32_t>;  // self, peer, rail
   std::unique_ptr<SimEndpoint> make_endpoint(const Key& key);
-  void mix(uint64_t value) { trace_ = Random(trace_ ^ value).next(); }
+  void trace(uint64_t value) { trace_ = mix(trace_ ^ value); }
   void record(const Event& event);
 
   const uint64_t seed_;
@@ -86,8 +86,8 @@ std::unique_ptr<SimEndpoint> Network::Impl::make_endpoint(const Key& key) {
   std::tie(config.self, config.peer, config.rail) = key;
   config.options = options_;
   config.out = options_.link_of ? options_.link_of(config.self, config.peer, config.rail) : options_.link;
-  Random mixer(seed_);
-  for (const uint64_t part : {config.self, config.peer, config.rail}) mixer = Random(mixer.next() ^ part);
+  SplitMix mixer(seed_);
+  for (const uint64_t part : {config.self, config.peer, config.rail}) mixer = SplitMix(mixer.next() ^ part);
   config.seed = mixer.next();
   return std::make_unique<SimEndpoint>(*this, config);
 }
@@ -112,12 +112,12 @@ SimEndpoint& Network::Impl::endpoint(uint32_t self, uint32_t peer, uint32_t rail
 
 void Network::Impl::record(const Event& event) {
   const SegmentHeader& header = event.endpoint->last_header();
-  mix(event.at_ns);
-  mix(static_cast<uint64_t>(event.kind) << 56 | static_cast<uint64_t>(event.endpoint->rail()) << 48 |
-      static_cast<uint64_t>(event.endpoint->self()) << 24 | event.endpoint->peer());
-  mix(header.number);
-  mix(static_cast<uint64_t>(header.length) << 32 | static_cast<uint64_t>(header.lane) << 8 |
-      static_cast<uint64_t>(header.kind));
+  trace(event.at_ns);
+  trace(static_cast<uint64_t>(event.kind) << 56 | static_cast<uint64_t>(event.endpoint->rail()) << 48 |
+        static_cast<uint64_t>(event.endpoint->self()) << 24 | event.endpoint->peer());
+  trace(header.number);
+  trace(static_cast<uint64_t>(header.length) << 32 | static_cast<uint64_t>(header.lane) << 8 |
+        static_cast<uint64_t>(header.kind));
 }
 
 bool Network::Impl::advance() {

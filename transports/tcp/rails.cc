@@ -3,17 +3,16 @@
 #include <fmt/core.h>
 #include <ifaddrs.h>
 #include <netinet/in.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <array>
 #include <bit>
 #include <cstring>
-#include <fstream>
 #include <memory>
 
 #include "src/base/bytes.h"
 #include "src/base/handshake.h"
+#include "src/base/this_host.h"
 
 namespace comity::tcp {
 namespace {
@@ -114,12 +113,8 @@ Result<RankAddress> decode(std::span<const std::byte> bytes) {
 }
 
 uint64_t this_host() {
-  std::string boot_id;
-  std::ifstream("/proc/sys/kernel/random/boot_id") >> boot_id;
-  struct stat network {};
-  if (::stat("/proc/self/ns/net", &network) != 0) network = {};
   ByteWriter writer;
-  writer.put_text(boot_id).put(static_cast<uint64_t>(network.st_ino));
+  writer.put_text(boot_id()).put(network_namespace());
   const auto hash = hash_of(writer.bytes());
   uint64_t host = 0;
   std::memcpy(&host, hash.data(), sizeof(host));

@@ -48,6 +48,16 @@ constexpr size_t size_of(DataType type) {
   return kSizes[static_cast<int>(type)];
 }
 
+constexpr bool is_floating(DataType type) {
+  return type == DataType::kFloat16 || type == DataType::kFloat32 || type == DataType::kFloat64 ||
+         type == DataType::kBfloat16 || type == DataType::kFloat8e4m3 || type == DataType::kFloat8e5m2;
+}
+
+// Holds negative numbers.
+constexpr bool is_signed(DataType type) {
+  return is_floating(type) || type == DataType::kInt8 || type == DataType::kInt32 || type == DataType::kInt64;
+}
+
 constexpr std::string_view name_of(DataType type) {
   constexpr std::string_view kNames[kDataTypeCount] = {"int8",    "uint8",    "int32",   "uint32",
                                                        "int64",   "uint64",   "float16", "float32",
@@ -64,6 +74,11 @@ constexpr std::string_view name_of(Collective collective) {
   constexpr std::string_view kNames[kCollectiveCount] = {"all_reduce", "reduce",         "broadcast",
                                                          "all_gather", "reduce_scatter", "barrier"};
   return kNames[static_cast<int>(collective)];
+}
+
+// Has a root: one rank that gives or gets what the others do not.
+constexpr bool is_rooted(Collective collective) {
+  return collective == Collective::kBroadcast || collective == Collective::kReduce;
 }
 
 constexpr bool is_reduction(Collective collective) {

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "src/base/arithmetic.h"
 #include "src/base/log.h"
 #include "src/base/settings.h"
 
@@ -19,10 +20,6 @@ constexpr uint64_t kHugePage = uint64_t{2} << 20;
 constexpr uint64_t kTouchFrom = uint64_t{4} << 20;
 constexpr int kPopulateWrite = 23;  // MADV_POPULATE_WRITE, since Linux 5.14
 constexpr int kCollapse = 25;       // MADV_COLLAPSE, since Linux 6.1
-
-uint64_t round_up(uint64_t value, uint64_t to) {
-  return (value + to - 1) & ~(to - 1);
-}
 
 // First touch costs far more than any collective on the memory: it is done here, once. Huge pages are best
 // effort. False if the system has no memory left.
@@ -102,7 +99,7 @@ Result<ArenaPool::Arena*> ArenaPool::grow(uint64_t bytes) {
     COMITY_ASSIGN_OR_RETURN(cap, configured_cap());
   }
   if (held_bytes_ + needed > cap) drop_spare_arenas(0);
-  const uint64_t left = cap > held_bytes_ ? (cap - held_bytes_) & ~(kHugePage - 1) : 0;
+  const uint64_t left = cap > held_bytes_ ? round_down(cap - held_bytes_, kHugePage) : 0;
   if (needed > left) {
     return Status(Code::kSystemError,
                   fmt::format("cannot allocate {} MiB: {} of {} MiB are held already; free some, or raise "

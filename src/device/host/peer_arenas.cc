@@ -1,5 +1,6 @@
 #include <cassert>
 
+#include "src/base/hash.h"
 #include "src/device/host/arena.h"
 
 namespace comity {
@@ -15,7 +16,7 @@ struct PeerArenas::Entry {
 struct PeerArenas::Table {
   explicit Table(size_t slot_count) : slots(slot_count) {}
   size_t first_slot(uint64_t nonce, uint32_t number) const {
-    return ((nonce ^ number) * 0x9e3779b97f4a7c15u >> 32) & (slots.size() - 1);
+    return ((nonce ^ number) * kGoldenRatio >> 32) & (slots.size() - 1);
   }
   mutable std::vector<std::atomic<const Entry*>> slots;  // a power of two of them
 };

@@ -3,6 +3,8 @@
 #include <cassert>
 #include <iterator>
 
+#include "src/base/arithmetic.h"
+
 namespace comity {
 
 std::optional<uint64_t> RangeAllocator::take(uint64_t bytes, uint64_t alignment) {
@@ -15,7 +17,7 @@ std::optional<uint64_t> RangeAllocator::take(uint64_t bytes, uint64_t alignment)
   if (best == free_.end()) return std::nullopt;
   const uint64_t begin = best->first;
   const uint64_t end = begin + best->second;
-  const uint64_t offset = (begin + alignment - 1) & ~(alignment - 1);
+  const uint64_t offset = round_up(begin, alignment);
   free_.erase(best);
   if (offset > begin) free_[begin] = offset - begin;
   if (offset + bytes < end) free_[offset + bytes] = end - offset - bytes;

@@ -10,16 +10,13 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "src/base/arithmetic.h"
 #include "src/device/host/arena.h"
 
 namespace comity {
 namespace {
 
 constexpr uint64_t kHugePage = uint64_t{2} << 20;
-
-uint64_t round_up(uint64_t bytes) {
-  return (bytes + kHugePage - 1) & ~(kHugePage - 1);
-}
 
 std::string errno_text(int error) {
   return fmt::format("{} (errno {})", std::strerror(error), error);
@@ -84,7 +81,7 @@ Result<SharedMapping> SharedMapping::create(uint64_t bytes, const char* purpose)
     return Status(Code::kSystemError,
                   fmt::format("{}: {} bytes of shared memory cannot be had", purpose, bytes));
   }
-  bytes = round_up(bytes);
+  bytes = round_up(bytes, kHugePage);
   UniqueFd fd(::memfd_create(purpose, MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!fd.valid()) {
     return Status(Code::kSystemError,

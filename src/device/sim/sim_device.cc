@@ -7,6 +7,7 @@
 #include <cstring>
 #include <iterator>
 
+#include "src/base/arithmetic.h"
 #include "src/device/host/kernels.h"
 
 namespace comity {
@@ -24,7 +25,7 @@ std::byte* reserve(uint64_t bytes, int protection) {
 }  // namespace
 
 Result<std::unique_ptr<SimDevice>> SimDevice::create(Options options) {
-  options.memory_bytes = (options.memory_bytes + kPage - 1) & ~(kPage - 1);
+  options.memory_bytes = round_up(options.memory_bytes, kPage);
   std::byte* reserved = reserve(options.memory_bytes, PROT_NONE);
   std::byte* content = reserved != nullptr ? reserve(options.memory_bytes, PROT_READ | PROT_WRITE) : nullptr;
   if (content == nullptr) {
@@ -60,7 +61,7 @@ Result<void*> SimDevice::allocate(uint64_t bytes) {
   // Pages of their own, and one that is never given out behind each: an access past the end meets no
   // neighbour.
   const bool fits = bytes != 0 && bytes <= options_.memory_bytes - kPage;
-  const uint64_t taken = ((bytes + kPage - 1) & ~(kPage - 1)) + kPage;
+  const uint64_t taken = round_up(bytes, kPage) + kPage;
   const auto offset = fits ? ranges_.take(taken, kPage) : std::nullopt;
   if (!offset) {
     return Status(Code::kSystemError,
@@ -80,7 +81,7 @@ Status SimDevice::release(void* pointer) {
     return Status(Code::kInvalidArgument,
                   fmt::format("sim: {} is not an allocation of this device", pointer));
   }
-  const uint64_t pages = (found->second + kPage - 1) & ~(kPage - 1);
+  const uint64_t pages = round_up(found->second, kPage);
   ::madvise(content_ + found->first, pages, MADV_DONTNEED);
   ranges_.give(found->first, pages + kPage);
   allocations_.erase(found);

@@ -1,0 +1,15 @@
+// What tells hosts apart: the kernel's boot id (equal in all containers of one machine, new at each boot) and the
+// network namespace.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace comity {
+
+// "" where it cannot be read. `procfs` is where /proc is mounted.
+std::string boot_id(const std::string& procfs = "/proc");
+// The inode of this process's network namespace, 0 where it cannot be told.
+uint64_t network_namespace();
+
+}  // namespace comity

@@ -1,0 +1,55 @@
+// The small pieces that every room uses.
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "src/base/arithmetic.h"
+#include "src/base/hash.h"
+#include "src/base/text.h"
+#include "src/base/this_host.h"
+
+namespace comity {
+namespace {
+
+TEST(Arithmetic, RoundsToAnyMultiple) {
+  EXPECT_EQ(round_up(0, 7), 0u);
+  EXPECT_EQ(round_up(1, 7), 7u);
+  EXPECT_EQ(round_up(14, 7), 14u);
+  EXPECT_EQ(round_up(4097, 4096), 8192u);
+  EXPECT_EQ(round_down(4097, 4096), 4096u);
+  EXPECT_EQ(divide_up(9, 4), 3u);
+  EXPECT_EQ(divide_up(8, 4), 2u);
+}
+
+TEST(Hash, AgreesWithPublishedValues) {
+  EXPECT_EQ(fnv(""), 0xcbf29ce484222325u);
+  EXPECT_EQ(fnv("a"), 0xaf63dc4c8601ec8cu);       // Noll's test vectors of FNV-1a, 64 bits
+  EXPECT_EQ(fnv("foobar"), 0x85944171f73967e8u);  // the same
+  SplitMix random(1234567);
+  EXPECT_EQ(random.next(),
+            6457827717110365317u);  // the reference implementation's first values for this seed
+  EXPECT_EQ(random.next(), 3203168211198807973u);
+}
+
+TEST(Hash, TellsTextsApartWhereverTheyAreCut) {
+  EXPECT_NE(Fnv().text("ab").text("c").value(), Fnv().text("a").text("bc").value());
+  EXPECT_NE(mix(1, 2), mix(2, 1));
+}
+
+TEST(Text, ListsAreSplitTrimmedAndWithoutEmptyItems) {
+  EXPECT_EQ(split_list(std::string_view(" a, b ,,c\t,")), (std::vector<std::string_view>{"a", "b", "c"}));
+  EXPECT_TRUE(split_list(std::string_view(" , ")).empty());
+  EXPECT_TRUE(split_list(std::string_view()).empty());
+  EXPECT_EQ(split_list(std::string_view("x:y"), ':').size(), 2u);
+  EXPECT_EQ(split(std::string_view("a,, b")), (std::vector<std::string_view>{"a", "", "b"}));
+  EXPECT_TRUE(split(std::string_view()).empty());
+}
+
+TEST(ThisHost, IsKnownByItsBootAndNetwork) {
+  EXPECT_EQ(boot_id().size(), 36u);
+  EXPECT_EQ(boot_id("/there/is/no/proc"), "");
+  EXPECT_NE(network_namespace(), 0u);
+}
+
+}  // namespace
+}  // namespace comity
