@@ -84,6 +84,10 @@ Isa best_isa() {
   return available_isas().back();
 }
 
+void use_isa(Isa isa) {
+  best_table = &table_of(isa);
+}
+
 void reduce_host(const ReduceWork& work) {
   reduce_from(*best_table, work);
 }

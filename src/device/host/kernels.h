@@ -35,8 +35,11 @@ std::string_view name_of(Isa isa);
 
 // The sets this machine can run, in rising order, never empty. Static storage.
 std::span<const Isa> available_isas();
-// The last of available_isas(): what reduce_host() uses.
+// The last of available_isas(): what reduce_host() and copy_host() use.
 Isa best_isa();
+// Makes them use this one, of available_isas(), from now on. For benchmarks whose instructions are counted;
+// not while another thread uses them.
+void use_isa(Isa isa);
 
 // Carries out `work` before it returns, with the best instruction set. At least one source and one
 // destination, any number of either; every pointer aligned to its element at least; a destination may equal a
