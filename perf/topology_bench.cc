@@ -3,6 +3,8 @@
 //
 //   topology_bench
 //
+// And what planning adds to the graph of a communicator of many hosts, by their number: it grows as they do.
+//
 // Hosts: the catalogue's DGX H100 (one shape), each tenth with a NIC at half speed; 64 hosts on each set of 8 leaf
 // of 8 leaf switches, one per rail, joined by 32 spine switches: 1,288 switches.
 #include <benchmark/benchmark.h>
@@ -13,6 +15,7 @@
 
 #include "topology/catalogue/notation.h"
 #include "topology/cluster.h"
+#include "topology/planning.h"
 
 namespace comity::topology {
 namespace {
@@ -115,6 +118,46 @@ void merged(benchmark::State& state) {
   }
 }
 BENCHMARK(merged)->Unit(benchmark::kMillisecond)->Iterations(1);
+
+// What a communicator of `hosts` hosts agrees on: machines side by side, their NICs joined to nothing yet.
+Graph side_by_side(const Graph& machine, uint32_t hosts) {
+  Graph graph;
+  for (uint32_t host = 0; host < hosts; ++host) {
+    const auto base = static_cast<uint32_t>(graph.nodes.size());
+    for (Node node : machine.nodes) {
+      node.host = host;
+      graph.add(std::move(node));
+    }
+    for (Link link : machine.links) {
+      link.from += base;
+      link.to += base;
+      graph.add(std::move(link));
+    }
+  }
+  return graph;
+}
+
+void completed_for_planning(benchmark::State& state) {
+  const auto machine = graph_from_notation("dgx-h100");
+  if (!machine.ok()) return state.SkipWithError(std::string(machine.status().message()).c_str());
+  const Graph cluster = side_by_side(*machine, static_cast<uint32_t>(state.range(0)));
+  Placement placement;
+  placement.node_of_rank = cluster.nodes_of(NodeKind::kHost);
+  placement.inside = Way::kLoopback;
+  for (auto _ : state) {
+    state.PauseTiming();
+    Graph graph = cluster;
+    state.ResumeTiming();
+    complete_for_planning(graph, placement);
+    benchmark::DoNotOptimize(graph.links.data());
+  }
+}
+BENCHMARK(completed_for_planning)
+    ->Unit(benchmark::kMillisecond)
+    ->Iterations(1)
+    ->Repetitions(3)
+    ->Arg(2'500)
+    ->Arg(10'000);
 
 }  // namespace
 }  // namespace comity::topology

@@ -246,8 +246,10 @@ void set_figures(Graph& graph, Way way, const std::vector<uint32_t>& nodes, uint
 
 void complete_for_planning(Graph& graph, const Placement& placement) {
   const std::set<uint32_t> hosts = hosts_of(graph, placement.node_of_rank);
-  for (uint32_t host : hosts) complete_host(graph, look(graph), host, placement);
-  if (hosts.size() > 1) complete_network(graph, look(graph), hosts);
+  // One look serves all: what is added to a host is of no interest to another, and no NIC is among it.
+  const Present present = look(graph);
+  for (uint32_t host : hosts) complete_host(graph, present, host, placement);
+  if (hosts.size() > 1) complete_network(graph, present, hosts);
 }
 
 Result<Topology> plan_topology(const Graph& graph, const Placement& placement) {

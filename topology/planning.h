@@ -46,7 +46,7 @@ void set_figures(Graph& graph, Way way, const std::vector<uint32_t>& nodes, uint
 
 // Adds what a communicator uses and no discovery sees: to each host with ranks its NUMA-less memory link, its
 // loopback switch, a NIC where it has none; and one switch "network" that the NICs which lead nowhere are
-// joined to. Idempotent.
+// joined to. Idempotent. O((nodes + links) log hosts).
 void complete_for_planning(Graph& graph, const Placement& placement);
 
 // Groups and figures. Ranks form groups by islands, where each of them sits on a device of an island and each

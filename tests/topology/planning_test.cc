@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <ctime>
+
 #include "algorithms/algorithm.h"
 #include "algorithms/selector.h"
 #include "tests/topology/machines.h"
@@ -118,6 +120,34 @@ TEST(Planning, CompletesAGraphOnce) {
   ASSERT_TRUE(topology.ok());
   EXPECT_EQ(topology->ngroups(), 2u);
   EXPECT_GT(topology->across.bandwidth_bytes_per_s, 0u);
+}
+
+Graph hosts_with_one_nic(uint32_t hosts) {
+  Graph graph;
+  for (uint32_t host = 0; host < hosts; ++host) {
+    const uint32_t node = graph.add({.kind = NodeKind::kHost, .host = host});
+    const uint32_t nic = graph.add({.kind = NodeKind::kNic, .host = host});
+    graph.join({.from = node, .to = nic, .kind = LinkKind::kPcie});
+  }
+  return graph;
+}
+
+double cpu_seconds() {
+  timespec now{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
+// 0.02 s where time grows as the hosts do, half a minute where it grows by their square.
+TEST(Planning, CompletesTenThousandHostsWithinASecond) {
+  constexpr uint32_t kHosts = 10'000;
+  Graph graph = hosts_with_one_nic(kHosts);
+  Placement placement = on(of_kind(graph, NodeKind::kHost));
+  placement.inside = Way::kLoopback;
+  const double begin = cpu_seconds();
+  complete_for_planning(graph, placement);
+  EXPECT_LT(cpu_seconds() - begin, 1.0) << "seconds of this thread's own";
+  EXPECT_EQ(graph.nodes.size(), 4u * kHosts + 1) << "a loopback and a memory each, one network";
 }
 
 TEST(Planning, RefusesRanksThatAreNowhere) {
