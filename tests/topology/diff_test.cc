@@ -134,10 +134,17 @@ TEST(Diff, KnowsARenamedHostByItsNics) {
   Graph after = without_host(before, 0);
   for (uint32_t host : after.nodes_of(NodeKind::kHost))
     after.nodes[host].attributes["hostname"] = "new-" + after.nodes[host].id;
+  Lines renamed;
   for (const std::string& each : lines(before, after)) {
+    if (each.find("hostname") != std::string::npos) {
+      renamed.push_back(each);
+      continue;
+    }
     EXPECT_EQ(each.rfind("missing: ", 0), 0u) << each;
     EXPECT_NE(each.find(" h0"), std::string::npos) << each;
   }
+  EXPECT_EQ(renamed, (Lines{"other: h1: hostname \"new-h0\", was not told",
+                            "other: h2: hostname \"new-h1\", was not told"}));
 }
 
 TEST(Diff, SaysMissingBeforeSlowerBeforeMoved) {
