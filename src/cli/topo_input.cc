@@ -80,6 +80,13 @@ Result<Graph> read_argument(const std::string& text) {
   return Status(Code::kInvalidUsage, std::string(graph.status().message()));
 }
 
+// Beside the output, which may be a file for a program; an operator sees them all the same.
+void warn(const std::vector<std::string>& warnings) {
+  if (warnings.empty()) return;
+  fmt::print(stderr, "comity: warning: the file was understood only in part:\n");
+  for (const std::string& each : warnings) fmt::print(stderr, "  {}\n", each);
+}
+
 FileKind next(FileKind kind) {
   return static_cast<FileKind>(static_cast<int>(kind) + 1);
 }
@@ -114,7 +121,9 @@ Result<Graph> read_topology(const TopologyInput& input) {
   if (kind == FileKind::kUnknown) kind = topology::recognize(text);
   if (input.kind == "machine" || (input.kind == "auto" && kind == FileKind::kJson && is_machine(text)))
     return read_machine(text, origin);
-  return topology::import_any(text, origin, kind);
+  COMITY_ASSIGN_OR_RETURN(topology::Imported imported, topology::import_any(text, origin, kind));
+  warn(imported.warnings);
+  return std::move(imported.graph);
 }
 
 }  // namespace comity::cli

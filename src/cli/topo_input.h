@@ -17,9 +17,9 @@ struct TopologyInput {
   std::string kind = "auto";
 };
 
-// The graph, canonical and valid. kInvalidArgument: the file or the notation is malformed, with file, line
-// and reason; kSystemError: the file cannot be read. Blocks for reading, and for discovery up to its
-// deadline.
+// The graph, canonical and valid; what of a file was not understood is said on standard error, a line each.
+// kInvalidArgument: the file or the notation is malformed, with file, line and reason; kSystemError: the file
+// cannot be read. Blocks for reading, and for discovery up to its deadline.
 Result<topology::Graph> read_topology(const TopologyInput& input);
 
 }  // namespace comity::cli

@@ -13,14 +13,16 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace comity::topology;  // NOLINT(google-build-using-namespace): the same
   FileKind kind = FileKind::kUnknown;
   if (!parse(COMITY_FUZZ_KIND, kind)) std::abort();
-  const Result<Graph> graph = import_any({reinterpret_cast<const char*>(data), size}, "fuzz", kind);
-  if (!graph.ok()) return 0;
+  const Result<Imported> imported = import_any({reinterpret_cast<const char*>(data), size}, "fuzz", kind);
+  if (!imported.ok()) return 0;
+  const Graph* const graph = &imported->graph;
   if (!validate(*graph).ok()) std::abort();
   const Result<std::string> text = export_nccl_xml(*graph);
   if (!text.ok()) return 0;  // of a fabric of switches alone
-  const Result<Graph> again = import_any(*text, "again", FileKind::kNcclXml);
+  const Result<Imported> again = import_any(*text, "again", FileKind::kNcclXml);
   if (!again.ok()) std::abort();
-  if (kind == FileKind::kNcclXml && !(again->nodes == graph->nodes && again->links == graph->links))
+  if (kind == FileKind::kNcclXml &&
+      !(again->graph.nodes == graph->nodes && again->graph.links == graph->links))
     std::abort();
   return 0;
 }

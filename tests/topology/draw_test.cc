@@ -113,8 +113,9 @@ void expect_legible_files(const std::filesystem::path& folder, size_t least) {
     if (!entry.is_regular_file()) continue;
     std::ifstream file(entry.path());
     const std::string text{std::istreambuf_iterator<char>(file), {}};
-    const Result<Graph> graph = import_any(text, entry.path().filename());
-    if (!graph.ok()) continue;
+    const Result<Imported> imported = import_any(text, entry.path().filename());
+    if (!imported.ok()) continue;
+    const Graph* const graph = &imported->graph;
     expect_legible(entry.path(), svg_layout(*graph));
     EXPECT_TRUE(is_well_formed(to_svg(*graph))) << entry.path();
     EXPECT_FALSE(to_text(*graph).empty());
@@ -214,14 +215,14 @@ TEST(Text, ShowsTreeLinksPathsIslandsAndRails) {
 
 // A GPU of a Grace host hangs from its CPU by PCIe and by C2C.
 TEST(Text, ShowsALinkThatIsBesideThatOfTheTree) {
-  const Result<Graph> graph = import_any(
+  const Result<Imported> imported = import_any(
       R"(<system version="1"><cpu host_hash="0x1" numaid="0" arch="arm64">
            <pci busid="0009:01:00.0" class="0x030200" link_speed="16.0 GT/s PCIe" link_width="16">
              <gpu dev="0" sm="90" rank="0" gdr="1"><c2c bw="300000" count="1"/></gpu>
            </pci></cpu></system>)",
       "grace.xml");
-  ASSERT_TRUE(graph.ok()) << graph.status().message();
-  const std::string text = to_text(*graph);
+  ASSERT_TRUE(imported.ok()) << imported.status().message();
+  const std::string text = to_text(imported->graph);
   EXPECT_TRUE(contains(text, "└─ gpu0  sm_90  [0009:01:00.0]  pcie 31.51 GB/s (reported)")) << text;
   EXPECT_TRUE(contains(text, "\n  numa0:gpu0  c2c 300 GB/s (reported)\n")) << text;
 }

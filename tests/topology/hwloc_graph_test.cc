@@ -33,11 +33,11 @@ TEST(TopologyHwloc, ThisMachineLoadedAndThisMachinesXmlAreOneGraph) {
   ASSERT_EQ(hwloc_topology_export_xmlbuffer(loaded, &buffer, &length, 0), 0);
   const std::string text(buffer);
   hwloc_free_xmlbuffer(loaded, buffer);
-  const Result<Graph> written = import_hwloc_xml(text, "this machine");
+  const Result<Imported> written = import_hwloc_xml(text, "this machine");
   ASSERT_TRUE(written.ok()) << written.status().message();
   canonicalize(*direct);
-  EXPECT_TRUE(direct->nodes == written->nodes);
-  EXPECT_TRUE(direct->links == written->links);
+  EXPECT_TRUE(direct->nodes == written->graph.nodes);
+  EXPECT_TRUE(direct->links == written->graph.links);
 }
 
 }  // namespace

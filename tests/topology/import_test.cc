@@ -11,6 +11,7 @@
 
 #include "tests/topology/graph_summary.h"
 #include "topology/export/nccl_xml.h"
+#include "topology/import/notes.h"
 #include "topology/import/recognize.h"
 #include "topology/json.h"
 #include "topology/paths.h"
@@ -26,6 +27,13 @@ std::string text_of(const fs::path& path) {
   std::stringstream text;
   text << file.rdbuf();
   return text.str();
+}
+
+// An importer's graph alone.
+Result<Graph> graph_from(std::string_view text, const std::string& name, FileKind kind = FileKind::kUnknown) {
+  Result<Imported> imported = import_any(text, name, kind);
+  if (!imported.ok()) return imported.status();
+  return std::move(imported->graph);
 }
 
 fs::path here() {
@@ -60,7 +68,7 @@ Graph same_without_origin(Graph graph) {
 void expect_export_reads_back(const Graph& graph, bool from_nccl, const std::string& name) {
   const Result<std::string> text = export_nccl_xml(graph);
   ASSERT_TRUE(text.ok()) << name << ": " << text.status().message();
-  const Result<Graph> again = import_any(*text, name + " again", FileKind::kNcclXml);
+  const Result<Graph> again = graph_from(*text, name + " again", FileKind::kNcclXml);
   ASSERT_TRUE(again.ok()) << again.status().message();
   if (from_nccl) {
     EXPECT_TRUE(same_without_origin(*again) == same_without_origin(graph)) << name << " is written as\n"
@@ -83,7 +91,7 @@ void expect_json_reads_back(const Graph& graph, const std::string& name) {
 
 void expect_imports(const fs::path& path) {
   const std::string name = path.filename().string(), text = text_of(path);
-  const Result<Graph> graph = import_any(text, name);
+  const Result<Graph> graph = graph_from(text, name);
   ASSERT_TRUE(graph.ok()) << graph.status().message();
   expect_as_recorded(*graph, name);
   expect_json_reads_back(*graph, name);
@@ -117,7 +125,7 @@ TEST(TopologyImport, OddNcclXmlIsReadBackEqualFromWhatIsWritten) {
           <pci busid="5:8"><apu d=""><ub target="0000:17:00.0"/></apu></pci></cpu></system>)"},
   };
   for (const auto& [what, text] : kTexts) {
-    const Result<Graph> graph = import_any(text, what);
+    const Result<Graph> graph = graph_from(text, what);
     ASSERT_TRUE(graph.ok()) << graph.status().message();
     expect_export_reads_back(*graph, true, what);
   }
@@ -162,7 +170,7 @@ TEST(TopologyImport, MalformedFilesAreRefusedWithFileLineAndReason) {
   EXPECT_EQ(files.size(), kReasons.size());
   for (const fs::path& path : files) {
     const std::string name = path.filename().string();
-    const Result<Graph> graph = import_any(text_of(path), name);
+    const Result<Graph> graph = graph_from(text_of(path), name);
     ASSERT_FALSE(graph.ok()) << name;
     EXPECT_EQ(graph.status().code(), Code::kInvalidArgument);
     const auto reason = kReasons.find(name);
@@ -177,10 +185,10 @@ TEST(TopologyImport, AFileCutShortIsNeverAPartialGraph) {
                            "rocm-smi-pcie-4.txt", "ibnetdiscover-4ports.txt"}) {
     const std::string text = text_of(here() / "samples" / name);
     const FileKind kind = recognize(text);
-    const Result<Graph> whole = import_any(text, name, kind);
+    const Result<Graph> whole = graph_from(text, name, kind);
     ASSERT_TRUE(whole.ok());
     for (size_t length = 0; length < text.size(); length += 37) {
-      const Result<Graph> cut = import_any(text.substr(0, length), name, kind);
+      const Result<Graph> cut = graph_from(text.substr(0, length), name, kind);
       if (!cut.ok()) continue;
       EXPECT_EQ(cut->nodes_of(NodeKind::kDevice).size(), whole->nodes_of(NodeKind::kDevice).size())
           << name << " at " << length;
@@ -193,7 +201,7 @@ TEST(TopologyImport, AFileCutShortIsNeverAPartialGraph) {
 // The matrix that the tool printed, by smi.name: where it tells of PCIe, a path that has another class goes
 // by vendors' links of third devices.
 TEST(TopologyImport, PathClassesAreThoseOfThePrintedMatrix) {
-  const Result<Graph> graph = import_any(text_of(here() / "samples/nvidia-smi-v100-8.txt"), "v100");
+  const Result<Graph> graph = graph_from(text_of(here() / "samples/nvidia-smi-v100-8.txt"), "v100");
   ASSERT_TRUE(graph.ok());
   const auto node = [&](const std::string& name) {
     for (uint32_t i = 0; i < graph->nodes.size(); ++i) {
@@ -212,6 +220,19 @@ TEST(TopologyImport, PathClassesAreThoseOfThePrintedMatrix) {
   EXPECT_EQ(from_gpu2[node("mlx5_0")].path_class, PathClass::kPix);
   const auto from_nic = paths_from(*graph, node("mlx5_0"));
   EXPECT_EQ(from_nic[node("mlx5_1")].path_class, PathClass::kSys);
+}
+
+TEST(TopologyImport, NotesOfOneKindAreOneWarningAndAllTogetherAreBounded) {
+  Notes notes;
+  notes.add(7, "b\nc");
+  notes.add(3, "a");
+  notes.add(9, "a");
+  EXPECT_TRUE(notes.again("a"));
+  EXPECT_FALSE(notes.again("d"));
+  EXPECT_EQ(notes.warnings("f"), (std::vector<std::string>{"f:3: a (at 3 places)", "f:7: b c"}));
+  for (size_t i = 0; i < 2 * Notes::kMost; ++i) notes.add(10 + i, fmt::format("e{}", i));
+  EXPECT_EQ(notes.warnings("f").size(), Notes::kMost + 1);
+  EXPECT_EQ(notes.warnings("f").back(), "f: 52 warnings more");
 }
 
 TEST(TopologyImport, KindsAreRecognizedByContentAlone) {

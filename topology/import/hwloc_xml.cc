@@ -42,6 +42,7 @@ class Reader {
  public:
   Reader(std::string_view text, const std::string& origin) : xml_(text, origin) {}
   Result<HwlocView> read(const pugi::xml_node& topology);
+  const Notes& notes() const { return notes_; }
 
  private:
   Status read_object(const pugi::xml_node& object, const std::vector<int32_t>& near, int depth);
@@ -51,7 +52,12 @@ class Reader {
   Status near_of(const pugi::xml_node& object, const std::vector<int32_t>& above,
                  std::vector<int32_t>& near) const;
 
+  void note(const pugi::xml_node& node, std::string what) {
+    if (!notes_.again(what)) notes_.add(xml_.line_of(node), std::move(what));
+  }
+
   XmlText xml_;
+  Notes notes_;
   HwlocView view_;
   int64_t version_ = 2;
   size_t io_ = 0;
@@ -190,15 +196,16 @@ Result<HwlocView> Reader::read(const pugi::xml_node& topology) {
 
 }  // namespace
 
-Result<Graph> import_hwloc_xml(std::string_view text, const std::string& origin) {
+Result<Imported> import_hwloc_xml(std::string_view text, const std::string& origin) {
   const XmlText xml(text, origin);
   pugi::xml_document document;
   COMITY_RETURN_IF_ERROR(xml.load(document, "topology"));
-  COMITY_ASSIGN_OR_RETURN(const HwlocView view, Reader(text, origin).read(document.document_element()));
+  Reader reader(text, origin);
+  COMITY_ASSIGN_OR_RETURN(const HwlocView view, reader.read(document.document_element()));
   COMITY_ASSIGN_OR_RETURN(Graph graph, graph_of_view(view, origin));
   COMITY_RETURN_IF_ERROR(validate(graph).in(origin));
   canonicalize(graph);
-  return graph;
+  return Imported{std::move(graph), reader.notes().warnings(origin)};
 }
 
 }  // namespace comity::topology

@@ -6,7 +6,7 @@
 #include <string_view>
 
 #include "comity/plugin/result.h"
-#include "topology/graph.h"
+#include "topology/import/notes.h"
 
 namespace comity::topology {
 
@@ -14,6 +14,6 @@ namespace comity::topology {
 // kInvalidArgument:
 // "<origin>:<line>: <reason>"; kUnsupported without pugixml. Pure; time is linear in the text and the
 // matrices' squares.
-Result<Graph> import_hwloc_xml(std::string_view text, const std::string& origin);
+Result<Imported> import_hwloc_xml(std::string_view text, const std::string& origin);
 
 }  // namespace comity::topology

@@ -73,7 +73,7 @@ bool bracketed(const std::string& text, size_t& at, uint32_t& value) {
 class Reader {
  public:
   explicit Reader(const std::string& origin) : origin_(origin) {}
-  Result<Graph> read(const std::vector<TextLine>& lines);
+  Result<Imported> read(const std::vector<TextLine>& lines);
 
  private:
   Status read_record(const TextLine& line, const std::string& kind);
@@ -88,6 +88,7 @@ class Reader {
   std::map<std::string, size_t> by_id_;
   std::string vendor_, guid_;  // of the record to come
   Graph graph_;
+  Notes notes_;
   std::map<std::string, uint32_t> hosts_;
 };
 
@@ -217,7 +218,7 @@ void Reader::add_links() {
   }
 }
 
-Result<Graph> Reader::read(const std::vector<TextLine>& lines) {
+Result<Imported> Reader::read(const std::vector<TextLine>& lines) {
   for (const TextLine& line : lines) {
     const std::vector<std::string> words = line.words();
     if (words.empty() || words[0][0] == '#') continue;
@@ -237,18 +238,18 @@ Result<Graph> Reader::read(const std::vector<TextLine>& lines) {
   COMITY_RETURN_IF_ERROR(check());
   add_nodes();
   add_links();
-  return std::move(graph_);
+  return Imported{std::move(graph_), notes_.warnings(origin_)};
 }
 
 }  // namespace
 
-Result<Graph> import_ibnetdiscover(std::string_view text, const std::string& origin) {
+Result<Imported> import_ibnetdiscover(std::string_view text, const std::string& origin) {
   COMITY_ASSIGN_OR_RETURN(const std::vector<TextLine> lines, lines_of(text, origin));
-  COMITY_ASSIGN_OR_RETURN(Graph graph, Reader(origin).read(lines));
-  COMITY_RETURN_IF_ERROR(validate(graph).in(origin));
-  canonicalize(graph);
-  graph.origin = origin + " (ibnetdiscover)";
-  return graph;
+  COMITY_ASSIGN_OR_RETURN(Imported imported, Reader(origin).read(lines));
+  COMITY_RETURN_IF_ERROR(validate(imported.graph).in(origin));
+  canonicalize(imported.graph);
+  imported.graph.origin = origin + " (ibnetdiscover)";
+  return imported;
 }
 
 }  // namespace comity::topology

@@ -8,12 +8,12 @@
 #include <string_view>
 
 #include "comity/plugin/result.h"
-#include "topology/graph.h"
+#include "topology/import/notes.h"
 
 namespace comity::topology {
 
 // A canonical graph, or kInvalidArgument: "<origin>:<line>: <reason>", also when a cable's other end has no
 // record or does not name it back: the dump is cut off. Pure; O(n log n).
-Result<Graph> import_ibnetdiscover(std::string_view text, const std::string& origin);
+Result<Imported> import_ibnetdiscover(std::string_view text, const std::string& origin);
 
 }  // namespace comity::topology

@@ -10,6 +10,7 @@
 
 #include "comity/plugin/result.h"
 #include "topology/graph.h"
+#include "topology/import/notes.h"
 #include "topology/import/xml.h"
 
 namespace comity::topology {
@@ -17,7 +18,7 @@ namespace comity::topology {
 class NcclReader {
  public:
   NcclReader(std::string_view text, const std::string& origin) : xml_(text, origin) {}
-  Result<Graph> read(const pugi::xml_node& system);
+  Result<Imported> read(const pugi::xml_node& system);
 
  private:
   struct Place {
@@ -60,7 +61,10 @@ class NcclReader {
   Link priced(const Pending& pending, LinkKind kind) const;
   void join_cpus();
 
+  void note(const pugi::xml_node& node, std::string what);
+
   XmlText xml_;
+  Notes notes_;
   Graph graph_;
   std::map<std::string, uint32_t> hosts_;  // number of the host by host_hash
   std::vector<uint32_t> host_nodes_;

@@ -53,6 +53,10 @@ bool is_known(std::string_view name) {
 
 }  // namespace
 
+void NcclReader::note(const pugi::xml_node& node, std::string what) {
+  if (!notes_.again(what)) notes_.add(xml_.line_of(node), std::move(what));
+}
+
 Status NcclReader::add_node(const pugi::xml_node& element, Node node, uint32_t& index) {
   if (graph_.nodes.size() >= kMostNodes) return xml_.bad(element, "more than 1,000,000 nodes");
   index = graph_.add(std::move(node));
@@ -316,7 +320,7 @@ Status NcclReader::read_gpu_links(const pugi::xml_node& gpu, uint32_t device) {
   return {};
 }
 
-Result<Graph> NcclReader::read(const pugi::xml_node& system) {
+Result<Imported> NcclReader::read(const pugi::xml_node& system) {
   for (const pugi::xml_node& child : system.children()) {
     if (child.type() != pugi::node_element) continue;
     if (std::string_view(child.name()) == "cpu") {
@@ -329,18 +333,18 @@ Result<Graph> NcclReader::read(const pugi::xml_node& system) {
   if (graph_.nodes.empty()) return xml_.bad(system, "<system> has no <cpu>");
   COMITY_RETURN_IF_ERROR(link_pending());
   join_cpus();
-  return std::move(graph_);
+  return Imported{std::move(graph_), notes_.warnings(xml_.origin())};
 }
 
-Result<Graph> import_nccl_xml(std::string_view text, const std::string& origin) {
+Result<Imported> import_nccl_xml(std::string_view text, const std::string& origin) {
   const XmlText xml(text, origin);
   pugi::xml_document document;
   COMITY_RETURN_IF_ERROR(xml.load(document, "system"));
-  COMITY_ASSIGN_OR_RETURN(Graph graph, NcclReader(text, origin).read(document.document_element()));
-  COMITY_RETURN_IF_ERROR(validate(graph).in(origin));
-  canonicalize(graph);
-  graph.origin = origin + " (NCCL)";
-  return graph;
+  COMITY_ASSIGN_OR_RETURN(Imported imported, NcclReader(text, origin).read(document.document_element()));
+  COMITY_RETURN_IF_ERROR(validate(imported.graph).in(origin));
+  canonicalize(imported.graph);
+  imported.graph.origin = origin + " (NCCL)";
+  return imported;
 }
 
 }  // namespace comity::topology

@@ -13,12 +13,12 @@
 #include <string_view>
 
 #include "comity/plugin/result.h"
-#include "topology/graph.h"
+#include "topology/import/notes.h"
 
 namespace comity::topology {
 
 // A canonical graph, or kInvalidArgument: "<origin>:<line>: <reason>"; kUnsupported without pugixml. `origin`
 // is the file's name. Pure; memory and time are linear in the text, which may have 64 MiB.
-Result<Graph> import_nccl_xml(std::string_view text, const std::string& origin);
+Result<Imported> import_nccl_xml(std::string_view text, const std::string& origin);
 
 }  // namespace comity::topology

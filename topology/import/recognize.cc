@@ -91,10 +91,12 @@ FileKind recognize(std::string_view text) {
   return has(text, "GPU0") || (table && has(text, "GPU")) ? FileKind::kNvidiaSmi : FileKind::kUnknown;
 }
 
-Result<Graph> import_any(std::string_view text, const std::string& origin, FileKind kind) {
+Result<Imported> import_any(std::string_view text, const std::string& origin, FileKind kind) {
   switch (kind == FileKind::kUnknown ? recognize(text) : kind) {
-    case FileKind::kJson:
-      return from_json(text, origin);
+    case FileKind::kJson: {
+      COMITY_ASSIGN_OR_RETURN(Graph graph, from_json(text, origin));  // which refuses what it does not know
+      return Imported{std::move(graph)};
+    }
     case FileKind::kNcclXml:
       return import_nccl_xml(text, origin);
     case FileKind::kHwlocXml:

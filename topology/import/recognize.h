@@ -1,4 +1,5 @@
-// Files that describe topologies, whoever wrote them: what kind a text is of, and a graph from any of them.
+// Files that describe topologies, whoever wrote them: what kind a text is of, and a graph from any of them,
+// with a warning for whatever was not understood.
 #pragma once
 
 #include <cstdint>
@@ -6,7 +7,7 @@
 #include <string_view>
 
 #include "comity/plugin/result.h"
-#include "topology/graph.h"
+#include "topology/import/notes.h"
 
 namespace comity::topology {
 
@@ -33,7 +34,7 @@ FileKind recognize(std::string_view text);
 
 // By the importer of its kind, or of the kind recognized where `kind` is kUnknown. kInvalidArgument: what the
 // importer says, or that no kind fits, with the names of those that there are.
-Result<Graph> import_any(std::string_view text, const std::string& origin,
-                         FileKind kind = FileKind::kUnknown);
+Result<Imported> import_any(std::string_view text, const std::string& origin,
+                            FileKind kind = FileKind::kUnknown);
 
 }  // namespace comity::topology

@@ -27,6 +27,7 @@ struct Tables {
   std::map<Table, std::vector<std::string>> cells;  // by row
   std::map<Table, size_t> rows;
   std::map<std::string, int32_t> numas;  // by label
+  Notes notes;
 };
 
 Table title_of(const std::string& text) {
@@ -165,7 +166,7 @@ Status fill(const Tables& tables, const std::string& origin, ClassMatrix& matrix
 
 }  // namespace
 
-Result<Graph> import_rocm_smi(std::string_view text, const std::string& origin) {
+Result<Imported> import_rocm_smi(std::string_view text, const std::string& origin) {
   COMITY_ASSIGN_OR_RETURN(const std::vector<TextLine> lines, lines_of(text, origin));
   Tables tables;
   COMITY_RETURN_IF_ERROR(read_tables(lines, origin, tables));
@@ -179,7 +180,7 @@ Result<Graph> import_rocm_smi(std::string_view text, const std::string& origin) 
   COMITY_RETURN_IF_ERROR(validate(graph).in(origin));
   canonicalize(graph);
   graph.origin = origin + " (rocm-smi)";
-  return graph;
+  return Imported{std::move(graph), tables.notes.warnings(origin)};
 }
 
 }  // namespace comity::topology

@@ -64,6 +64,7 @@ class SmiReader {
  public:
   SmiReader(const Dialect& dialect, const std::string& origin) : dialect_(dialect), origin_(origin) {}
   Result<Graph> read(const std::vector<TextLine>& lines);
+  const Notes& notes() const { return notes_; }
 
  private:
   bool is_header(const std::vector<std::string>& words) const;
@@ -74,6 +75,7 @@ class SmiReader {
 
   const Dialect& dialect_;
   const std::string& origin_;
+  Notes notes_;
   ClassMatrix matrix_;
   std::map<std::string, size_t> labels_;
   std::vector<bool> seen_;
@@ -196,23 +198,24 @@ Result<Graph> SmiReader::read(const std::vector<TextLine>& lines) {
   return *graph;
 }
 
-Result<Graph> import_table(const Dialect& dialect, const char* tool, std::string_view text,
-                           const std::string& origin) {
+Result<Imported> import_table(const Dialect& dialect, const char* tool, std::string_view text,
+                              const std::string& origin) {
   COMITY_ASSIGN_OR_RETURN(const std::vector<TextLine> lines, lines_of(text, origin));
-  COMITY_ASSIGN_OR_RETURN(Graph graph, SmiReader(dialect, origin).read(lines));
+  SmiReader reader(dialect, origin);
+  COMITY_ASSIGN_OR_RETURN(Graph graph, reader.read(lines));
   COMITY_RETURN_IF_ERROR(validate(graph).in(origin));
   canonicalize(graph);
   graph.origin = fmt::format("{} ({})", origin, tool);
-  return graph;
+  return Imported{std::move(graph), reader.notes().warnings(origin)};
 }
 
 }  // namespace
 
-Result<Graph> import_nvidia_smi(std::string_view text, const std::string& origin) {
+Result<Imported> import_nvidia_smi(std::string_view text, const std::string& origin) {
   return import_table(kNvidia, "nvidia-smi", text, origin);
 }
 
-Result<Graph> import_npu_smi(std::string_view text, const std::string& origin) {
+Result<Imported> import_npu_smi(std::string_view text, const std::string& origin) {
   return import_table(kNpu, "npu-smi", text, origin);
 }
 

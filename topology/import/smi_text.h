@@ -12,14 +12,14 @@
 #include <string_view>
 
 #include "comity/plugin/result.h"
-#include "topology/graph.h"
+#include "topology/import/notes.h"
 
 namespace comity::topology {
 
 // Canonical graphs, or kInvalidArgument: "<origin>:<line>: <reason>". Pure; quadratic in the number of
 // devices, of which there may be 512.
-Result<Graph> import_nvidia_smi(std::string_view text, const std::string& origin);
-Result<Graph> import_npu_smi(std::string_view text, const std::string& origin);
-Result<Graph> import_rocm_smi(std::string_view text, const std::string& origin);
+Result<Imported> import_nvidia_smi(std::string_view text, const std::string& origin);
+Result<Imported> import_npu_smi(std::string_view text, const std::string& origin);
+Result<Imported> import_rocm_smi(std::string_view text, const std::string& origin);
 
 }  // namespace comity::topology

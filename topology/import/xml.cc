@@ -22,10 +22,18 @@ bool parse(std::string_view text, int64_t& value) {
 
 }  // namespace
 
-Status XmlText::at(ptrdiff_t offset, const std::string& reason) const {
+size_t XmlText::line_at(ptrdiff_t offset) const {
   const size_t end = std::min(text_.size(), static_cast<size_t>(std::max<ptrdiff_t>(offset, 0)));
-  const auto line = 1 + std::count(text_.begin(), text_.begin() + static_cast<ptrdiff_t>(end), '\n');
-  return {Code::kInvalidArgument, fmt::format("{}:{}: {}", origin_, line, reason)};
+  return 1 +
+         static_cast<size_t>(std::count(text_.begin(), text_.begin() + static_cast<ptrdiff_t>(end), '\n'));
+}
+
+size_t XmlText::line_of(const pugi::xml_node& node) const {
+  return line_at(node.offset_debug());
+}
+
+Status XmlText::at(ptrdiff_t offset, const std::string& reason) const {
+  return {Code::kInvalidArgument, fmt::format("{}:{}: {}", origin_, line_at(offset), reason)};
 }
 
 Status XmlText::bad(const pugi::xml_node& node, const std::string& reason) const {

@@ -22,6 +22,9 @@ class XmlText {
   XmlText(std::string_view text, const std::string& origin) : text_(text), origin_(origin) {}
   // Into `document`; refused: over 64 MiB, not well-formed, or another root than one `root`.
   Status load(pugi::xml_document& document, const char* root) const;
+  const std::string& origin() const { return origin_; }
+  // From 1. Counts from the beginning of the text.
+  size_t line_of(const pugi::xml_node& node) const;
   // kInvalidArgument "<origin>:<line of node>: <reason>".
   Status bad(const pugi::xml_node& node, const std::string& reason) const;
   // A whole number in decimal or 0x; refused when absent or not one of `least` to `most`.
@@ -32,6 +35,7 @@ class XmlText {
                    int64_t& value) const;
 
  private:
+  size_t line_at(ptrdiff_t offset) const;
   Status at(ptrdiff_t offset, const std::string& reason) const;
   std::string_view text_;
   const std::string& origin_;

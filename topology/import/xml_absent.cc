@@ -13,10 +13,10 @@ Status absent(const std::string& origin) {
 
 }  // namespace
 
-Result<Graph> import_nccl_xml(std::string_view, const std::string& origin) {
+Result<Imported> import_nccl_xml(std::string_view, const std::string& origin) {
   return absent(origin);
 }
-Result<Graph> import_hwloc_xml(std::string_view, const std::string& origin) {
+Result<Imported> import_hwloc_xml(std::string_view, const std::string& origin) {
   return absent(origin);
 }
 
