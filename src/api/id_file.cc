@@ -56,7 +56,8 @@ Result<comityUniqueId> id_from_hex(const std::string& hex) {
 Status write_id_file(const std::string& path, const comityUniqueId& id) {
   const std::string draft = fmt::format("{}.{}", path, getpid());
   {
-    const UniqueFd fd(open(draft.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+    const UniqueFd fd =
+        open_fd([&] { return ::open(draft.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600); });
     if (!fd.valid()) return file_error(path, "cannot write");
     const std::string hex = hex_of(id);
     if (write(fd.get(), hex.data(), hex.size()) != static_cast<ssize_t>(hex.size())) {
@@ -73,7 +74,7 @@ Status write_id_file(const std::string& path, const comityUniqueId& id) {
 Result<comityUniqueId> await_id_file(const std::string& path) {
   const Deadline deadline = Deadline::after_ms(kWaitMs);
   while (!deadline.passed()) {
-    const UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    const UniqueFd fd = open_fd([&] { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC); });
     if (fd.valid()) {
       std::array<char, 2 * COMITY_UNIQUE_ID_BYTES> text{};
       const ssize_t got = read(fd.get(), text.data(), text.size());

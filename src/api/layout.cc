@@ -2,10 +2,9 @@
 
 #include <fmt/core.h>
 
-#include <fstream>
-#include <iterator>
 #include <mutex>
 
+#include "src/base/file.h"
 #include "src/base/log.h"
 #include "src/base/settings.h"
 #include "topology/discover/discover.h"
@@ -16,12 +15,12 @@ namespace comity::api {
 namespace {
 
 Result<topology::Graph> from_file(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  const std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-  if (!file) {
-    return Status(Code::kInvalidArgument, fmt::format("COMITY_TOPO_FILE=\"{}\": cannot read it", path));
+  const auto text = read_file(path);
+  if (!text.ok()) {
+    return Status(Code::kInvalidArgument,
+                  fmt::format("COMITY_TOPO_FILE=\"{}\": {}", path, text.status().message()));
   }
-  auto graph = topology::from_json(text, path);
+  auto graph = topology::from_json(*text, path);
   if (!graph.ok()) return graph.status().in("COMITY_TOPO_FILE");
   return graph;
 }

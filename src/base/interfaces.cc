@@ -8,10 +8,11 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
-#include <fstream>
 #include <memory>
 
+#include "src/base/file.h"
 #include "src/base/settings.h"
 #include "src/base/socket.h"
 #include "src/base/text.h"
@@ -84,11 +85,10 @@ bool is_ipv4_loopback(const SocketAddress& address) {
 }
 
 uint64_t speed_of(const std::string& name) {
-  std::ifstream file("/sys/class/net/" + name + "/speed");
-  int64_t megabits_per_s = 0;
   // Virtual interfaces answer -1 or refuse the read.
-  return (file >> megabits_per_s) && megabits_per_s > 0 ? static_cast<uint64_t>(megabits_per_s) * 1'000'000u
-                                                        : 0;
+  const int64_t megabits_per_s =
+      std::strtoll(first_line_of("/sys/class/net/" + name + "/speed").c_str(), nullptr, 10);
+  return megabits_per_s > 0 ? static_cast<uint64_t>(megabits_per_s) * 1'000'000u : 0;
 }
 
 // Every address of every interface that is up.

@@ -68,7 +68,8 @@ void set_no_delay(int fd, int family) {
 }
 
 Result<UniqueFd> new_stream_socket(const SocketAddress& address) {
-  UniqueFd fd(::socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  UniqueFd fd =
+      open_fd([&] { return ::socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0); });
   if (!fd.valid()) return last_error("open a socket for", address, "; see ulimit -n");
   return fd;
 }
@@ -238,7 +239,8 @@ Result<UniqueFd> connect_to(const SocketAddress& to, const SocketAddress* from) 
 
 Result<UniqueFd> accept_from(int listener) {
   while (true) {
-    UniqueFd fd(::accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    UniqueFd fd =
+        open_fd([&] { return ::accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC); });
     if (fd.valid()) {
       set_no_delay(fd.get(), local_address_of(fd.get()).family());
       return fd;
@@ -260,6 +262,27 @@ Result<UniqueFd> accept_from(int listener) {
         continue;
     }
   }
+}
+
+ssize_t receive_with_descriptor(int socket, std::span<std::byte> into, UniqueFd& descriptor) {
+  iovec part{into.data(), into.size()};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof(control);
+  const DescriptorGate gate;
+  const ssize_t n = ::recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  if (n < 0) return n;
+  for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr; header = CMSG_NXTHDR(&message, header)) {
+    if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
+    int received = -1;
+    std::memcpy(&received, CMSG_DATA(header), sizeof(received));
+    UniqueFd owned = own_fd(received);
+    std::swap(descriptor, owned);
+  }
+  return n;
 }
 
 SocketAddress local_address_of(int fd) {

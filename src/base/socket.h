@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -62,6 +63,9 @@ Result<UniqueFd> connect_to(const SocketAddress& to, const SocketAddress* from);
 // The next waiting connection as a non-blocking, close-on-exec descriptor (TCP_NODELAY), or an invalid one if
 // none waits. kSystemError: this process has no descriptors or memory left; the listener stays usable.
 Result<UniqueFd> accept_from(int listener);
+// recvmsg without waiting on a local socket over which one descriptor at a time may come, close-on-exec: it
+// replaces `descriptor`. The bytes read, 0 at the end, -1 with errno.
+ssize_t receive_with_descriptor(int socket, std::span<std::byte> into, UniqueFd& descriptor);
 // The address that `fd` is bound to, length 0 if none.
 SocketAddress local_address_of(int fd);
 

@@ -2,14 +2,12 @@
 
 #include <sys/stat.h>
 
-#include <fstream>
+#include "src/base/file.h"
 
 namespace comity {
 
 std::string boot_id(const std::string& procfs) {
-  std::string id;
-  std::ifstream(procfs + "/sys/kernel/random/boot_id") >> id;
-  return id;
+  return first_line_of(procfs + "/sys/kernel/random/boot_id");
 }
 
 uint64_t network_namespace() {

@@ -68,7 +68,7 @@ Result<UnixAddress> abstract_address(const std::string& name) {
 }
 
 Result<UniqueFd> unix_socket() {
-  UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  UniqueFd fd = open_fd([] { return ::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0); });
   if (fd.valid()) return fd;
   return Status(Code::kSystemError,
                 fmt::format("cannot open a local socket: {}; see ulimit -n", std::strerror(errno)));
@@ -206,23 +206,10 @@ struct RawAnswer {
 // One read of the answer; false: nothing more will come.
 Result<bool> read_answer(int fd, RawAnswer& answer) {
   std::byte buffer[kMaxAnswerBytes];
-  iovec part{buffer, sizeof(buffer)};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof(control);
-  const ssize_t n = ::recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  const ssize_t n = receive_with_descriptor(fd, buffer, answer.descriptor);
   if (n < 0 && (errno == EAGAIN || errno == EINTR)) return true;
   if (n < 0)
     return Status(Code::kRemoteError, fmt::format("the owner of the memory: {}", std::strerror(errno)));
-  for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr; header = CMSG_NXTHDR(&message, header)) {
-    if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
-    int received = -1;
-    std::memcpy(&received, CMSG_DATA(header), sizeof(received));
-    answer.descriptor.reset(received);
-  }
   answer.bytes.insert(answer.bytes.end(), buffer, buffer + n);
   if (answer.bytes.size() > kMaxAnswerBytes)
     return Status(Code::kRemoteError, "the owner's answer is malformed");

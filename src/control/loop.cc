@@ -33,7 +33,9 @@ Loop& Loop::instance() {
   return loop;
 }
 
-Loop::Loop() : epoll_(::epoll_create1(EPOLL_CLOEXEC)), event_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
+Loop::Loop()
+    : epoll_(open_fd([] { return ::epoll_create1(EPOLL_CLOEXEC); })),
+      event_(open_fd([] { return ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC); })) {
   epoll_event event{};
   event.events = EPOLLIN;
   event.data.u64 = kEventId;

@@ -163,6 +163,39 @@ class PlantedViolations(unittest.TestCase):
         self.assertEqual([], self.found({"tests/unit/x.cc": "void f() { transport->sleep(1000); }\n"}))
         self.assertEqual([], self.found({"tests/unit/x.cc": '// sleep(1)\nconst char* s = "sleep(1)";\n'}))
 
+    def test_descriptors_that_may_be_0_1_or_2(self):
+        for path in ("src/control/x.cc", "transports/tcp/x.cc", "topology/x.cc", "src/device/host/x.cc"):
+            self.expect("descriptors", path, {path: "int f() { return ::socket(1, 2, 3); }\n"})
+        for call in (
+            "::open(path, O_RDONLY)",
+            "open(path, O_RDONLY)",
+            "accept4(l, 0, 0, 0)",
+            "::eventfd(0, 0)",
+            "memfd_create(n, 0)",
+            "::epoll_create1(0)",
+            "::dup(fd)",
+            "fcntl(fd, F_DUPFD_CLOEXEC, 0)",
+            "syscall(SYS_pidfd_open, pid, 0)",
+            "std::fopen(p, m)",
+            "recvmsg(s, &m, MSG_CMSG_CLOEXEC)",
+            "std::ifstream(path)",
+        ):
+            self.expect("descriptors", "src/api/x.cc", {"src/api/x.cc": f"void f() {{ auto x = {call}; }}\n"})
+
+    def test_descriptors_made_by_the_helper_are_right(self):
+        for call in (
+            "open_fd([] { return ::eventfd(0, EFD_CLOEXEC); })",
+            "open_fd([&] { return ::socket(family, type, 0); })",
+            "open_fd([&] { return ::fcntl(fd, F_DUPFD_CLOEXEC, 0); })",
+            "open_fd([&] { return static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)); })",
+            "open_fd([&] {\n  return ::open(path, O_RDONLY);\n})",
+            "own_fd(::open(path, O_RDONLY))",
+            "Acceptor::open(loop)",
+            "board.open(1, 2)",
+        ):
+            self.assertEqual([], self.found({"src/api/x.cc": f"void f() {{ auto x = {call}; }}\n"}), call)
+        self.assertEqual([], self.found({"tests/unit/x.cc": "void f() { int x = ::socket(1, 2, 3); }\n"}))
+
     def test_careless_headers(self):
         def header(line):
             return {"src/base/x.h": "#pragma once\n" + line + "\n"}

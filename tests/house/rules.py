@@ -43,6 +43,22 @@ UNFINISHED = re.compile(r"\b(?:TO" + r"DO|FIX" + r"ME|X" + r"XX)\b")
 CPP_SLEEP = re.compile(r"\b(?:sleep_for|sleep_until|usleep|nanosleep|clock_nanosleep)\s*\(|(?:^|[;{}]|(?<!\w)::)\s*sleep\s*\(")
 SHELL_SLEEP = re.compile(r"(?:^|[;&|]|\bdo|\bthen)\s*sleep\s")
 
+# What makes a descriptor. Calls of the system that have common names are written ::name.
+MAKES_DESCRIPTOR = re.compile(
+    r"(?<![\w>])::(?:socket|accept|open|openat|creat|dup|dup2|pipe)\s*\("
+    r"|(?<![\w.>])(?:accept4|eventfd|epoll_create1?|memfd_create|pidfd_open|timerfd_create|signalfd|inotify_init1?|dup3"
+    r"|pipe2|socketpair|mko?stemps?|fopen|fdopen|popen|opendir|tmpfile|perf_event_open|userfaultfd)\s*\("
+    r"|SYS_(?:pidfd_open|pidfd_getfd|memfd_create|openat2?)\b|\bF_DUPFD(?:_CLOEXEC)?\b"
+    r"|(?<!\w)open\s*\([^;]*\bO_[A-Z]+"
+)
+MAKES_STREAM = re.compile(r"\bstd::[io]?fstream\b|\bstd::basic_[io]?fstream\b|\bstd::filebuf\b")
+RECEIVES_DESCRIPTOR = re.compile(r"\bMSG_CMSG_CLOEXEC\b")
+# In open_fd's argument, straight after "return".
+OPENED = re.compile(r"\b(?:open_fd\(\[[&=]?\]\s*(?:\(\)\s*)?\{\s*return\s+(?:static_cast<int>\()?|own_fd\()\s*(?:::)?(?:syscall\()?(?:::)?(?:fcntl\([^;]*)?$")
+LIBRARY = ("include/", "src/", "topology/", "transports/", "algorithms/", "integrations/")
+# Programs, which are not loaded into others, and where open_fd is made.
+OPENS_FREELY = ("src/cli/", "src/base/fork.cc", "src/base/file.cc")
+
 FUNCTION_LINES = 100
 FILE_LINES = 450
 
@@ -217,4 +233,19 @@ def headers(tree):
             yield path, 1, "no #pragma once"
 
 
-RULES = (arrows, folder_cycles, top_level, long_functions, long_files, vendors, unfinished, sleeps, headers)
+def descriptors(tree):
+    for path in tree.having(cpp.SUFFIXES):
+        if not path.startswith(LIBRARY) or path.startswith(OPENS_FREELY):
+            continue
+        clean = cpp.blank(tree.text(path))
+        for found in MAKES_DESCRIPTOR.finditer(clean):
+            if not OPENED.search(clean[: found.start()]):
+                yield path, clean.count("\n", 0, found.start()) + 1, "a descriptor that may become 0, 1 or 2: make it by open_fd()"
+        for found in MAKES_STREAM.finditer(clean):
+            yield path, clean.count("\n", 0, found.start()) + 1, "a file stream's descriptor may be 0, 1 or 2: use read_file()"
+        for found in RECEIVES_DESCRIPTOR.finditer(clean):
+            if not path.startswith("src/base/"):
+                yield path, clean.count("\n", 0, found.start()) + 1, "a received descriptor may be 0, 1 or 2: use receive_with_descriptor()"
+
+
+RULES = (arrows, folder_cycles, top_level, long_functions, long_files, vendors, unfinished, sleeps, headers, descriptors)

@@ -4,12 +4,9 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
-#include <memory>
 #include <numeric>
 
+#include "src/base/file.h"
 #include "topology/catalogue/embedded.h"
 #include "topology/catalogue/machine.h"
 
@@ -32,14 +29,8 @@ std::string installed_folder() {
 
 // nullopt: there is no such file.
 Result<std::optional<std::string>> read_if_there(const std::string& path) {
-  const std::unique_ptr<FILE, int (*)(FILE*)> file(std::fopen(path.c_str(), "rb"), std::fclose);
-  if (file == nullptr) return std::optional<std::string>();
-  std::string text(kMostFileBytes + 1, '\0');
-  text.resize(std::fread(text.data(), 1, text.size(), file.get()));
-  if (std::ferror(file.get()) != 0)
-    return Status(Code::kSystemError, fmt::format("{}: {}", path, std::strerror(errno)));
-  if (text.size() > kMostFileBytes)
-    return Status(Code::kInvalidArgument, fmt::format("{}: larger than {} bytes", path, kMostFileBytes));
+  if (::access(path.c_str(), R_OK) != 0) return std::optional<std::string>();
+  COMITY_ASSIGN_OR_RETURN(std::string text, read_file(path, kMostFileBytes));
   return std::optional<std::string>(std::move(text));
 }
 

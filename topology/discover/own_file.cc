@@ -42,7 +42,8 @@ Result<std::string> cache_folder(const std::string& chosen) {
 }
 
 std::string read_own_file(const std::string& path) {
-  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  const UniqueFd file =
+      open_fd([&] { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK); });
   struct stat status {};
   if (!file.valid() || ::fstat(file.get(), &status) != 0 || status.st_uid != ::geteuid() ||
       !S_ISREG(status.st_mode) || static_cast<uint64_t>(status.st_size) > kLongestFile)
@@ -67,7 +68,7 @@ Status write_own_file(const std::string& folder, const std::string& name, const 
   std::filesystem::create_directories(folder, error);
   if (error) return refused("make the folder of", error.value());
   std::string temporary = path + ".XXXXXX";
-  const UniqueFd file(::mkostemp(temporary.data(), O_CLOEXEC));
+  const UniqueFd file = open_fd([&] { return ::mkostemp(temporary.data(), O_CLOEXEC); });
   if (!file.valid()) return refused("write", errno);
   if (!write_all(file.get(), text) || ::rename(temporary.c_str(), path.c_str()) != 0) {
     const int why = errno;

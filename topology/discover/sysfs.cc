@@ -1,26 +1,20 @@
 #include "topology/discover/sysfs.h"
 
 #include <algorithm>
-#include <array>
 #include <cctype>
 #include <cstddef>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
+
+#include "src/base/file.h"
 
 namespace comity::topology {
 
 namespace fs = std::filesystem;
 
 std::string read_text(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::string text;
-  std::array<char, 4096> chunk;
-  // A read that the driver refuses leaves nothing; no exception is switched on.
-  while (file && text.size() < (64u << 10)) {
-    file.read(chunk.data(), chunk.size());
-    text.append(chunk.data(), static_cast<size_t>(std::max<std::streamsize>(file.gcount(), 0)));
-  }
+  // A read that the driver refuses leaves nothing.
+  std::string text = read_beginning(path, 64u << 10);
   while (!text.empty() && (text.back() == '\n' || text.back() == ' ' || text.back() == '\0')) text.pop_back();
   return text;
 }

@@ -7,25 +7,17 @@
 
 #include <cerrno>
 #include <cstring>
-#include <fstream>
-#include <iterator>
 
+#include "src/base/file.h"
 #include "src/base/settings.h"
 #include "src/base/unique_fd.h"
 
 namespace comity::tcp {
 namespace {
 
-std::string first_line_of(const char* path) {
-  std::ifstream file(path);
-  std::string line;
-  std::getline(file, line);
-  return line;
-}
-
 bool accepted(const std::string& name) {
-  UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (!fd.valid()) fd.reset(::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  UniqueFd fd = open_fd([] { return ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0); });
+  if (!fd.valid()) fd = open_fd([] { return ::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0); });
   return fd.valid() && set_congestion_control(fd.get(), name);
 }
 

@@ -106,7 +106,7 @@ Status TcpTransport::open() {
     return Status(Code::kInvalidArgument, fmt::format("COMITY_TCP_CONNECTIONS={}: from 1 to {} are possible",
                                                       connections, kMaxConnections));
   }
-  waker_.reset(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+  waker_ = open_fd([] { return ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC); });
   if (!waker_.valid())
     return Status(Code::kSystemError, "tcp: no descriptor left for an eventfd; see ulimit -n");
   COMITY_ASSIGN_OR_RETURN(const auto interfaces, usable_interfaces());

@@ -53,7 +53,7 @@ Result<UniqueFd> RegionTable::descriptor_of(uint32_t number) const {
         Code::kInvalidArgument,
         fmt::format("this process has no shared memory of number {}; it was freed or never was", number));
   }
-  UniqueFd copy(::fcntl(region->fd, F_DUPFD_CLOEXEC, 0));
+  UniqueFd copy = open_fd([&] { return ::fcntl(region->fd, F_DUPFD_CLOEXEC, 0); });
   if (!copy.valid()) {
     return Status(Code::kSystemError,
                   fmt::format("cannot duplicate the descriptor of shared memory {}: {}; raise "

@@ -82,7 +82,7 @@ Result<SharedMapping> SharedMapping::create(uint64_t bytes, const char* purpose)
                   fmt::format("{}: {} bytes of shared memory cannot be had", purpose, bytes));
   }
   bytes = round_up(bytes, kHugePage);
-  UniqueFd fd(::memfd_create(purpose, MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  UniqueFd fd = open_fd([&] { return ::memfd_create(purpose, MFD_CLOEXEC | MFD_ALLOW_SEALING); });
   if (!fd.valid()) {
     return Status(Code::kSystemError,
                   fmt::format("{}: memfd_create: {}; raise the limit of open files (ulimit -n)", purpose,
