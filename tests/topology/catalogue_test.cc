@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "topology/catalogue/embedded.h"
 #include "topology/graph.h"
@@ -136,6 +137,88 @@ TEST(Catalogue, OthersHaveThePathsThatTheyAreKnownFor) {
       << "three ports of 100 Gbit/s";
   const Graph plain = canonical("pcie-gen4-8");
   EXPECT_EQ(path(plain, "h0.gpu0", "h0.gpu1").path_class, PathClass::kPix);
+}
+
+// What each CPU of the catalogue can do, by its own data sheet: channels times transfers of 8 bytes, and lanes.
+struct KnownCpu {
+  const char* name;
+  double memory_gb_per_s, pcie_gb_per_s;  // of a whole CPU; of 16 lanes, one way
+};
+constexpr KnownCpu kCpus[] = {
+    {"Intel Xeon E5-2698 v4", 76.8, 15.75},
+    {"Intel Xeon Platinum 8380", 204.8, 31.5},
+    {"Intel Xeon Platinum 8480C", 307.2, 63},
+    {"Intel Xeon Platinum 8570", 358.4, 63},
+    {"AMD EPYC 7742", 204.8, 31.5},
+    {"AMD EPYC 7A53", 204.8, 31.5},
+    {"AMD EPYC 9004", 460.8, 63},
+    {"AMD EPYC 9005", 576, 63},
+    {"NVIDIA Grace", 512, 63},
+    {"Huawei Kunpeng 920", 187.7, 31.5},
+    {"Hygon C86 7185", 170.4, 15.75},
+};
+
+const KnownCpu* cpu_of(const Machine& machine) {
+  const auto found = std::find_if(std::begin(kCpus), std::end(kCpus),
+                                  [&machine](const KnownCpu& each) { return machine.cpu == each.name; });
+  return found == std::end(kCpus) ? nullptr : found;
+}
+
+TEST(Catalogue, HasNoPcieLinkThatItsCpuIsTooOldFor) {
+  for (const std::string& name : machine_names()) {
+    const Result<Machine> machine = find_machine(name);
+    ASSERT_TRUE(machine.ok()) << machine.status().message();
+    const KnownCpu* cpu = cpu_of(*machine);
+    ASSERT_NE(cpu, nullptr) << name << ": \"" << machine->cpu << "\" is not in the table of this test";
+    for (const Link& link : canonical(name).links) {
+      if (link.kind != LinkKind::kPcie) continue;
+      // NICs that are part of a device have no PCIe of their own, and are as fast as their port.
+      if (machine->nics.front().at.front().kind == NodeKind::kDevice &&
+          link.bandwidth_bytes_per_s == machine->nics.front().link.bandwidth_bytes_per_s)
+        continue;
+      EXPECT_LE(static_cast<double>(link.bandwidth_bytes_per_s) / 1e9, cpu->pcie_gb_per_s) << name;
+    }
+  }
+}
+
+TEST(Catalogue, SharesTheMemoryOfEachCpuAmongItsDomains) {
+  for (const std::string& name : machine_names()) {
+    const Result<Machine> machine = find_machine(name);
+    ASSERT_TRUE(machine.ok()) << machine.status().message();
+    const KnownCpu* cpu = cpu_of(*machine);
+    ASSERT_NE(cpu, nullptr) << name;
+    const double domain = static_cast<double>(machine->memory.bandwidth_bytes_per_s) / 1e9;
+    const double cpus = domain * machine->numa_count / cpu->memory_gb_per_s;
+    EXPECT_NEAR(cpus, std::round(cpus), 0.01) << name << ": no whole number of CPUs has that much";
+    const bool between_sockets = machine->cpu_link && machine->cpu_link->source != Source::kGuess;
+    EXPECT_FALSE(std::round(cpus) == 1 && between_sockets) << name << ": one CPU has no link to another";
+  }
+}
+
+TEST(Catalogue, OneCpuOfSeveralDomainsHasNoLinksBetweenSockets) {
+  const Graph graph = canonical("mi250-8");
+  EXPECT_TRUE(std::none_of(graph.links.begin(), graph.links.end(),
+                           [](const Link& link) { return link.kind == LinkKind::kCpu; }));
+  const PathInfo across = path(graph, "h0.numa0", "h0.numa3");
+  EXPECT_EQ(across.path_class, PathClass::kSys);
+  EXPECT_EQ(across.bandwidth_bytes_per_s, 51'200'000'000u) << "two channels of memory";
+}
+
+TEST(Catalogue, EachPortOfADgxIsBesideOneDevice) {
+  for (const char* name : {"dgx-h100", "dgx-h200", "dgx-b200"}) {
+    const Graph graph = canonical(name);
+    for (int device = 0; device < 8; ++device) {
+      for (int port = 0; port < 8; ++port) {
+        const PathInfo found = path(graph, fmt::format("h0.gpu{}", device), fmt::format("h0.nic{}", port));
+        EXPECT_EQ(found.path_class == PathClass::kPix, device == port)
+            << name << ": gpu" << device << " nic" << port << " " << name_of(found.path_class);
+      }
+    }
+  }
+}
+
+TEST(Catalogue, TakesFiguresWithoutADirectionAsBothWaysTogether) {
+  EXPECT_EQ(path(canonical("ascend-910b-8"), "h0.gpu0", "h0.gpu7").bandwidth_bytes_per_s, 28'000'000'000u);
 }
 
 TEST(Catalogue, ListsDevicesInTheOrderOfItsFile) {

@@ -72,7 +72,7 @@ struct Machine {
   uint32_t numa_count = 1;
   std::string cpu, arch;
   MachineLink memory;                   // host and each NUMA domain
-  std::optional<MachineLink> cpu_link;  // every pair of NUMA domains
+  std::optional<MachineLink> cpu_link;  // every pair of NUMA domains; none within one CPU
   MachinePart switches;                 // PCIe; count 0: none
   MachinePart devices;
   std::vector<MachinePart> nics;

@@ -203,7 +203,8 @@ Status read_numa(const Field& file, Machine& machine) {
   COMITY_ASSIGN_OR_RETURN(machine.cpu, text_of(field, "cpu"));
   COMITY_ASSIGN_OR_RETURN(machine.arch, text_of(field, "arch"));
   COMITY_ASSIGN_OR_RETURN(machine.memory, read_link(field, "memory", LinkKind::kMemory, machine));
-  if (machine.numa_count > 1) {
+  // Domains of one CPU have no link between them that a data sheet would price: said by null, not by silence.
+  if (machine.numa_count > 1 && !(field.has("link") && field.at("link").json.is_null())) {
     COMITY_ASSIGN_OR_RETURN(machine.cpu_link, read_link(field, "link", LinkKind::kCpu, machine));
   }
   return {};
