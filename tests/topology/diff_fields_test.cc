@@ -192,9 +192,9 @@ TEST(DiffFields, TellsOfAFigureThatIsNoLongerKnown) {
 Graph sample(const std::string& name) {
   std::ifstream file(std::filesystem::path(COMITY_TEST_SAMPLES) / "shown" / name);
   const std::string text{std::istreambuf_iterator<char>(file), {}};
-  Result<Graph> graph = import_any(text, name);
-  EXPECT_TRUE(graph.ok()) << graph.status().message();
-  return graph.ok() ? *std::move(graph) : Graph();
+  Result<Imported> imported = import_any(text, name);
+  EXPECT_TRUE(imported.ok()) << imported.status().message();
+  return imported.ok() ? std::move(imported->graph) : Graph();
 }
 
 TEST(DiffFields, TellsThatANicIsSlower) {
