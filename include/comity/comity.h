@@ -248,8 +248,8 @@ COMITY_API comityResult_t comityGroupEnd(void);
 
 /* ---- Collectives ------------------------------------------------------------------------------------- */
 /* Each is called by every rank of `comm` in the same order, with the same count, datatype, op and root. Each
- * blocks until complete (NULL stream), as long as its peers live and COMITY_TIMEOUT has not passed. A count
- * of 0 is right everywhere: nothing is read or written, and ranks stay in step. A buffer that a rank does not
+ * blocks until complete (NULL stream), as long as its peers live and it gets on within COMITY_TIMEOUT. A
+ * count of 0 is right everywhere: nothing is read or written, and ranks stay in step. A buffer that a rank does not
  * use may be NULL. Below, `nranks` is the communicator's, and block r is the r-th run of equal length of a
  * buffer.
  *
@@ -259,7 +259,7 @@ COMITY_API comityResult_t comityGroupEnd(void);
  *   comityInvalidUsage: ranks made different calls (the text names both), told within about a second of the
  *     later one; or the stream is not NULL (nothing happened).
  *   comityRemoteError: a peer died or aborted (named).
- *   comityTimeout: COMITY_TIMEOUT seconds passed without a peer (named). */
+ *   comityTimeout: for COMITY_TIMEOUT seconds nothing of the call got on (named: whom it waits for). */
 
 /* recvbuff[i] = op over all ranks of sendbuff[i], for i < count, on every rank; the same bits on every rank.
  * sendbuff, recvbuff: count elements. In place: recvbuff == sendbuff. */

@@ -1,6 +1,7 @@
 // Making and ending communicators.
 #include <fmt/core.h>
 #include <sched.h>
+#include <time.h>
 
 #include <algorithm>
 #include <cstring>
@@ -53,9 +54,17 @@ Status init_rank(comityComm_t* comm, int nranks, const comityUniqueId& id, int r
   return {};
 }
 
+constexpr int kYields = 1000;  // for whoever is inside a call, before naps
+constexpr timespec kNap = {0, 100'000};
+
 // Takes the assembly from the handle once no call is inside it.
 std::unique_ptr<Assembly> take_assembly(comityComm_t comm) {
-  while (comm->in_call.exchange(true, std::memory_order_acq_rel)) sched_yield();
+  for (int tries = 0; comm->in_call.exchange(true, std::memory_order_acq_rel); ++tries) {
+    if (tries < kYields)
+      sched_yield();
+    else
+      ::nanosleep(&kNap, nullptr);
+  }
   const std::lock_guard lock(comm->mutex);
   return std::move(comm->assembly);
 }
@@ -171,9 +180,11 @@ extern "C" comityResult_t comityCommAbort(comityComm_t comm) {
     if (!comm->state.compare_exchange_strong(live, comityComm::kDead)) {
       return api::remember(api::check_handle(comm, "comityCommAbort"));
     }
+    // Declared first: the other ranks hear of it, whatever the thread inside a call is doing. The assembly is
+    // nobody else's to take any more.
     comm->assembly->engine().abort();
-    const auto assembly = api::take_assembly(comm);
-    assembly->session().leave(false);
+    comm->assembly->session().leave(false);
+    api::take_assembly(comm).reset();
     return comitySuccess;
   });
 }

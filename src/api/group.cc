@@ -1,21 +1,19 @@
 #include "src/api/group.h"
 
 #include <fmt/core.h>
-#include <sched.h>
 
 #include <algorithm>
 #include <deque>
 #include <memory>
+#include <utility>
 
 #include "src/api/errors.h"
 #include "src/api/guard.h"
 #include "src/api/handle.h"
-#include "src/base/clock.h"
+#include "src/engine/driver.h"
 
 namespace comity::api {
 namespace {
-
-constexpr uint32_t kSpinRounds = 4096;  // before the processor is offered to others
 
 struct Collected {
   comityComm_t comm;
@@ -31,74 +29,62 @@ struct Group {
 };
 thread_local Group group;
 
-// The calls of one communicator, carried out in order.
-struct Queue {
-  explicit Queue(comityComm_t its) : comm(its), in_call(its) {}
-  comityComm_t comm;
-  InCall in_call;
-  std::deque<Collected> waiting;
-  size_t index = 0;  // of the call in flight, or that failed
-  bool busy = false;
-  Status error;
-};
+// The calls of one communicator, carried out in order until one fails. The handle is let go with the last:
+// whoever aborts or destroys the communicator does not wait for the rest of the group.
+class Queue final : public engine::CallSource {
+ public:
+  explicit Queue(comityComm_t comm) : Queue(comm, std::make_unique<InCall>(comm)) {}
+  comityComm_t comm() const { return comm_; }
+  const InCall& in_call() const { return *in_call_; }
+  void push(const Collected& collected) { waiting_.push_back(collected); }
+  const Status& error() const { return error_; }
+  size_t index() const { return index_; }  // in the group, of the call that failed
 
-// Starts what can be started and polls once; true while anything is left to do.
-bool step(Queue& queue, uint64_t now_ns) {
-  engine::Communicator& engine = queue.comm->assembly->engine();
-  if (!queue.busy) {
-    if (queue.waiting.empty() || !queue.error.ok()) return false;
-    queue.index = queue.waiting.front().index;
-    queue.error = error_of(queue.comm);
-    if (queue.error.ok()) queue.error = engine.start(queue.waiting.front().call);
-    queue.waiting.pop_front();
-    if (!queue.error.ok()) return false;
-    queue.busy = true;
+  const engine::Call* next() override {
+    if (error_.ok() && !waiting_.empty()) error_ = error_of(comm_);
+    if (!waiting_.empty()) index_ = waiting_.front().index;
+    if (error_.ok() && !waiting_.empty()) return &waiting_.front().call;
+    in_call_.reset();
+    return nullptr;
   }
-  switch (engine.poll()) {
-    case Progress::kDone:
-      queue.busy = false;
-      return !queue.waiting.empty();
-    case Progress::kFailed:
-      queue.error = engine.error();
-      queue.busy = false;
-      return false;
-    default:
-      break;
+  void ended(const Status& status) override {
+    error_ = status;
+    waiting_.pop_front();
+    if (!status.ok()) waiting_.clear();
   }
-  if (now_ns == 0) return true;
-  queue.error = engine.attend(now_ns);
-  queue.busy = queue.error.ok();
-  return queue.busy;
-}
+
+ private:
+  // Entered before the engine is looked at: whoever is inside keeps it alive.
+  Queue(comityComm_t comm, std::unique_ptr<InCall> in_call)
+      : CallSource(in_call->ok() ? &comm->assembly->engine() : nullptr),
+        comm_(comm),
+        in_call_(std::move(in_call)) {}
+
+  comityComm_t comm_;
+  std::unique_ptr<InCall> in_call_;
+  std::deque<Collected> waiting_;
+  size_t index_ = 0;
+  Status error_;
+};
 
 Status carry_out(const std::vector<Collected>& calls) {
   std::vector<std::unique_ptr<Queue>> queues;
   for (const Collected& collected : calls) {
-    Queue* its = nullptr;
-    for (const auto& queue : queues) {
-      if (queue->comm == collected.comm) its = queue.get();
-    }
-    if (its == nullptr) {
-      its = queues.emplace_back(std::make_unique<Queue>(collected.comm)).get();
-      if (!its->in_call.ok()) return its->in_call.why("comityGroupEnd");
-    }
-    its->waiting.push_back(collected);
+    const auto found = std::find_if(queues.begin(), queues.end(),
+                                    [&](const auto& queue) { return queue->comm() == collected.comm; });
+    Queue* its = found == queues.end() ? queues.emplace_back(std::make_unique<Queue>(collected.comm)).get()
+                                       : found->get();
+    if (!its->in_call().ok()) return its->in_call().why("comityGroupEnd");
+    its->push(collected);
   }
-  const bool crowded = std::any_of(queues.begin(), queues.end(), [](const auto& queue) {
-    return queue->comm->assembly->engine().oversubscribed();
-  });
-  bool left = true;
-  for (uint32_t round = 1; left; ++round) {
-    left = false;
-    const uint64_t now = (round & 15u) == 0 ? now_ns() : 0;
-    for (const auto& queue : queues) left |= step(*queue, now);
-    if (left && (crowded || (now != 0 && round > kSpinRounds))) sched_yield();
-  }
+  engine::Driver driver;
+  for (const auto& queue : queues) driver.add(*queue);
+  driver.wait();
   const Queue* first = nullptr;
   for (const auto& queue : queues) {
-    if (!queue->error.ok() && (first == nullptr || queue->index < first->index)) first = queue.get();
+    if (!queue->error().ok() && (first == nullptr || queue->index() < first->index())) first = queue.get();
   }
-  return first == nullptr ? Status() : first->error.in(fmt::format("rank {}", first->comm->rank));
+  return first == nullptr ? Status() : first->error().in(fmt::format("rank {}", first->comm()->rank));
 }
 
 }  // namespace

@@ -25,7 +25,7 @@ constexpr Setting kSettings[] = {
     {"COMITY_TCP_CONGESTION", "", false,
      "congestion control of data sockets; default: measured choice of this host"},
     {"COMITY_TCP_CONNECTIONS", "1", true, "TCP connections per peer and rail"},
-    {"COMITY_TIMEOUT", "0", false, "seconds a collective waits for a live peer before it fails; 0: no limit"},
+    {"COMITY_TIMEOUT", "0", false, "seconds a collective may get no further, its peers alive, before it fails; 0: no limit"},
     {"COMITY_TOPO_FILE", "", false,
      "file that describes this machine, instead of discovery: `comity topo` wrote it"},
     {"COMITY_TRANSPORTS", "", true, "transports to use, comma-separated, of shm and tcp; default: all"},

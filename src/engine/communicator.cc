@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "src/base/hash.h"
+#include "src/engine/driver.h"
 
 namespace comity::engine {
 namespace {
@@ -26,8 +27,7 @@ Communicator::~Communicator() {
   if (device_scratch_ != nullptr) static_cast<void>(scratch_device_->release(device_scratch_));
 }
 
-// --- bindings
-// --------------------------------------------------------------------------------------------------------
+// --- bindings ----------------------------------------------------------------------------------------------
 
 Result<Link*> Communicator::link_to(uint32_t peer, uint32_t lanes) {
   if (links_[peer] == nullptr) {
@@ -124,8 +124,7 @@ Status Communicator::provide_memory(const Binding& binding, Device& device) {
   return {};
 }
 
-// --- calls
-// -----------------------------------------------------------------------------------------------------------
+// --- calls -------------------------------------------------------------------------------------------------
 
 Result<Device*> Communicator::device_for(const Call& call, uint64_t block_bytes) {
   Device* device = &options_.devices->host();
@@ -153,7 +152,6 @@ Status Communicator::start(const Call& call) {
   alone_ = nullptr;
   binding_ = nullptr;
   saw_mismatch_ = false;
-  waiting_since_ns_ = reported_at_ns_ = mismatch_since_ns_ = 0;
   if (block_bytes == 0) {
     record.signature = control::signature_of(record, 0);
     if (options_.calls != nullptr) options_.calls->record(record);
@@ -222,7 +220,7 @@ void Communicator::start_group_alone(const Binding& binding, const Call& call, u
 }
 
 Progress Communicator::poll() {
-  if (!in_flight_) return error_.ok() ? Progress::kDone : Progress::kFailed;
+  if (!in_flight_) return poll_idle();
   const Progress progress = alone_ != nullptr ? alone_->poll() : executor_.poll();
   if (progress == Progress::kDone) in_flight_ = false;
   if (progress == Progress::kFailed) return fail(alone_ != nullptr ? alone_->error() : executor_.error());
@@ -251,21 +249,32 @@ void Communicator::report_mismatch() {
   for (uint64_t number = first; number <= number_; ++number) options_.oversight->report(number);
 }
 
+// What the control plane decides explains more than the broken connection that follows from it, and is the
+// same on all ranks: unless this rank was aborted, the call ends when that is known.
 Progress Communicator::fail(Status status) {
-  if (options_.oversight != nullptr) {
-    // What the control plane decided explains more than the broken connection that follows from it.
-    if (options_.oversight->condemned())
-      status = options_.oversight->verdict();
-    else if (!aborted_.load(std::memory_order_acquire))
-      options_.oversight->declare(status);
-  }
-  if (error_.ok()) {
-    error_ = std::move(status);
-    failed_.store(true, std::memory_order_release);
-  }
   if (alone_ == nullptr && in_flight_) executor_.abandon();
   in_flight_ = false;
-  return Progress::kFailed;
+  if (!error_.ok()) return Progress::kFailed;
+  undecided_ = std::move(status);
+  const bool asks = options_.oversight != nullptr && !aborted();
+  if (asks && !options_.oversight->condemned()) options_.oversight->declare(undecided_);
+  if (!asks) settle();
+  return poll_idle();
+}
+
+Progress Communicator::poll_idle() {
+  if (!undecided_.ok()) {
+    if (!options_.oversight->condemned()) return Progress::kBusy;
+    settle();
+  }
+  return error_.ok() ? Progress::kDone : Progress::kFailed;
+}
+
+void Communicator::settle() {
+  const bool condemned = options_.oversight != nullptr && options_.oversight->condemned();
+  error_ = condemned ? options_.oversight->verdict() : std::move(undecided_);
+  undecided_ = {};
+  failed_.store(true, std::memory_order_release);
 }
 
 void Communicator::abort() {
@@ -274,8 +283,7 @@ void Communicator::abort() {
 }
 
 Status Communicator::run(const Call& call) {
-  COMITY_RETURN_IF_ERROR(start(call));
-  return wait();
+  return Driver::run(*this, call);
 }
 
 }  // namespace comity::engine

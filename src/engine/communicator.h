@@ -1,9 +1,9 @@
 // Communicator: one rank's side of a set of ranks: its links, bindings and the call in flight.
 //
-// start() announces a call and poll() advances it; run() does both and waits. Calls execute one at a time, in
-// order. One thread at a time; abort() and wake() may come from any thread. After an error the communicator
-// is unusable: every later call returns that error. A call that has used its binding before allocates
-// nothing, takes no lock, logs nothing.
+// start() announces a call and poll() advances it; a Driver does both, and looks at all that may end a call
+// early: abort, verdict, deadline. Calls execute one at a time, in order. One thread at a time; abort() may
+// come from any thread. After an error the communicator is unusable: every later call returns that error. A
+// call that has used its binding before allocates nothing, takes no lock, logs nothing.
 #pragma once
 
 #include <array>
@@ -73,8 +73,13 @@ class Communicator final : public BindingContext {
   Status start(const Call& call);
   // kDone also for a call that needed nothing. kFailed: error().
   Progress poll();
-  // Waits for the call in flight: spin, yield, sleep. Ends early by verdict, abort or timeout.
-  Status wait();
+  // Ends the call in flight with this error. The control plane is told, unless it knew before or this rank
+  // aborts; then poll() is kBusy until it has decided, which is what the call is told on all ranks, or until
+  // settle().
+  Progress fail(Status status);
+  bool undecided() const { return !undecided_.ok(); }
+  void settle();
+  // Starts a call and waits for its end, as the one call of a Driver.
   Status run(const Call& call);
 
   const Status& error() const { return error_; }
@@ -85,10 +90,23 @@ class Communicator final : public BindingContext {
   // Makes every present and later call end with an error, soon. Any thread.
   void abort();
   uint64_t calls_started() const { return number_; }
-  // Looks at verdict, abort and time; reports long waits. For whoever polls instead of waiting. At most every
-  // 16 polls.
-  Status attend(uint64_t now_ns);
   bool oversubscribed() const { return options_.oversubscribed; }
+
+  // For a Driver.
+  bool aborted() const { return aborted_.load(std::memory_order_acquire); }
+  Oversight* oversight() const { return options_.oversight; }
+  uint64_t timeout_ns() const { return options_.timeout_ns; }
+  // Another rank announced another call as the one in flight.
+  bool saw_mismatch() const { return saw_mismatch_; }
+  // Bit i: the call in flight, or else the last one, moves bytes by transport i.
+  uint32_t transports_in_use() const { return binding_ == nullptr ? 0 : binding_->transports; }
+  Transport& transport(uint32_t index) const { return *options_.transports[index]; }
+  // A number that changes when a rank that the call in flight shares memory with gets on; and the other side
+  // of it: this rank did.
+  uint64_t mark() const;
+  void tell_progress();
+  // The error of a call that waited too long: names whom it waits for, and for what. Allocates.
+  Status timed_out() const;
 
   // Drops all bindings: the plans behind them changed. Not while a call is in flight.
   void forget_bindings();
@@ -113,19 +131,17 @@ class Communicator final : public BindingContext {
   Status provide_memory(const Binding& binding, Device& device);
   Result<Device*> device_for(const Call& call, uint64_t block_bytes);
   void start_group_alone(const Binding& binding, const Call& call, uint64_t block_bytes);
-  Progress fail(Status status);
+  Progress poll_idle();
   void report_mismatch();
-  void sleep();
 
   CommunicatorOptions options_;
   Status error_;
+  Status undecided_;  // this rank's word on its failure, while the control plane decides
   std::atomic<bool> failed_{false};
   std::atomic<bool> aborted_{false};
   uint64_t number_ = 0;
   bool in_flight_ = false;
   bool saw_mismatch_ = false;
-  uint64_t mismatch_since_ns_ = 0;
-  uint64_t waiting_since_ns_ = 0, reported_at_ns_ = 0;
   GroupProvider* alone_ = nullptr;  // the call in flight is one group step, driven without the executor
   GroupCall alone_call_;
   std::vector<Piece> alone_pieces_;

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "comity/plugin/device.h"
@@ -47,6 +48,8 @@ class Executor final : public CompletionSink {
   const Status& error() const { return error_; }
   // Gives up the call: posted receives deliver nothing any more. The links are unusable afterwards.
   void abandon();
+  // Whom the call waits for, in words: "rank 3 to send". Allocates.
+  std::string awaited() const;
 
   void completed(uint32_t tag) override;
 

@@ -76,6 +76,9 @@ class Link final : public SegmentSink {
   // Nothing that the peer may be waiting for is still here: no due acknowledgement, all accepted bytes handed
   // over.
   bool quiescent() const;
+  // Whether a posted receive waits for the peer's bytes, a posted send for its taking them.
+  bool awaits_bytes() const;
+  bool awaits_taking() const;
   // True once a segment with another signature than that of its receive arrived.
   bool mismatch() const { return mismatch_; }
   // First error of any endpoint or of the peer's segments; success while all is well.

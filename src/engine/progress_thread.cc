@@ -1,12 +1,35 @@
 #include "src/engine/progress_thread.h"
 
-#include <sched.h>
-
 #include <algorithm>
-
-#include "src/base/clock.h"
+#include <deque>
+#include <utility>
 
 namespace comity::engine {
+
+// One communicator's calls.
+class ProgressThread::Queue final : public CallSource {
+ public:
+  explicit Queue(Communicator& communicator) : CallSource(&communicator), its_(&communicator) {}
+  void push(Submitted call) { calls_.push_back(std::move(call)); }
+  Communicator& its() const { return *its_; }
+  // The driver has forgotten it.
+  bool over() const { return over_; }
+
+  const Call* next() override {
+    over_ = calls_.empty();
+    return over_ ? nullptr : &calls_.front().call;
+  }
+  void ended(const Status& status) override {
+    const Done done = std::move(calls_.front().done);
+    calls_.pop_front();
+    if (done) done(status);
+  }
+
+ private:
+  Communicator* its_;
+  std::deque<Submitted> calls_;
+  bool over_ = false;
+};
 
 ProgressThread::ProgressThread() : thread_([this] { run(); }) {}
 
@@ -16,6 +39,7 @@ ProgressThread::~ProgressThread() {
     ending_ = true;
   }
   wake_.notify_one();
+  driver_.wake();
   thread_.join();
 }
 
@@ -25,63 +49,39 @@ void ProgressThread::submit(Communicator& communicator, const Call& call, Done d
     submitted_.push_back({&communicator, call, std::move(done)});
   }
   wake_.notify_one();
+  driver_.wake();
 }
 
-void ProgressThread::take_submitted(bool wait) {
+void ProgressThread::take_submitted() {
+  std::erase_if(queues_, [](const auto& queue) { return queue->over(); });
   std::unique_lock lock(mutex_);
-  if (wait) wake_.wait(lock, [this] { return ending_ || !submitted_.empty(); });
+  if (driver_.empty()) wake_.wait(lock, [this] { return ending_ || !submitted_.empty(); });
   for (Submitted& one : submitted_) {
     auto found = std::find_if(queues_.begin(), queues_.end(),
-                              [&](const auto& queue) { return queue->communicator == one.communicator; });
+                              [&](const auto& queue) { return &queue->its() == one.communicator; });
     if (found == queues_.end()) {
-      queues_.push_back(std::make_unique<Queue>());
-      queues_.back()->communicator = one.communicator;
+      queues_.push_back(std::make_unique<Queue>(*one.communicator));
+      driver_.add(*queues_.back());
       found = std::prev(queues_.end());
     }
-    (*found)->calls.push_back(std::move(one));
+    (*found)->push(std::move(one));
   }
   submitted_.clear();
 }
 
-void ProgressThread::finish(Queue& queue, const Status& status) {
-  const Done done = std::move(queue.calls.front().done);
-  queue.calls.pop_front();
-  queue.busy = false;
-  if (done) done(status);
-}
-
-void ProgressThread::step(Queue& queue, uint64_t now_ns) {
-  Communicator& communicator = *queue.communicator;
-  if (!queue.busy) {
-    if (Status started = communicator.start(queue.calls.front().call); !started.ok())
-      return finish(queue, started);
-    queue.busy = true;
-  }
-  const Progress progress = communicator.poll();
-  if (progress == Progress::kDone) return finish(queue, {});
-  if (progress == Progress::kFailed) return finish(queue, communicator.error());
-  if (now_ns == 0) return;
-  if (Status status = communicator.attend(now_ns); !status.ok()) finish(queue, status);
-}
-
 void ProgressThread::run() {
-  for (uint32_t round = 0;; ++round) {
-    take_submitted(queues_.empty());
+  for (;;) {
+    take_submitted();
     {
       const std::lock_guard lock(mutex_);
       if (ending_ && submitted_.empty()) break;
     }
-    const uint64_t now = (round & 15u) == 0 ? now_ns() : 0;
-    for (const auto& queue : queues_) step(*queue, now);
-    queues_.erase(std::remove_if(queues_.begin(), queues_.end(),
-                                 [](const auto& queue) { return queue->calls.empty(); }),
-                  queues_.end());
-    if ((round & 63u) == 63u) sched_yield();
+    driver_.wait();
   }
   for (const auto& queue : queues_) {
-    queue->communicator->abort();
-    while (!queue->calls.empty()) finish(*queue, Status(Code::kRemoteError, "the progress thread ended"));
+    if (!queue->over()) queue->its().abort();
   }
+  while (!driver_.empty()) driver_.wait();
 }
 
 }  // namespace comity::engine

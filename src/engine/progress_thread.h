@@ -1,14 +1,11 @@
 // ProgressThread: carries out calls of any number of communicators on one thread of its own, so that the
 // caller goes on.
 //
-// The same Communicator::start() and poll() as on a caller's thread; calls of one communicator keep their
-// order and run one at a time, calls of different ones advance together. While nothing is submitted the
-// thread sleeps.
+// A Driver with all of them: calls of one communicator keep their order and run one at a time, calls of
+// different ones advance together. While nothing is submitted the thread sleeps.
 #pragma once
 
 #include <condition_variable>
-#include <cstdint>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -16,7 +13,7 @@
 #include <vector>
 
 #include "comity/plugin/result.h"
-#include "src/engine/communicator.h"
+#include "src/engine/driver.h"
 
 namespace comity::engine {
 
@@ -31,8 +28,8 @@ class ProgressThread {
   ProgressThread(const ProgressThread&) = delete;
   ProgressThread& operator=(const ProgressThread&) = delete;
 
-  // Hands a call over. From then until the last `done` of the communicator nobody else may progress it. Any
-  // thread; blocks only for a lock.
+  // Hands a call over. From then until the last `done` of the communicator nobody else may progress it;
+  // abort() ends its calls, whatever other communicators wait for. Any thread; blocks only for a lock.
   void submit(Communicator& communicator, const Call& call, Done done);
 
  private:
@@ -41,23 +38,18 @@ class ProgressThread {
     Call call;
     Done done;
   };
-  // One communicator's calls; the first is in flight if `busy`.
-  struct Queue {
-    Communicator* communicator = nullptr;
-    std::deque<Submitted> calls;
-    bool busy = false;
-  };
+  class Queue;
 
   void run();
-  void take_submitted(bool wait);
-  void step(Queue& queue, uint64_t now_ns);
-  static void finish(Queue& queue, const Status& status);
+  void take_submitted();
 
   std::mutex mutex_;
   std::condition_variable wake_;
   std::vector<Submitted> submitted_;
   bool ending_ = false;
-  std::vector<std::unique_ptr<Queue>> queues_;  // the thread's own
+  // The thread's own:
+  std::vector<std::unique_ptr<Queue>> queues_;
+  Driver driver_;  // wake() is anybody's
   std::thread thread_;
 };
 

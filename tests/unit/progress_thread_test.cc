@@ -68,6 +68,23 @@ TEST_P(ProgressThreadTest, EndingItEndsWhatIsInFlight) {
   EXPECT_EQ(failed, 1);
 }
 
+TEST_P(ProgressThreadTest, AbortOfOneEndsItsCallsWhileAnotherWaits) {
+  std::atomic<int> aborted{0}, waiting{0};
+  engine::ProgressThread progress;
+  progress.submit(ranks_[1]->engine(), sum(1), [&waiting](const Status&) { ++waiting; });
+  for (int i = 0; i < 2; ++i) {
+    progress.submit(ranks_[0]->engine(), sum(0), [&aborted](const Status& status) {
+      EXPECT_EQ(status.code(), Code::kRemoteError) << status.message();
+      ++aborted;
+    });
+  }
+  const Deadline deadline = Deadline::after_ms(1000);  // ten times what is promised
+  ranks_[0]->engine().abort();
+  while (aborted < 2 && !deadline.passed()) std::this_thread::yield();
+  EXPECT_EQ(aborted, 2);
+  EXPECT_EQ(waiting, 0);
+}
+
 INSTANTIATE_TEST_SUITE_P(Over, ProgressThreadTest, testing::Values("shm", "tcp"),
                          [](const auto& each) { return std::string(each.param); });
 

@@ -40,6 +40,15 @@ inline constexpr size_t kEagerSlots = 4;
 inline constexpr size_t kEagerBytes = 64 * 1024;      // of one slot
 inline constexpr size_t kStagingBytes = 1024 * 1024;  // of a group, cut into slots by the group
 
+enum HelloFlags : uint32_t {
+  kHelloEager = 1,   // the contribution lies in the eager slot
+  kHelloDirect = 2,  // all members can address the buffers
+  kHelloCross = 4,  // this member may use cross-memory attach on all others, and its buffers can be described
+  kHelloSrcArena = 8,  // src_offset counts from src_arena; else it is an address
+  kHelloDstArena = 16,
+  kHelloInPlace = 32,
+};
+
 // What a rank says of its buffers in a call too large to be inline.
 struct HelloBuffers {
   uint32_t flags;      // kHello...
@@ -70,6 +79,7 @@ static_assert(sizeof(HelloLine) == kLineStride);
 // paths: since the sequence leads, calls that never touch it need no bookkeeping.
 struct alignas(kLineStride) ProgressLine {
   std::atomic<uint64_t> steps;
+  std::atomic<uint64_t> beats;  // counted up where it gets on without a step, for whoever waits for it
 };
 inline constexpr int kStepBits = 28;
 

@@ -156,7 +156,7 @@ bool CrossPath::gather_piece(uint64_t begin, uint64_t end) {
 Progress CrossPath::advance() {
   uint64_t worked = 0;
   for (; at_ < end_; worked += piece_bytes_ * core_.size()) {
-    if (worked >= kWorkBytes) return Progress::kAdvanced;
+    if (worked >= kWorkBytes) return core_.beat();
     const uint64_t next = std::min(end_, at_ + piece_bytes_);
     const bool ok = is_reduction(shape_.call->collective) ? reduce_piece(at_, next) : gather_piece(at_, next);
     if (!ok) return Progress::kFailed;

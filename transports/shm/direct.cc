@@ -131,14 +131,14 @@ Progress DirectPath::advance_by_tickets() {
     core_.finish_ticket(tickets_);
     worked += (end - begin) * (sources_.size() + destinations_.size());
   }
-  return Progress::kAdvanced;
+  return core_.beat();
 }
 
 Progress DirectPath::advance() {
   if (tickets_ != 0) return advance_by_tickets();
   uint64_t worked = 0;
   while (slices_left_ != 0) {
-    if (worked >= kWorkBytes) return Progress::kAdvanced;
+    if (worked >= kWorkBytes) return core_.beat();
     --slices_left_;
     const uint64_t begin = std::min(length_, slice_first_ + slices_left_ * slice_step_);
     const uint64_t end = std::min(length_, begin + slice_bytes_);

@@ -10,15 +10,6 @@
 namespace comity::shm {
 namespace {
 
-enum HelloFlags : uint32_t {
-  kHelloEager = 1,   // the contribution lies in the eager slot
-  kHelloDirect = 2,  // all members can address the buffers
-  kHelloCross = 4,  // this member may use cross-memory attach on all others, and its buffers can be described
-  kHelloSrcArena = 8,  // src_offset counts from src_arena; else it is an address
-  kHelloDstArena = 16,
-  kHelloInPlace = 32,
-};
-
 // How a path is carried out, in HelloBuffers::variant: first of the paths for plain buffers, then of the
 // direct one.
 enum Way : uint32_t {
@@ -87,7 +78,7 @@ bool ShmGroup::find_peers() {
     }
     GroupArea& area = board.group(index);
     member.hello = area.hello;
-    member.steps = &area.progress.steps;
+    member.progress = &area.progress;
     member.eager = area.eager[0];
     member.staging = area.staging;
     if (k == 0) core_.tickets = &area.tickets;

@@ -32,6 +32,9 @@ class ShmGroup final : public GroupProvider {
   void start(const GroupCall& call) override;
   Progress poll() override;
   Status error() const override { return error_; }
+  Awaited awaited() const override;
+  uint64_t mark() const override;
+  void tell_progress() override { static_cast<void>(core_.beat()); }
 
  private:
   enum class Stage : uint8_t { kIdle, kHello, kEager, kDirect, kCross, kStaged, kDead };

@@ -18,12 +18,13 @@ struct Member {
   uint32_t rank = 0;
   Peer* peer = nullptr;        // null: this rank
   HelloLine* hello = nullptr;  // two
-  std::atomic<uint64_t>* steps = nullptr;
+  ProgressLine* progress = nullptr;
   std::byte* eager = nullptr;
   std::byte* staging = nullptr;
   Doorbell* doorbell = nullptr;
   uint64_t seen = 0;  // of its progress
 };
+static_assert(sizeof(Member) == 64);  // found by a shift
 
 // Steps are numbered from 1 within a call, and posted in rising order; a path may leave numbers out. Counters
 // of different calls compare by the call first, so a member that is a call ahead has done all steps of this
@@ -47,14 +48,21 @@ struct GroupCore {
   // Publishes the hello whose other fields are written.
   void announce() { publish(own_hello().sequence, sequence); }
   // Publishes that this rank did `step`: all its plain stores before are seen by who sees the step.
-  void post(uint64_t step) { publish(*own().steps, position(step)); }
+  void post(uint64_t step) { publish(own().progress->steps, position(step)); }
+
+  // Tells whoever waits for this rank that it gets on, where no step does; the outcome of a poll that did so.
+  Progress beat() {
+    std::atomic<uint64_t>& beats = own().progress->beats;
+    beats.store(beats.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    return Progress::kAdvanced;
+  }
 
   // Whether member k did `step` of this call. A load only where the last one seen is not enough.
   bool did(uint32_t k, uint64_t step) {
     Member& member = members[k];
     const uint64_t want = position(step);
     if (static_cast<int64_t>(member.seen - want) >= 0) return true;
-    member.seen = member.steps->load(std::memory_order_acquire);
+    member.seen = member.progress->steps.load(std::memory_order_acquire);
     return static_cast<int64_t>(member.seen - want) >= 0;
   }
   bool all_did(uint64_t step) {

@@ -265,7 +265,7 @@ Progress StagedPath::advance() {
   const auto so_far = [&] { return place() == before ? Progress::kBusy : Progress::kAdvanced; };
   uint64_t worked = 0;
   for (; iteration_ < windows_ + lag; ++iteration_, stage_ = 0, worked += slot_bytes_) {
-    if (worked >= kWorkBytes) return Progress::kAdvanced;
+    if (worked >= kWorkBytes) return core_.beat();
     const uint64_t t = iteration_;
     if (stage_ == 0) {
       if (!stage_in(t)) return so_far();

@@ -127,6 +127,12 @@ struct GroupCall {
   std::span<const Piece> dst;
 };
 
+// Whom a call waits for.
+struct Awaited {
+  std::vector<uint32_t> ranks;
+  std::string_view what;  // static storage
+};
+
 // Carries out group calls whole among a fixed, ordered set of ranks whose memory it reaches. Calls are
 // numbered by the order of start(), which is equal on all members. One call at a time.
 class GroupProvider {
@@ -139,6 +145,12 @@ class GroupProvider {
   // Advances. May spin for some hundred ns. After kMismatch or kFailed the provider is unusable.
   virtual Progress poll() = 0;
   virtual Status error() const = 0;
+  // While a call waits: for which members, and for what ("to enter the call"). Never blocks; may allocate.
+  virtual Awaited awaited() const { return {}; }
+  // A number that changes when a member gets on, with this call or, by tell_progress(), with what keeps it
+  // from it. Never blocks; a load per member at most.
+  virtual uint64_t mark() const { return 0; }
+  virtual void tell_progress() {}
 };
 
 // Gives the transport a descriptor of a peer's memory: the API implements it with the control plane.

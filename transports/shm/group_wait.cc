@@ -1,0 +1,51 @@
+// What a group tells of its waiting: for whom, and whether anyone gets on.
+#include <algorithm>
+
+#include "transports/shm/group.h"
+
+namespace comity::shm {
+
+Awaited ShmGroup::awaited() const {
+  Awaited awaited;
+  const auto list = [&](const char* what, auto waits_for) {
+    awaited.what = what;
+    for (uint32_t k = 0; k < core_.size(); ++k) {
+      if (k != core_.me && waits_for(k)) awaited.ranks.push_back(core_.members[k].rank);
+    }
+  };
+  const auto steps = [&](uint32_t k) {
+    return core_.members[k].progress->steps.load(std::memory_order_acquire);
+  };
+  if (stage_ == Stage::kIdle || stage_ == Stage::kDead) return awaited;
+  if (stage_ == Stage::kHello) {
+    list("to enter the call", [&](uint32_t k) {
+      return core_.members[k].hello == nullptr ||
+             core_.hello(k).sequence.load(std::memory_order_acquire) != core_.sequence;
+    });
+  } else if (stage_ == Stage::kEager) {
+    list("to do its part", [&](uint32_t k) {
+      return (core_.hello(k).buffers.flags & kHelloEager) == 0 && steps(k) < core_.position(1);
+    });
+  } else {
+    uint64_t least = UINT64_MAX;
+    for (uint32_t k = 0; k < core_.size(); ++k) {
+      if (k != core_.me) least = std::min(least, steps(k));
+    }
+    list("to do its part", [&](uint32_t k) { return steps(k) == least; });
+  }
+  return awaited;
+}
+
+uint64_t ShmGroup::mark() const {
+  uint64_t mark = 0;
+  for (const Member& member : core_.members) {
+    if (member.hello == nullptr) continue;
+    mark += member.hello[0].sequence.load(std::memory_order_relaxed) +
+            member.hello[1].sequence.load(std::memory_order_relaxed) +
+            member.progress->beats.load(std::memory_order_relaxed) +
+            member.progress->steps.load(std::memory_order_relaxed);
+  }
+  return core_.tickets == nullptr ? mark : mark + core_.tickets->finished.load(std::memory_order_relaxed);
+}
+
+}  // namespace comity::shm
