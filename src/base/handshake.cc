@@ -121,6 +121,7 @@ struct Handshake::Impl {
   size_t sent = 0;
   Status refusal;  // what to return once the peer was told
   bool stranger = false;
+  int socket_error = 0;
 };
 
 Result<bool> Handshake::Impl::flush() {
@@ -131,8 +132,9 @@ Result<bool> Handshake::Impl::flush() {
     } else if (errno == EAGAIN) {
       return false;
     } else if (errno != EINTR) {
+      socket_error = errno;
       return remote(
-          fmt::format("the peer's connection failed during the handshake: {}", std::strerror(errno)));
+          fmt::format("the peer's connection failed during the handshake: {}", std::strerror(socket_error)));
     }
   }
   out.clear();
@@ -147,10 +149,12 @@ Result<bool> Handshake::Impl::fill() {
     if (n > 0) {
       in.insert(in.end(), buffer, buffer + n);
     } else if (n == 0) {
+      socket_error = ECONNRESET;
       return remote("the peer closed the connection during the handshake (wrong secret, or it ended)");
     } else if (errno == EAGAIN) {
       return false;
     } else if (errno != EINTR) {
+      socket_error = errno;
       return remote(
           fmt::format("the peer's connection failed during the handshake: {}", std::strerror(errno)));
     }
@@ -292,6 +296,9 @@ short Handshake::poll_events() const {
 }
 bool Handshake::met_stranger() const {
   return impl_->stranger;
+}
+int Handshake::socket_error() const {
+  return impl_->socket_error;
 }
 const HandshakeHello& Handshake::hello() const {
   return impl_->hello;

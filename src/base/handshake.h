@@ -69,6 +69,9 @@ class Handshake {
   // After an error: whether the peer showed itself to be something else (garbage, other version, wrong
   // secret), so that trying the same address again is useless.
   bool met_stranger() const;
+  // After an error: that of the socket, as errno (ECONNREFUSED: nobody listens there; ECONNRESET also when
+  // the peer closed); 0 if the error is another one.
+  int socket_error() const;
   // The peer's hello, proven once poll() said kDone. For the initiator: its own.
   const HandshakeHello& hello() const;
 

@@ -57,8 +57,8 @@ Result<std::vector<SocketAddress>> configured_addresses();
 // address, the cause ("in use") and what to try.
 Result<UniqueFd> listen_on(const SocketAddress& address, int backlog);
 // A non-blocking, close-on-exec socket (TCP_NODELAY) whose connect to `to` has begun; `from` (may be null)
-// selects the source address. kSystemError if the kernel refuses at once; a refusal that comes later shows at
-// the first send.
+// selects the source address. kSystemError if the kernel refuses at once, errno then says why; a refusal that
+// comes later shows at the first send.
 Result<UniqueFd> connect_to(const SocketAddress& to, const SocketAddress* from);
 // The next waiting connection as a non-blocking, close-on-exec descriptor (TCP_NODELAY), or an invalid one if
 // none waits. kSystemError: this process has no descriptors or memory left; the listener stays usable.

@@ -118,7 +118,7 @@ bool Channel::deliver(std::string& why) {
   return true;
 }
 
-bool Channel::read_some(std::string& why) {
+bool Channel::read_some(std::string& why, bool& silent) {
   for (int turn = 0; turn < kReadsPerTurn && fd_.valid(); ++turn) {
     const std::span<std::byte> buffer = read_buffer();
     const ssize_t n = ::recv(fd_.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
@@ -128,6 +128,7 @@ bool Channel::read_some(std::string& why) {
     }
     if (n < 0) {
       if (errno == EAGAIN || errno == EINTR) return true;
+      silent = errno == ETIMEDOUT || errno == EHOSTUNREACH || errno == ENETUNREACH || errno == ENETDOWN;
       why = fmt::format("its control connection broke: {}", std::strerror(errno));
       return false;
     }
@@ -142,8 +143,9 @@ void Channel::on_ready(uint32_t events) {
   const std::shared_ptr<Channel> self = shared_from_this();
   if ((events & EPOLLOUT) != 0) write_some();
   std::string why;
-  if ((events & ~uint32_t{EPOLLOUT}) != 0 && !read_some(why)) {
-    fail(why);
+  bool silent = false;
+  if ((events & ~uint32_t{EPOLLOUT}) != 0 && !read_some(why, silent)) {
+    fail(why, silent);
     return;
   }
   if (!fd_.valid()) return;
@@ -151,10 +153,10 @@ void Channel::on_ready(uint32_t events) {
   update_interest();
 }
 
-void Channel::fail(const std::string& why) {
+void Channel::fail(const std::string& why, bool silent) {
   const auto closed = std::move(events_.closed);
   close();
-  if (closed) closed(why);
+  if (closed) closed(why, silent);
 }
 
 }  // namespace comity::control

@@ -24,8 +24,8 @@ class Channel : public std::enable_shared_from_this<Channel> {
     // A whole message; the span is valid during the call.
     std::function<void(uint16_t type, std::span<const std::byte> payload)> message;
     // The peer closed, the connection broke, or the peer broke the framing. Called once; the channel is
-    // closed.
-    std::function<void(const std::string& why)> closed;
+    // closed. `silent`: the peer's host did not answer for too long, or cannot be reached any more.
+    std::function<void(const std::string& why, bool silent)> closed;
   };
 
   // Takes the socket over and starts reading. All methods: control thread only. The loop holds the channel
@@ -48,9 +48,9 @@ class Channel : public std::enable_shared_from_this<Channel> {
   Channel(Loop& loop, UniqueFd fd, uint32_t max_payload_bytes, Events events);
   void on_ready(uint32_t events);
   bool write_some();  // false: the connection broke
-  bool read_some(std::string& why);
+  bool read_some(std::string& why, bool& silent);
   bool deliver(std::string& why);
-  void fail(const std::string& why);
+  void fail(const std::string& why, bool silent);
   void end_direction_when_flushed();
   void update_interest();
 

@@ -3,9 +3,16 @@
 #include <fmt/core.h>
 #include <poll.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <utility>
 
+#include "src/base/clock.h"
+
 namespace comity::control {
+namespace {
+constexpr uint64_t kRetryClosedMs = 5;
+}  // namespace
 
 Connector::Connector(Loop& loop, ConnectTarget target, Done done)
     : loop_(loop), target_(std::move(target)), done_(std::move(done)) {}
@@ -35,11 +42,13 @@ void Connector::try_next() {
     const Done done = std::exchange(done_, nullptr);
     stop_watching();
     fd_.reset();
-    if (done) done(Status(code_, failures_), all_strangers_ && !target_.addresses.empty());
+    if (done) done(Status(code_, failures_), target_.addresses.empty() ? Answer::kNone : answer_);
     return;
   }
+  if (until_ns_ == 0) until_ns_ = now_ns() + target_.per_address_ms * 1'000'000u;
   auto socket = connect_to(target_.addresses[next_], nullptr);
-  if (!socket.ok()) return next_after(socket.status(), false);
+  if (!socket.ok())
+    return next_after(socket.status(), errno == ECONNREFUSED ? Answer::kRefused : Answer::kNone);
   fd_ = std::move(*socket);
   handshake_ = Handshake::initiate(fd_.get(), target_.secret, target_.hello,
                                    Deadline::after_ms(target_.per_address_ms));
@@ -48,14 +57,16 @@ void Connector::try_next() {
   timer_ = loop_.after_ms(target_.per_address_ms + 1, [self] { self->advance(); });
 }
 
-void Connector::next_after(const Status& failure, bool stranger) {
+void Connector::next_after(const Status& failure, Answer answer) {
   stop_watching();
   fd_.reset();
   if (failure.code() == Code::kTimeout || code_ != Code::kTimeout) code_ = failure.code();
-  all_strangers_ &= stranger;
+  const bool known = answer != Answer::kNone && answer_ != Answer::kNone;
+  answer_ = known ? std::max(answer_, answer) : Answer::kNone;
   failures_ += fmt::format("{}{}: {}", failures_.empty() ? "" : "; ", target_.addresses[next_].text(),
                            failure.message());
   ++next_;
+  until_ns_ = 0;
   try_next();
 }
 
@@ -63,11 +74,21 @@ void Connector::advance() {
   const auto self = shared_from_this();
   if (!handshake_) return;
   const auto state = handshake_->poll();
-  if (!state.ok()) return next_after(state.status(), handshake_->met_stranger());
+  if (!state.ok()) {
+    const int error = handshake_->socket_error();
+    if (target_.retry_closed && (error == ECONNRESET || error == EPIPE) && now_ns() < until_ns_) {
+      stop_watching();
+      fd_.reset();
+      timer_ = loop_.after_ms(kRetryClosedMs, [self] { self->try_next(); });
+      return;
+    }
+    const Answer refused = error == ECONNREFUSED ? Answer::kRefused : Answer::kNone;
+    return next_after(state.status(), handshake_->met_stranger() ? Answer::kStranger : refused);
+  }
   if (*state == Handshake::State::kDone) {
     stop_watching();
     const Done done = std::exchange(done_, nullptr);
-    if (done) done(std::move(fd_), false);
+    if (done) done(std::move(fd_), Answer::kNone);
     return;
   }
   const short wanted = handshake_->poll_events();

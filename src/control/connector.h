@@ -22,14 +22,22 @@ struct ConnectTarget {
   Secret secret{};
   HandshakeHello hello;
   uint64_t per_address_ms = 1500;
+  // Whether one that closes during the handshake is tried again within its time: a process that ends closes
+  // what waits at its listener first, and refuses afterwards.
+  bool retry_closed = false;
 };
 
 class Connector : public std::enable_shared_from_this<Connector> {
  public:
+  // What the addresses that failed have in common.
+  enum class Answer {
+    kNone,      // at least one did not answer, or the system could not ask: nothing is known
+    kRefused,   // nobody listens there any more
+    kStranger,  // someone else does (wrong secret, no handshake), at one of them at least
+  };
   // One connection, or why none: kTimeout if an address did not answer in time, else kSystemError or
-  // kRemoteError; the message names each address. `useless` says that all of them answered and are something
-  // else (wrong secret).
-  using Done = std::function<void(Result<UniqueFd> fd, bool useless)>;
+  // kRemoteError; the message names each address.
+  using Done = std::function<void(Result<UniqueFd> fd, Answer answer)>;
 
   // Tries each address once; calls `done` once, later, unless cancelled. Control thread only.
   static std::shared_ptr<Connector> start(Loop& loop, ConnectTarget target, Done done);
@@ -40,7 +48,7 @@ class Connector : public std::enable_shared_from_this<Connector> {
   Connector(Loop& loop, ConnectTarget target, Done done);
   void try_next();
   void advance();
-  void next_after(const Status& failure, bool stranger);
+  void next_after(const Status& failure, Answer answer);
   void stop_watching();
 
   Loop& loop_;
@@ -52,8 +60,9 @@ class Connector : public std::enable_shared_from_this<Connector> {
   uint64_t watch_ = 0;
   uint64_t timer_ = 0;
   short interest_ = 0;
+  uint64_t until_ns_ = 0;  // the time of the address in turn is over
   Code code_ = Code::kSystemError;
-  bool all_strangers_ = true;
+  Answer answer_ = Answer::kRefused;  // of all so far
   std::string failures_;
 };
 

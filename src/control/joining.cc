@@ -134,26 +134,28 @@ void Joining::connect_parent() {
   target.hello.role = SocketRole::kTree;
   target.hello.peer_rank = parent_of(options_.rank);
   const auto self = shared_from_this();
-  connector_ = Connector::start(loop_, std::move(target), [self](Result<UniqueFd> fd, bool useless) {
-    self->connector_.reset();
-    if (fd.ok()) {
-      self->failures_ = 0;
-      self->failing_since_ns_ = 0;
-      self->wait_for_all();
-      // A copy: the callback may end this joining, which drops the functions.
-      const auto parent = self->events_.parent;
-      if (parent) parent(std::move(fd).value());
-    } else if (self->may_retry(fd.status(), useless)) {
-      self->step_timer_ = self->loop_.after_ms(kRetryMs, [self] { self->connect_parent(); });
-    } else {
-      self->fail(
-          Status(Code::kRemoteError,
-                 fmt::format("rank {} cannot reach its parent in the control tree, rank {}, which gave up or "
-                             "died: {}",
-                             self->options_.rank, parent_of(self->options_.rank), self->last_failure_)),
-          true);
-    }
-  });
+  connector_ =
+      Connector::start(loop_, std::move(target), [self](Result<UniqueFd> fd, Connector::Answer answer) {
+        self->connector_.reset();
+        if (fd.ok()) {
+          self->failures_ = 0;
+          self->failing_since_ns_ = 0;
+          self->wait_for_all();
+          // A copy: the callback may end this joining, which drops the functions.
+          const auto parent = self->events_.parent;
+          if (parent) parent(std::move(fd).value());
+        } else if (self->may_retry(fd.status(), answer == Connector::Answer::kStranger)) {
+          self->step_timer_ = self->loop_.after_ms(kRetryMs, [self] { self->connect_parent(); });
+        } else {
+          self->fail(
+              Status(Code::kRemoteError,
+                     fmt::format(
+                         "rank {} cannot reach its parent in the control tree, rank {}, which gave up or "
+                         "died: {}",
+                         self->options_.rank, parent_of(self->options_.rank), self->last_failure_)),
+              true);
+        }
+      });
 }
 
 void Joining::wait_for_all() {
@@ -191,29 +193,48 @@ void Joining::stop(const Status& why, bool tell) {
   if (stage_ == Stage::kOver) return;
   const bool came = stage_ != Stage::kVisiting || !missing_.empty();
   end();
-  if (!tell || !came) return;
+  if (tell && came) say_farewell(why, {});
+}
+
+std::shared_ptr<VisitCall> Joining::say_farewell(const Status& why, VisitCall::Done done) {
   Visit farewell = visit_of(VisitPurpose::kGiveUp);
   farewell.code = why.code();
   farewell.text = std::string(why.message());
   ConnectTarget target = meeting_target();
   target.per_address_ms = kFarewellMs;
-  VisitCall::start(loop_, std::move(target), farewell, {});
+  return VisitCall::start(loop_, std::move(target), farewell, std::move(done));
 }
 
 void Joining::fail(const Status& why, bool tell) {
+  if (stage_ == Stage::kFailing || stage_ == Stage::kOver) return;
   const auto self = shared_from_this();
-  const auto failed = events_.failed;
-  stop(why, tell);
-  if (failed) failed(why);
+  const bool came = stage_ != Stage::kVisiting || !missing_.empty();
+  stop_steps();
+  stage_ = Stage::kFailing;
+  const auto conclude = [self](const Status& reason) {
+    const auto failed = self->events_.failed;
+    self->end();
+    if (failed) failed(reason);
+  };
+  if (!tell || !came) return conclude(why);
+  call_ = say_farewell(why, [self, why, conclude](const Result<Answer>& answer, bool) {
+    self->call_.reset();
+    const bool told = answer.ok() && answer->kind == AnswerKind::kRefused && answer->code != Code::kSuccess;
+    conclude(told ? Status(answer->code, answer->text) : why);
+  });
+}
+
+void Joining::stop_steps() {
+  if (call_) std::exchange(call_, nullptr)->cancel();
+  if (connector_) std::exchange(connector_, nullptr)->cancel();
+  for (uint64_t* timer : {&step_timer_, &question_timer_, &deadline_timer_})
+    loop_.cancel(std::exchange(*timer, 0));
 }
 
 void Joining::end() {
   stage_ = Stage::kOver;
   events_ = {};
-  if (call_) std::exchange(call_, nullptr)->cancel();
-  if (connector_) std::exchange(connector_, nullptr)->cancel();
-  for (uint64_t* timer : {&step_timer_, &question_timer_, &deadline_timer_})
-    loop_.cancel(std::exchange(*timer, 0));
+  stop_steps();
 }
 
 }  // namespace comity::control

@@ -47,11 +47,14 @@ class Joining : public std::enable_shared_from_this<Joining> {
   static std::shared_ptr<Joining> start(Loop& loop, Options options, Events events);
   // Everyone is connected: rank 0 tells the meeting point.
   void complete();
-  // Gives up for a reason that came from outside; with `tell`, the meeting point learns of it.
+  // Gives up for a reason that came from outside, which the meeting point learns with `tell`. No event follows.
   void stop(const Status& why, bool tell);
+  // Gives up: tells the meeting point and calls `failed` with the first reason that it was told, which is
+  // everybody's; with `why` if it does not answer.
+  void fail(const Status& why) { fail(why, true); }
 
  private:
-  enum class Stage { kVisiting, kConnecting, kWaiting, kOver };
+  enum class Stage { kVisiting, kConnecting, kWaiting, kFailing, kOver };
   Joining(Loop& loop, Options options, Events events);
   ConnectTarget meeting_target() const;
   Visit visit_of(VisitPurpose purpose) const;
@@ -64,6 +67,8 @@ class Joining : public std::enable_shared_from_this<Joining> {
   bool may_retry(const Status& failure, bool useless);
   void on_deadline();
   void fail(const Status& why, bool tell);
+  std::shared_ptr<VisitCall> say_farewell(const Status& why, VisitCall::Done done);
+  void stop_steps();
   void end();
 
   Loop& loop_;

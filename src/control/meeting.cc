@@ -66,8 +66,7 @@ Answer MeetingBook::answer(uint32_t rank, const Visit& visit) {
     case VisitPurpose::kJoin:
       return answer_join(rank, visit);
     case VisitPurpose::kGiveUp:
-      fail(visit.code == Code::kSuccess ? Code::kRemoteError : visit.code, visit.text);
-      break;
+      return fail(visit.code == Code::kSuccess ? Code::kRemoteError : visit.code, visit.text);
     case VisitPurpose::kStatus:
     case VisitPurpose::kDone:
       break;
@@ -158,7 +157,7 @@ void Meeting::on_proven(UniqueFd fd, const HandshakeHello& hello) {
       channel->close();
     }
   };
-  events.closed = [self, visitor](const std::string&) {
+  events.closed = [self, visitor](const std::string&, bool) {
     self->loop_.cancel(visitor->timer);
     visitor->channel.reset();
   };

@@ -49,7 +49,23 @@ bool get_bool(ByteReader& reader, bool& value) {
   return byte <= 1;
 }
 
+void put_fault(ByteWriter& writer, const Fault& fault) {
+  writer.put(fault.code);
+  put_text(writer, fault.text);
+}
+
+bool get_fault(ByteReader& reader, Fault& fault) {
+  return get_code(reader, fault.code) && get_text(reader, fault.text) && fault.code != Code::kSuccess &&
+         fault.code != Code::kInProgress;
+}
+
 }  // namespace
+
+Fault fault_of(Code code, std::string text) {
+  if (text.size() > kMaxTextBytes) text.resize(kMaxTextBytes);
+  const bool is_error = code != Code::kSuccess && code != Code::kInProgress;
+  return Fault{is_error ? code : Code::kInternalError, std::move(text)};
+}
 
 Bytes encode(const Visit& visit) {
   ByteWriter writer;
@@ -183,16 +199,14 @@ std::optional<Inquiry> decode_inquiry(std::span<const std::byte> bytes) {
 
 Bytes encode(const Fault& fault) {
   ByteWriter writer;
-  writer.put(fault.code);
-  put_text(writer, fault.text);
+  put_fault(writer, fault);
   return writer.take();
 }
 
 std::optional<Fault> decode_fault(std::span<const std::byte> bytes) {
   ByteReader reader(bytes);
   Fault fault;
-  if (!get_code(reader, fault.code) || !get_text(reader, fault.text)) return std::nullopt;
-  if (fault.code == Code::kSuccess || fault.code == Code::kInProgress) return std::nullopt;
+  if (!get_fault(reader, fault)) return std::nullopt;
   return reader.at_end() ? std::optional(std::move(fault)) : std::nullopt;
 }
 
@@ -207,6 +221,53 @@ std::optional<Leaving> decode_leaving(std::span<const std::byte> bytes) {
   Leaving leaving;
   leaving.last_number = reader.get<uint64_t>();
   return reader.at_end() ? std::optional(leaving) : std::nullopt;
+}
+
+Bytes encode(const Lead& lead) {
+  ByteWriter writer;
+  writer.put(lead.ballot).put(static_cast<uint8_t>(lead.proposal.has_value()));
+  if (lead.proposal) put_fault(writer, *lead.proposal);
+  return writer.take();
+}
+
+std::optional<Lead> decode_lead(std::span<const std::byte> bytes) {
+  ByteReader reader(bytes);
+  Lead lead;
+  lead.ballot = reader.get<Ballot>();
+  bool proposes = false;
+  if (!get_bool(reader, proposes)) return std::nullopt;
+  if (proposes && !get_fault(reader, lead.proposal.emplace())) return std::nullopt;
+  return reader.at_end() ? std::optional(std::move(lead)) : std::nullopt;
+}
+
+Bytes encode(const TreeState& state) {
+  ByteWriter writer;
+  writer.put(state.ballot);
+  for (const RankSet* set : {&state.promised, &state.agreeing, &state.gone}) set->encode(writer);
+  writer.put(static_cast<uint8_t>(state.accepted.has_value()));
+  if (state.accepted) {
+    writer.put(state.accepted->ballot);
+    put_fault(writer, state.accepted->fault);
+  }
+  return writer.take();
+}
+
+std::optional<TreeState> decode_tree_state(std::span<const std::byte> bytes, uint32_t nranks) {
+  ByteReader reader(bytes);
+  TreeState state;
+  state.ballot = reader.get<Ballot>();
+  for (RankSet* set : {&state.promised, &state.agreeing, &state.gone}) {
+    auto decoded = RankSet::decode(reader, nranks);
+    if (!decoded) return std::nullopt;
+    *set = std::move(*decoded);
+  }
+  bool accepted = false;
+  if (!get_bool(reader, accepted)) return std::nullopt;
+  if (accepted) {
+    state.accepted.emplace().ballot = reader.get<Ballot>();
+    if (!get_fault(reader, state.accepted->fault)) return std::nullopt;
+  }
+  return reader.at_end() ? std::optional(std::move(state)) : std::nullopt;
 }
 
 }  // namespace comity::control

@@ -13,6 +13,7 @@
 #include "src/base/bytes.h"
 #include "src/base/socket.h"
 #include "src/control/call_log.h"
+#include "src/control/rank_set.h"
 
 namespace comity::control {
 
@@ -37,10 +38,14 @@ enum class MessageType : uint16_t {
   kVerdict = 20,  // down
   kLeaving = 21,  // to all neighbours: my silence or end is no fault from now on
   kLeavingAck = 22,
+  kLead = 23,      // down: the root's ballot, and what it proposes as the verdict
+  kState = 24,     // up: who below has answered
+  kFarewell = 25,  // to all neighbours: I end at once; this is why
+  kPing = 26,      // up: are you there?
+  kPong = 27,
 };
 
-// --- Meeting
-// ------------------------------------------------------------------------------------------------------
+// --- Meeting ---------------------------------------------------------------------------------------------
 enum class VisitPurpose : uint8_t {
   kJoin = 1,    // here I am; who is my parent?
   kStatus = 2,  // has the meeting failed, and who is missing?
@@ -78,8 +83,7 @@ Bytes encode(const Answer& answer);
 std::optional<Visit> decode_visit(std::span<const std::byte> bytes);
 std::optional<Answer> decode_answer(std::span<const std::byte> bytes);
 
-// --- Tree
-// ---------------------------------------------------------------------------------------------------------
+// --- Tree ------------------------------------------------------------------------------------------------
 struct RankedBytes {
   uint32_t rank = 0;
   Bytes bytes;
@@ -107,8 +111,27 @@ struct Fault {  // kDeclare, kVerdict
   Code code = Code::kInternalError;
   std::string text;
 };
+// Cut to what a message holds, so that the declaring rank has the same sentence as those that are told.
+Fault fault_of(Code code, std::string text);
 struct Leaving {  // kLeaving
   uint64_t last_number = 0;
+};
+// Of a root and its round: see decision.h. 0 is the first root's.
+using Ballot = uint64_t;
+struct Lead {  // kLead
+  Ballot ballot = 0;
+  std::optional<Fault> proposal;
+};
+struct Accepted {
+  Ballot ballot = 0;
+  Fault fault;
+};
+struct TreeState {  // kState
+  Ballot ballot = 0;
+  RankSet promised;                  // who heard of the ballot
+  RankSet agreeing;                  // who accepted its proposal
+  RankSet gone;                      // who has exited, left or aborted
+  std::optional<Accepted> accepted;  // with the highest ballot of those that anyone accepted
 };
 inline constexpr uint32_t kTreePayloadBytes = 256u << 20;
 
@@ -118,11 +141,16 @@ Bytes encode(const Opinion& opinion);
 Bytes encode(const Inquiry& inquiry);
 Bytes encode(const Fault& fault);
 Bytes encode(const Leaving& leaving);
+Bytes encode(const Lead& lead);
+Bytes encode(const TreeState& state);
 std::optional<Gathered> decode_gathered(std::span<const std::byte> bytes);
 std::optional<Agreement> decode_agreement(std::span<const std::byte> bytes);
 std::optional<Opinion> decode_opinion(std::span<const std::byte> bytes);
 std::optional<Inquiry> decode_inquiry(std::span<const std::byte> bytes);
 std::optional<Fault> decode_fault(std::span<const std::byte> bytes);
 std::optional<Leaving> decode_leaving(std::span<const std::byte> bytes);
+std::optional<Lead> decode_lead(std::span<const std::byte> bytes);
+// Ranks at or above `nranks` are malformed.
+std::optional<TreeState> decode_tree_state(std::span<const std::byte> bytes, uint32_t nranks);
 
 }  // namespace comity::control

@@ -5,30 +5,19 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
-#include <set>
 #include <utility>
 
 #include "src/base/log.h"
 #include "src/control/descriptors.h"
 #include "src/control/meeting.h"
+#include "src/control/standing_nodes.h"
 #include "src/control/tree_shape.h"
 
 namespace comity::control {
 namespace {
 
-constexpr uint64_t kFlushWithinMs = 1000;
-// The root answers a declared fault at once; one that does not is stopped or cut off, and must not keep the
-// verdict.
-constexpr uint64_t kRootAnswersWithinMs = 400;
-
-// Nodes that stand in a tree, relays that their user has left included. Control thread only; never destroyed,
-// as the thread may outlive statics.
-std::set<std::shared_ptr<Node>>& standing_nodes() {
-  static auto& all = *new std::set<std::shared_ptr<Node>>();
-  return all;
-}
-
-// A host that vanished without a word is noticed within half a minute.
+// A host that vanished without a word is noticed: within seconds while ranks still begin and wait for each
+// other, within half a minute afterwards.
 void watch_for_silence(int fd) {
   const int on = 1;
   const int idle_s = 10;
@@ -40,13 +29,6 @@ void watch_for_silence(int fd) {
   ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof(interval_s));
   ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
   ::setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unacknowledged_ms, sizeof(unacknowledged_ms));
-}
-
-// Cut here, so that the declaring rank has the same sentence as those that are told.
-Fault fault_of(Code code, std::string text) {
-  if (text.size() > kMaxTextBytes) text.resize(kMaxTextBytes);
-  const bool is_error = code != Code::kSuccess && code != Code::kInProgress;
-  return Fault{is_error ? code : Code::kInternalError, std::move(text)};
 }
 
 void send(const std::shared_ptr<Channel>& channel, MessageType type, std::span<const std::byte> payload) {
@@ -66,13 +48,8 @@ Node::Node(Loop& loop, Options options)
                    waits_.results[sequence] = std::move(result);
                    waits_.changed.notify_all();
                  }),
-      inquest_(loop, *this, calls_) {}
-
-template <typename Visitor>
-void Node::for_each_neighbour(Visitor visitor) {
-  if (parent_) visitor(*parent_);
-  for (auto& child : children_) visitor(child.second);
-}
+      inquest_(loop, *this, calls_),
+      decision_(options_.rank, options_.nranks) {}
 
 void Node::to_parent(MessageType type, std::span<const std::byte> payload) {
   if (parent_) send(parent_->channel, type, payload);
@@ -82,8 +59,7 @@ void Node::to_children(MessageType type, std::span<const std::byte> payload) {
   for (const auto& child : children_) send(child.second.channel, type, payload);
 }
 
-// --- Joining
-// --------------------------------------------------------------------------------------------------------
+// --- Joining ---------------------------------------------------------------------------------------------
 
 void Node::start(Listeners listeners) {
   const auto self = shared_from_this();
@@ -92,81 +68,110 @@ void Node::start(Listeners listeners) {
     Meeting::close_if_here(communicator_);
     return go();
   }
+  book_.set(options_.rank, listeners.addresses);
   Joining::Options options;
   options.rank = options_.rank;
   options.nranks = options_.nranks;
   options.secret = options_.id.secret;
   options.communicator = communicator_;
   options.meeting = options_.id.addresses;
-  options.own = std::move(listeners.addresses);
+  // Who has no children needs not be found before all have joined.
+  if (child_count_of(options_.rank, options_.nranks) > 0) options.own = std::move(listeners.addresses);
   options.deadline = options_.deadline;
-  if (!listeners.sockets.empty()) {
-    acceptor_ = Acceptor::open(
-        loop_, std::move(listeners.sockets),
-        [self](const HandshakeHello&) { return &self->options_.id.secret; },
-        [self](UniqueFd fd, const HandshakeHello& hello) { self->on_child_proven(std::move(fd), hello); });
-  }
+  acceptor_ = Acceptor::open(
+      loop_, std::move(listeners.sockets),
+      [self](const HandshakeHello&) { return &self->options_.id.secret; },
+      [self](UniqueFd fd, const HandshakeHello& hello) { self->on_proven(std::move(fd), hello); });
   Joining::Events events;
-  events.parent = [self](UniqueFd fd) { self->on_parent_proven(std::move(fd)); };
-  events.failed = [self](const Status& why) { self->give_up(why); };
+  events.parent = [self](UniqueFd fd) { self->on_parent_proven(parent_of(self->rank()), std::move(fd)); };
+  events.failed = [self](const Status& why) {
+    self->adopt(fault_of(why.code(), std::string(why.message())));  // as the meeting point says it to all
+  };
   joining_ = Joining::start(loop_, std::move(options), std::move(events));
 }
 
-std::shared_ptr<Channel> Node::open_channel(UniqueFd fd, uint32_t peer, bool is_parent) {
+std::shared_ptr<Channel> Node::open_channel(UniqueFd fd, uint32_t peer, Side side) {
   watch_for_silence(fd.get());
   const auto self = shared_from_this();
   Channel::Events events;
-  events.message = [self, peer, is_parent](uint16_t type, std::span<const std::byte> payload) {
-    self->on_message(peer, is_parent, type, payload);
+  events.message = [self, peer, side](uint16_t type, std::span<const std::byte> payload) {
+    self->on_message(peer, side, type, payload);
   };
-  events.closed = [self, peer, is_parent](const std::string& why) { self->on_closed(peer, is_parent, why); };
+  events.closed = [self, peer, side](const std::string& why, bool silent) {
+    self->on_closed(peer, side, why, silent);
+  };
   return Channel::open(loop_, std::move(fd), kTreePayloadBytes, std::move(events));
 }
 
-void Node::on_child_proven(UniqueFd fd, const HandshakeHello& hello) {
+void Node::on_proven(UniqueFd fd, const HandshakeHello& hello) {
   if (hello.role != SocketRole::kTree || hello.peer_rank != options_.rank || finished_) return;
-  if (!is_child_of(hello.rank, options_.rank, options_.nranks)) return;
-  Neighbour& child = children_[hello.rank];
-  if (child.channel && child.standing) return;  // somebody else claims to be that rank
-  if (child.channel) child.channel->close();    // a connection that the child had given up
-  child = Neighbour{};
-  child.rank = hello.rank;
-  child.channel = open_channel(std::move(fd), hello.rank, false);
-  if (const Verdict* verdict = this->verdict()) {
-    send(child.channel, MessageType::kVerdict, encode(Fault{verdict->code, verdict->message}));
+  if (hello.rank == options_.rank || hello.rank >= options_.nranks) return;
+  if (hello.detail == static_cast<uint64_t>(TreePurpose::kBeMyChild)) {
+    if (joined_) on_called(hello.rank, std::move(fd));
+    return;
   }
+  if (!joined_ && !is_child_of(hello.rank, options_.rank, options_.nranks)) return;
+  const auto known = children_.find(hello.rank);
+  if (!joined_ && known != children_.end() && known->second.standing) return;  // two claim to be that rank
+  greet(new_child(hello.rank, std::move(fd)));
 }
 
-void Node::on_parent_proven(UniqueFd fd) {
-  Neighbour parent;
-  parent.rank = parent_of(options_.rank);
-  parent.channel = open_channel(std::move(fd), parent.rank, true);
-  parent_ = std::move(parent);
+// In place of an earlier connection, which the child has given up.
+Node::Neighbour& Node::new_child(uint32_t rank, UniqueFd fd) {
+  Neighbour& child = children_[rank];
+  if (child.channel) child.channel->close();
+  lost_.remove(rank);
+  child = Neighbour{};
+  child.rank = rank;
+  child.channel = open_channel(std::move(fd), rank, Side::kChild);
+  return child;
+}
+
+void Node::on_parent_proven(uint32_t parent, UniqueFd fd) {
+  parent_ = Neighbour{};
+  parent_->rank = parent;
+  parent_->standing = !joined_;  // one that took this rank in afterwards says so by kLead
+  parent_->channel = open_channel(std::move(fd), parent, Side::kParent);
   to_parent(MessageType::kStanding, {});
-  check_ready();
+  if (!joined_) return check_ready();
+  to_parent(MessageType::kState, encode(decision_.state()));
+  if (decision_.wish()) press();
 }
 
 void Node::check_ready() {
-  uint32_t standing = 0;
   uint32_t ready = 0;
-  for (const auto& child : children_) {
-    standing += child.second.standing ? 1 : 0;
-    ready += child.second.ready ? 1 : 0;
-  }
+  for (const auto& child : children_) ready += child.second.ready ? 1 : 0;
   const uint32_t all = child_count_of(options_.rank, options_.nranks);
-  if (standing == all && acceptor_) std::exchange(acceptor_, nullptr)->close();
   if (ready < all || ready_sent_ || verdict() != nullptr) return;
   if (options_.rank == 0) {
     ready_sent_ = true;
     go();
   } else if (has_parent()) {
     ready_sent_ = true;
-    to_parent(MessageType::kReady, {});
+    to_parent(MessageType::kReady, book_.encode());
   }
 }
 
+bool Node::on_ready(Neighbour& child, std::span<const std::byte> payload) {
+  const auto below = AddressBook::decode(payload, options_.nranks);
+  if (!below || !child.standing || child.ready || joined_) return false;
+  book_.add(*below);
+  child.ready = true;
+  check_ready();
+  return true;
+}
+
+bool Node::on_go(std::span<const std::byte> payload) {
+  auto all = AddressBook::decode(payload, options_.nranks);
+  if (!all || !ready_sent_ || joined_) return false;
+  if (verdict() != nullptr) return true;
+  book_ = std::move(*all);
+  go();
+  return true;
+}
+
 void Node::go() {
-  to_children(MessageType::kGo, {});
+  if (!children_.empty()) to_children(MessageType::kGo, book_.encode());
   if (joining_) std::exchange(joining_, nullptr)->complete();
   joined_ = true;
   register_communicator(communicator_, data_secret_);
@@ -183,17 +188,16 @@ void Node::give_up(const Status& why) {
   if (joined_ || finished_) return;
   if (joining_) std::exchange(joining_, nullptr)->stop(why, true);
   set_joined(why);
-  abort_with(why.code(), std::string(why.message()));
 }
 
-// --- Messages
-// -------------------------------------------------------------------------------------------------------
+// --- Messages --------------------------------------------------------------------------------------------
 
-void Node::on_message(uint32_t peer, bool is_parent, uint16_t type, std::span<const std::byte> payload) {
+void Node::on_message(uint32_t peer, Side side, uint16_t type, std::span<const std::byte> payload) {
   const auto kind = static_cast<MessageType>(type);
+  if (side == Side::kCaller && caller_ && caller_->rank == peer) return on_call(kind, payload);
   bool accepted = false;
-  if (is_parent) {
-    accepted = on_parent_message(kind, payload);
+  if (side != Side::kChild) {
+    accepted = !parent_ || parent_->rank != peer || on_parent_message(kind, payload);
   } else if (const auto child = children_.find(peer); child != children_.end()) {
     accepted = on_child_message(child->second, kind, payload);
   }
@@ -205,17 +209,33 @@ void Node::on_message(uint32_t peer, bool is_parent, uint16_t type, std::span<co
                   peer, options_.rank, type, payload.size()));
 }
 
+bool Node::on_any_message(Neighbour& neighbour, MessageType type, std::span<const std::byte> payload) {
+  switch (type) {
+    case MessageType::kVerdict: {
+      auto fault = decode_fault(payload);
+      if (fault) adopt(std::move(*fault), neighbour.channel.get());
+      return fault.has_value();
+    }
+    case MessageType::kFarewell:
+      return on_farewell(neighbour, payload);
+    case MessageType::kLeaving:
+      return on_leaving(neighbour, payload);
+    case MessageType::kLeavingAck:
+      neighbour.knows = true;
+      check_left();
+      return payload.empty();
+    default:
+      return false;
+  }
+}
+
 bool Node::on_child_message(Neighbour& child, MessageType type, std::span<const std::byte> payload) {
   switch (type) {
     case MessageType::kStanding:
       child.standing = true;
-      check_ready();
       return payload.empty();
     case MessageType::kReady:
-      if (!child.standing || child.ready || !payload.empty()) return false;
-      child.ready = true;
-      check_ready();
-      return true;
+      return on_ready(child, payload);
     case MessageType::kGatherUp:
       return gathering_.on_gather_up(child.rank, payload);
     case MessageType::kAgreeUp:
@@ -229,175 +249,35 @@ bool Node::on_child_message(Neighbour& child, MessageType type, std::span<const 
       if (fault) declare_fault(fault->code, std::move(fault->text));
       return fault.has_value();
     }
-    case MessageType::kLeaving:
-      return on_leaving(child, payload);
-    case MessageType::kLeavingAck:
-      child.knows = true;
-      check_left();
+    case MessageType::kState:
+      return on_state(payload);
+    case MessageType::kPing:
+      send(child.channel, MessageType::kPong, {});
       return payload.empty();
     default:
-      return false;
+      return on_any_message(child, type, payload);
   }
 }
 
 bool Node::on_parent_message(MessageType type, std::span<const std::byte> payload) {
-  if (!parent_) return true;
   switch (type) {
     case MessageType::kGo:
-      if (!ready_sent_ || joined_ || !payload.empty()) return false;
-      if (verdict() == nullptr) go();
-      return true;
+      return on_go(payload);
     case MessageType::kGatherDown:
       return gathering_.on_gather_down(payload);
     case MessageType::kAgreeDown:
       return gathering_.on_agree_down(payload);
     case MessageType::kAsk:
       return inquest_.on_ask(payload);
-    case MessageType::kVerdict: {
-      auto fault = decode_fault(payload);
-      if (fault) adopt(std::move(*fault));
-      return fault.has_value();
-    }
-    case MessageType::kLeaving:
-      return on_leaving(*parent_, payload);
-    case MessageType::kLeavingAck:
-      parent_->knows = true;
-      check_left();
+    case MessageType::kLead:
+      return on_lead(payload);
+    case MessageType::kPong:
+      pinged_ = false;
+      if (departing_) finish();  // the parent has read why
       return payload.empty();
     default:
-      return false;
+      return on_any_message(*parent_, type, payload);
   }
-}
-
-// --- Faults
-// ---------------------------------------------------------------------------------------------------------
-
-void Node::report(uint64_t number) {
-  auto& on_the_way = reports_on_the_way_[number % reports_on_the_way_.size()];
-  if (on_the_way.exchange(number) == number) return;
-  const bool posted = loop_.post([self = shared_from_this(), number, &on_the_way] {
-    // First, so that whoever comes from now on is not merged into a report that is already being sent.
-    uint64_t expected = number;
-    on_the_way.compare_exchange_strong(expected, 0);
-    if (!self->finished_ && self->verdict() == nullptr) self->inquest_.report(number);
-  });
-  if (!posted) on_the_way.store(0);
-}
-
-void Node::declare_fault(Code code, std::string text) {
-  if (verdict() != nullptr || pending_ || finished_) return;
-  Fault fault = fault_of(code, std::move(text));
-  if (!has_parent()) return adopt(std::move(fault));
-  to_parent(MessageType::kDeclare, encode(fault));
-  pending_ = std::move(fault);
-  pending_timer_ = loop_.after_ms(kRootAnswersWithinMs, [self = shared_from_this()] {
-    if (self->pending_) self->adopt(*self->pending_);
-  });
-}
-
-void Node::adopt(Fault fault) {
-  if (verdict() != nullptr) return;
-  loop_.cancel(std::exchange(pending_timer_, 0));
-  to_children(MessageType::kVerdict, encode(fault));
-  verdict_storage_ = std::make_unique<const Verdict>(Verdict{fault.code, std::move(fault.text)});
-  verdict_.store(verdict_storage_.get(), std::memory_order_release);
-  inquest_.stop();
-  const Status status(verdict_storage_->code, verdict_storage_->message);
-  if (!has_parent() && !left_) {
-    COMITY_LOG_WARN("rank {} of communicator {:016x}: {}", options_.rank, communicator_, status.message());
-  }
-  if (joining_) std::exchange(joining_, nullptr)->stop(status, !has_parent());
-  set_joined(status);  // also wakes whoever waits for something else
-}
-
-void Node::abort_with(Code code, std::string text) {
-  if (verdict() != nullptr) return;
-  Fault fault = fault_of(code, std::move(text));
-  to_parent(MessageType::kDeclare, encode(fault));
-  adopt(std::move(fault));
-}
-
-void Node::on_closed(uint32_t peer, bool is_parent, const std::string& why) {
-  Neighbour gone;
-  if (is_parent) {
-    if (!parent_) return;
-    gone = std::move(*parent_);
-    parent_.reset();
-    gone.standing = true;
-  } else {
-    const auto child = children_.find(peer);
-    if (child == children_.end()) return;
-    gone = std::move(child->second);
-    children_.erase(child);
-  }
-  if (finished_ || !gone.standing) return;
-  if (gone.leaving) {
-    inquest_.answer_for(peer, gone.last_number);
-  } else if (verdict() == nullptr) {
-    COMITY_LOG_INFO("rank {}: lost rank {}: {}", options_.rank, peer, why);
-    declare_fault(Code::kRemoteError,
-                  fmt::format("rank {} died or was killed (its control connection closed)", peer));
-  }
-  // What was declared upwards and not answered is now this part's to decide.
-  if (is_parent && pending_) adopt(*pending_);
-  check_left();
-}
-
-// --- Leaving
-// --------------------------------------------------------------------------------------------------------
-
-bool Node::on_leaving(Neighbour& neighbour, std::span<const std::byte> payload) {
-  const auto leaving = decode_leaving(payload);
-  if (!leaving || neighbour.leaving) return false;
-  neighbour.leaving = true;
-  neighbour.last_number = leaving->last_number;
-  send(neighbour.channel, MessageType::kLeavingAck, {});
-  return true;
-}
-
-void Node::leave(bool orderly) {
-  if (left_) return;
-  left_ = true;
-  if (joined_) unregister_communicator(communicator_);
-  inquest_.set_left();
-  if (orderly && joined_ && verdict() == nullptr) {
-    const Bytes payload = encode(Leaving{calls_.last_number()});
-    for_each_neighbour(
-        [&](Neighbour& neighbour) { send(neighbour.channel, MessageType::kLeaving, payload); });
-    return check_left();
-  }
-  abort_with(Code::kRemoteError, fmt::format("rank {} aborted", options_.rank));
-  finish();
-}
-
-void Node::check_left() {
-  if (!left_ || finished_) return;
-  bool all_know = true;
-  for_each_neighbour([&](Neighbour& neighbour) { all_know &= neighbour.knows; });
-  if (!all_know) return;
-  {
-    const std::lock_guard<std::mutex> lock(waits_.mutex);
-    waits_.left = true;
-    waits_.changed.notify_all();
-  }
-  if (children_.empty()) finish();
-}
-
-void Node::finish() {
-  if (finished_) return;
-  const auto self = shared_from_this();
-  finished_ = true;
-  loop_.cancel(std::exchange(pending_timer_, 0));
-  inquest_.stop();
-  if (joining_) std::exchange(joining_, nullptr)->stop(Status(Code::kRemoteError, "left"), false);
-  if (acceptor_) std::exchange(acceptor_, nullptr)->close();
-  for_each_neighbour([](Neighbour& neighbour) { neighbour.channel->close_after_flush(kFlushWithinMs); });
-  parent_.reset();
-  children_.clear();
-  standing_nodes().erase(self);
-  const std::lock_guard<std::mutex> lock(waits_.mutex);
-  waits_.left = true;
-  waits_.changed.notify_all();
 }
 
 }  // namespace comity::control

@@ -1,13 +1,20 @@
 // One rank's place in the control tree: its neighbours, the verdict, and who is still here.
 //
-// Joining brings the neighbours; kReady climbs once a whole subtree stands, kGo descends, and the tree is
-// complete. Faults climb as kDeclare to the root of this part of the tree, which makes the first one the
-// verdict and sends it down; so all ranks hold the same one. A dead inner node cuts the tree: each part has
-// its own root, and as both sides name the dead rank alike, the verdicts agree. A rank that leaves in order
-// tells its neighbours and stays as a relay, unseen by its user, until everybody below it has left too, or
-// its process ends; its neighbours then close the connection without a fault.
+// Joining brings the neighbours; kReady climbs once a whole subtree stands, with the addresses of its ranks;
+// kGo descends with those of all, and the tree is complete. Until then the meeting point says why a join
+// failed; afterwards faults climb as kDeclare to the root, which makes the first one the verdict (decision.h).
 //
-// Everything is on the control thread but what says otherwise.
+//   a child is lost        it is called (Summons): it comes back, or is gone; a fault unless it said so
+//   the parent is lost     the orphan looks for another (Mending); who finds none is the root of what is left
+//   a fault is held        until the verdict; told again to every new parent; a parent that does not answer to
+//                          a ping is left
+//   the root misses ranks  it calls them: with a ballot above theirs they leave whom they followed
+//
+// A rank that leaves in order tells its neighbours and stays as a relay, unseen by its user, until everybody
+// below it has left too, or its process ends; its neighbours then close the connection without a fault.
+//
+// Everything is on the control thread but what says otherwise. In three files: node.cc joins and reads
+// messages, node_faults.cc decides and mends, node_leave.cc leaves.
 #pragma once
 
 #include <array>
@@ -22,13 +29,16 @@
 
 #include "comity/plugin/result.h"
 #include "src/control/acceptor.h"
+#include "src/control/address_book.h"
 #include "src/control/call_log.h"
 #include "src/control/channel.h"
 #include "src/control/control.h"
+#include "src/control/decision.h"
 #include "src/control/gathering.h"
 #include "src/control/inquest.h"
 #include "src/control/joining.h"
 #include "src/control/loop.h"
+#include "src/control/mending.h"
 #include "src/control/tree_port.h"
 #include "src/control/unique_id.h"
 
@@ -65,9 +75,10 @@ class Node final : public TreePort, public std::enable_shared_from_this<Node> {
   uint32_t nranks() const override { return options_.nranks; }
 
   // --- Control thread ---
-  // Begins to join; `listeners` are for the children (none for a leaf). Waits::joined tells the end.
+  // Begins to join; at `listeners` children find this rank, and later whoever lost its place in the tree.
+  // Waits::joined tells the end.
   void start(Listeners listeners);
-  // Ends the join with `why`, if it has not ended; all others get the same error.
+  // Ends the join with `why`, if it has not ended; the meeting point tells all others.
   void give_up(const Status& why);
   void leave(bool orderly);
   Gathering& gathering() { return gathering_; }
@@ -83,28 +94,64 @@ class Node final : public TreePort, public std::enable_shared_from_this<Node> {
     std::shared_ptr<Channel> channel;
     bool standing = false;  // a child that said so
     bool ready = false;     // a child whose subtree is complete
-    bool leaving = false;   // told that it leaves
+    bool leaving = false;   // told that it leaves, or that it aborts
     bool knows = false;     // acknowledged that this rank leaves
     uint64_t last_number = 0;
   };
+  enum class Side { kChild, kParent, kCaller };
 
-  void on_child_proven(UniqueFd fd, const HandshakeHello& hello);
-  void on_parent_proven(UniqueFd fd);
-  std::shared_ptr<Channel> open_channel(UniqueFd fd, uint32_t peer, bool is_parent);
-  void on_message(uint32_t peer, bool is_parent, uint16_t type, std::span<const std::byte> payload);
+  // node.cc
+  void on_proven(UniqueFd fd, const HandshakeHello& hello);
+  Neighbour& new_child(uint32_t rank, UniqueFd fd);
+  void on_parent_proven(uint32_t parent, UniqueFd fd);
+  std::shared_ptr<Channel> open_channel(UniqueFd fd, uint32_t peer, Side side);
+  void on_message(uint32_t peer, Side side, uint16_t type, std::span<const std::byte> payload);
   bool on_child_message(Neighbour& child, MessageType type, std::span<const std::byte> payload);
   bool on_parent_message(MessageType type, std::span<const std::byte> payload);
-  bool on_leaving(Neighbour& neighbour, std::span<const std::byte> payload);
-  void on_closed(uint32_t peer, bool is_parent, const std::string& why);
+  bool on_any_message(Neighbour& neighbour, MessageType type, std::span<const std::byte> payload);
+  bool on_ready(Neighbour& child, std::span<const std::byte> payload);
+  bool on_go(std::span<const std::byte> payload);
   void check_ready();
   void go();
   void set_joined(const Status& status);
-  void adopt(Fault fault);
-  void abort_with(Code code, std::string text);
+  template <typename Visitor>
+  void for_each_neighbour(Visitor visitor) {
+    if (parent_) visitor(*parent_);
+    for (auto& child : children_) visitor(child.second);
+  }
+
+  // node_faults.cc
+  bool is_root() const { return joined_ && !parent_ && !mending_; }
+  TreeCall tree_call() const;
+  void hold(const Fault& fault);
+  void press();
+  void watch_parent();
+  void advance();
+  void mind_the_time();
+  void tell_state_soon();
+  void adopt(Fault fault, const Channel* except = nullptr);
+  void on_closed(uint32_t peer, Side side, const std::string& why, bool silent);
+  void on_child_lost(const Neighbour& gone);
+  void on_parent_lost(const Neighbour& gone, bool silent);
+  void mend(uint32_t lost_parent, bool is_fault);
+  void on_child_failed(uint32_t child, bool refused);
+  void hold_death_of(uint32_t rank, bool refused);
+  void become_root();
+  void drop_parent();
+  bool on_lead(std::span<const std::byte> payload);
+  bool on_state(std::span<const std::byte> payload);
+  bool on_farewell(Neighbour& neighbour, std::span<const std::byte> payload);
+  void on_called(uint32_t caller, UniqueFd fd);
+  void on_call(MessageType type, std::span<const std::byte> payload);
+  Summons& summons();
+  void greet(Neighbour& child);
+
+  // node_leave.cc
+  bool on_leaving(Neighbour& neighbour, std::span<const std::byte> payload);
+  void depart(const Fault& why);
   void check_left();
   void finish();
-  template <typename Visitor>
-  void for_each_neighbour(Visitor visitor);
+  void stop_timers();
 
   Loop& loop_;
   const Options options_;
@@ -121,13 +168,28 @@ class Node final : public TreePort, public std::enable_shared_from_this<Node> {
   std::shared_ptr<Joining> joining_;
   std::optional<Neighbour> parent_;
   std::map<uint32_t, Neighbour> children_;
+  AddressBook book_;  // of this subtree until all have joined, then of all
   Gathering gathering_;
   Inquest inquest_;
-  std::optional<Fault> pending_;  // declared, and not yet the verdict
-  uint64_t pending_timer_ = 0;
+  Decision decision_;
+  std::shared_ptr<Mending> mending_;
+  std::shared_ptr<Summons> summons_;
+  RankSet lost_;                     // children whose connection broke, and that are being called
+  std::optional<Neighbour> caller_;  // a root that calls, and did not yet say with which ballot
+  struct Timers {
+    uint64_t pong = 0;      // the parent must have answered by then
+    uint64_t state = 0;     // what changed goes up then, in one message
+    uint64_t summon = 0;    // the root looks who is missing
+    uint64_t patience = 0;  // the root goes on without those who are silent
+    uint64_t cut_off = 0;   // the root gives up to find more than half
+    uint64_t stuck = 0;     // whoever holds a fault for so long leads itself
+  } timers_;
+  bool patient_ = true;
+  bool pinged_ = false;  // and no answer yet
   bool ready_sent_ = false;
   bool joined_ = false;
   bool left_ = false;
+  bool departing_ = false;  // left at once, and sees to it that somebody hears why
   bool finished_ = false;
 };
 

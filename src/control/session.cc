@@ -135,7 +135,7 @@ class TreeSession final : public Session {
 Status TreeSession::join() {
   const uint32_t rank = node_->rank();
   Listeners listeners;
-  if (child_count_of(rank, node_->nranks()) > 0) {
+  if (node_->nranks() > 1) {
     COMITY_ASSIGN_OR_RETURN(listeners, open_listeners(false));
   }
   const auto carried = std::make_shared<Listeners>(std::move(listeners));

@@ -9,14 +9,15 @@ VisitCall::VisitCall(Loop& loop, const Visit& visit, uint64_t answer_within_ms, 
 
 std::shared_ptr<VisitCall> VisitCall::start(Loop& loop, ConnectTarget target, const Visit& visit, Done done) {
   std::shared_ptr<VisitCall> call(new VisitCall(loop, visit, target.per_address_ms, std::move(done)));
-  call->connector_ = Connector::start(loop, std::move(target), [call](Result<UniqueFd> fd, bool useless) {
-    call->connector_.reset();
-    if (fd.ok()) {
-      call->on_connected(std::move(fd).value());
-    } else {
-      call->finish(fd.status(), useless);
-    }
-  });
+  call->connector_ =
+      Connector::start(loop, std::move(target), [call](Result<UniqueFd> fd, Connector::Answer answer) {
+        call->connector_.reset();
+        if (fd.ok()) {
+          call->on_connected(std::move(fd).value());
+        } else {
+          call->finish(fd.status(), answer == Connector::Answer::kStranger);
+        }
+      });
   return call;
 }
 
@@ -44,7 +45,7 @@ void VisitCall::on_connected(UniqueFd fd) {
       self->finish(Status(Code::kRemoteError, "the meeting point sent a malformed answer"), false);
     }
   };
-  events.closed = [self](const std::string& why) {
+  events.closed = [self](const std::string& why, bool) {
     self->finish(Status(Code::kRemoteError, "the meeting point did not answer: " + why), false);
   };
   channel_ = Channel::open(loop_, std::move(fd), kMeetingPayloadBytes, std::move(events));

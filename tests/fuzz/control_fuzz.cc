@@ -7,6 +7,7 @@
 #include <cstring>
 #include <span>
 
+#include "src/control/address_book.h"
 #include "src/control/meeting.h"
 #include "src/control/messages.h"
 #include "src/control/unique_id.h"
@@ -29,7 +30,7 @@ void expect_same_again(std::span<const std::byte> bytes, Decode decode) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
   const auto bytes = std::as_bytes(std::span(data + 1, size - 1));
-  switch (data[0] % 9) {
+  switch (data[0] % 12) {
     case 0: {
       // Addresses have padding and unused bytes that are not kept: no comparison.
       const auto visit = decode_visit(bytes);
@@ -63,6 +64,20 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     case 7:
       expect_same_again(bytes, decode_leaving);
       break;
+    case 9:
+      expect_same_again(bytes, decode_lead);
+      break;
+    case 10:
+      expect_same_again(bytes, [](std::span<const std::byte> what) { return decode_tree_state(what, 1000); });
+      break;
+    case 11: {
+      // Ports and padding of addresses are not kept: no comparison.
+      const auto book = AddressBook::decode(bytes, 1000);
+      if (!book) break;
+      for (uint32_t rank = 0; rank < 1000; ++rank) (void)book->of(rank);
+      (void)book->encode();
+      break;
+    }
     case 8: {
       UniqueId id{};
       std::memcpy(id.data(), bytes.data(), std::min(bytes.size(), id.size()));

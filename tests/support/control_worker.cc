@@ -6,8 +6,9 @@
 //   call NUMBER COUNT     records an all-reduce; "ok"
 //   wait NUMBER MS        waits in that call, reporting; "verdict CODE MESSAGE" or "none"
 //   verdict MS            waits without reporting; same answers
-//   sockets               "N": internet sockets that this process holds
+//   sockets               "N": internet sockets that this process holds, listening ones left out
 //   serve TEXT            shares a memfd with TEXT as arena 1; says the name of the socket
+//   declare TEXT          declares that system error; "ok"
 //   leave | abort         "left"
 //   exit STATUS           exits without leaving
 // Ends when standard input does.
@@ -81,6 +82,8 @@ int count_internet_sockets() {
     int domain = 0;
     socklen_t size = sizeof(domain);
     if (::getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) != 0) continue;
+    int listens = 0;
+    if (::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) != 0 || listens != 0) continue;
     count += domain == AF_INET || domain == AF_INET6 ? 1 : 0;
   }
   return count;
@@ -106,6 +109,10 @@ std::string answer(Session& session, std::istringstream& words, const std::strin
   if (command == "call") return words >> number >> value, record_call(session, number, value), "ok";
   if (command == "wait") return words >> number >> value, wait_for_verdict(session, number, value);
   if (command == "verdict") return words >> value, wait_for_verdict(session, 0, value);
+  if (command == "declare") {
+    std::getline(words >> std::ws, text);
+    return session.declare(Code::kSystemError, text), "ok";
+  }
   if (command == "sockets") return std::to_string(count_internet_sockets());
   if (command == "serve") return words >> text, serve(text);
   if (command == "leave" || command == "abort") return session.leave(command == "leave"), "left";

@@ -4,13 +4,16 @@
 
 #include <algorithm>
 #include <random>
+#include <set>
 #include <thread>
 
+#include "src/control/address_book.h"
 #include "src/control/call_log.h"
 #include "src/control/inquest.h"
 #include "src/control/meeting.h"
 #include "src/control/messages.h"
 #include "src/control/rank_list.h"
+#include "src/control/rank_set.h"
 #include "src/control/tree_shape.h"
 #include "src/control/unique_id.h"
 
@@ -93,6 +96,21 @@ TEST(ControlMessages, TreeMessagesRoundTripAndNothingShorterPasses) {
   expect_only_whole(encode(Inquiry{1, 2}), decode_inquiry);
   expect_only_whole(encode(Fault{Code::kRemoteError, "rank 3 died"}), decode_fault);
   expect_only_whole(encode(Leaving{7}), decode_leaving);
+  expect_only_whole(encode(Lead{7, std::nullopt}), decode_lead);
+  expect_only_whole(encode(Lead{7, Fault{Code::kRemoteError, "rank 3 died"}}), decode_lead);
+  TreeState state;
+  state.ballot = 9;
+  state.promised = RankSet(2, 7);
+  state.gone.add(1);
+  state.gone.add(30);
+  state.accepted = Accepted{4, Fault{Code::kTimeout, "late"}};
+  const auto decode_state = [](std::span<const std::byte> bytes) { return decode_tree_state(bytes, 31); };
+  expect_only_whole(encode(state), decode_state);
+  const auto decoded = decode_state(encode(state));
+  EXPECT_EQ(decoded->promised, state.promised);
+  EXPECT_EQ(decoded->gone, state.gone);
+  EXPECT_EQ(decoded->accepted->fault.text, "late");
+  EXPECT_FALSE(decode_tree_state(encode(state), 30)) << "a rank that is not there";
 }
 
 TEST(ControlMessages, NumbersThatWouldIndexTooFarAreRefused) {
@@ -161,6 +179,68 @@ TEST(RankList, WritesRangesAndCutsLongLists) {
   std::vector<bool> sparse(100, true);
   for (size_t i = 0; i < 100; i += 2) sparse[i] = false;
   EXPECT_EQ(list_absent(sparse), "0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30 and 34 more");
+}
+
+TEST(RankSet, BehavesAsASetOfNumbers) {
+  std::mt19937 random(5);
+  for (int round = 0; round < 200; ++round) {
+    RankSet set, other;
+    std::set<uint32_t> plain, plain_other;
+    for (int i = 0; i < 30; ++i) {
+      const auto first = static_cast<uint32_t>(random() % 60);
+      const auto count = static_cast<uint32_t>(random() % 6);
+      const bool to_other = random() % 3 == 0;
+      (to_other ? other : set).add(first, count);
+      for (uint32_t k = 0; k < count; ++k) (to_other ? plain_other : plain).insert(first + k);
+      if (random() % 4 != 0) continue;
+      set.remove(first);
+      plain.erase(first);
+    }
+    const RankSet rest = set.without(other);
+    RankSet both = set;
+    both.add(other);
+    for (uint32_t rank = 0; rank < 70; ++rank) {
+      ASSERT_EQ(set.contains(rank), plain.contains(rank));
+      ASSERT_EQ(rest.contains(rank), plain.contains(rank) && !plain_other.contains(rank));
+      ASSERT_EQ(both.contains(rank), plain.contains(rank) || plain_other.contains(rank));
+      uint32_t absent = rank;
+      while (plain.contains(absent)) ++absent;
+      ASSERT_EQ(set.next_absent(rank), absent);
+    }
+    ASSERT_EQ(set.size(), plain.size());
+    ByteWriter writer;
+    set.encode(writer);
+    ByteReader reader(writer.bytes());
+    ASSERT_EQ(RankSet::decode(reader, 70), set);
+  }
+}
+
+TEST(AddressBook, KeepsAddressesOncePerHostAndPortsPerRank) {
+  AddressBook book;
+  for (uint32_t rank = 0; rank < 512; ++rank) {
+    SocketAddress first = address_of(rank < 256 ? "10.0.0.1:1" : "10.0.0.2:1");
+    SocketAddress second = address_of(rank < 256 ? "[fd00::1]:1" : "[fd00::2]:1");
+    first.set_port(static_cast<uint16_t>(1000 + rank));
+    second.set_port(static_cast<uint16_t>(3000 + rank));
+    book.set(rank, {first, second});
+  }
+  const Bytes encoded = book.encode();
+  EXPECT_LT(encoded.size(), 512 * 12 + 200u);
+  const auto decoded = AddressBook::decode(encoded, 512);
+  ASSERT_TRUE(decoded);
+  ASSERT_EQ(decoded->of(300).size(), 2u);
+  EXPECT_EQ(decoded->of(300)[0].text(), "10.0.0.2:1300");
+  EXPECT_EQ(decoded->of(3)[1].text(), "[fd00::1]:3003");
+  EXPECT_TRUE(decoded->of(512).empty());
+  EXPECT_FALSE(AddressBook::decode(encoded, 511)) << "a rank that is not there";
+  const auto decode = [](std::span<const std::byte> bytes) { return AddressBook::decode(bytes, 4); };
+  AddressBook small;
+  small.set(3, {address_of("10.0.0.1:5")});
+  small.set(1, {});
+  small.set(3, {address_of("10.0.0.1:6")});
+  EXPECT_EQ(small.size(), 2u);
+  EXPECT_EQ(small.of(3)[0].text(), "10.0.0.1:6");
+  expect_only_whole(small.encode(), decode);
 }
 
 TEST(TreeShape, EveryRankHasOneParentAndSubtreesAddUp) {

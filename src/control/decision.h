@@ -1,0 +1,79 @@
+// One verdict, whatever dies on the way to it: single-decree consensus (Lamport, "The part-time parliament",
+// 1998) along the tree, whose root is the leader.
+//
+//   root      lead(): a ballot of its own, above all that it has seen; told down the tree
+//             (not by the first root, rank 0, whose ballot 0 everybody holds from the start)
+//   others    follow(): promise to hear no lower ballot; answer up with what they have accepted
+//   root      more than half promised: proposes what was accepted with the highest ballot, else its own wish
+//   others    accept, answer up
+//   root      everyone alive accepted, or more than half and its patience is over: decided, told down
+//
+// "Half" is of the ranks that are not known to be gone (exited, left or aborted: they refuse connections); on
+// a tie the part with the lowest of them counts as more. As everyone alive accepted before anyone acts on the
+// verdict, whoever is left afterwards, even alone, comes to the same one.
+//
+// A pure state machine: no socket, no clock. What goes up is a whole state, merged by union: sent twice, or
+// along two ways, it counts once.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "src/control/messages.h"
+#include "src/control/rank_set.h"
+
+namespace comity::control {
+
+class Decision {
+ public:
+  Decision(uint32_t rank, uint32_t nranks);
+
+  // --- Every rank ---
+  // What the parent says of its root. True: it is news, to be passed on to the children.
+  bool follow(const Lead& lead);
+  // What a child says of its part. True: the own state has changed by it.
+  bool merge(const TreeState& child);
+  // `gone` refuses connections, or said that it leaves. True: it is news.
+  bool set_gone(uint32_t gone);
+  // The first one counts: what this rank would propose as the root.
+  void wish(const Fault& fault);
+  // This one counts: of a rank that goes.
+  void replace_wish(const Fault& fault) { wish_ = fault; }
+  const std::optional<Fault>& wish() const { return wish_; }
+  TreeState state() const { return state_; }
+  Lead current() const { return Lead{state_.ballot, proposal_}; }
+  Ballot ballot() const { return state_.ballot; }
+  const RankSet& gone() const { return state_.gone; }
+  // The ranks below in the tree that answered in this ballot, and perhaps some that have moved since.
+  const RankSet& below() const { return state_.promised; }
+
+  // --- The root ---
+  // Takes a ballot above all seen.
+  void lead();
+  enum class Next {
+    kWait,     // for answers
+    kTell,     // current() has changed: tell the children, then call again
+    kDecided,  // the proposal is the verdict
+  };
+  // `patient`: whoever is alive may still answer.
+  Next advance(bool patient);
+  // Those whose answer is missing.
+  RankSet unheard() const;
+  // Whether anything is to be decided here.
+  bool has_matter() const { return wish_.has_value() || state_.accepted.has_value(); }
+
+ private:
+  bool has_quorum(const RankSet& answered) const;
+  bool has_all(const RankSet& answered) const;
+  void raise(Ballot ballot);
+  void accept();
+
+  const uint32_t rank_;
+  const uint32_t nranks_;
+  TreeState state_;
+  std::optional<Fault> proposal_;  // of the ballot
+  std::optional<Fault> wish_;
+  Ballot highest_seen_ = 0;
+};
+
+}  // namespace comity::control

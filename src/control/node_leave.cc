@@ -1,0 +1,110 @@
+// Leaving: in order, as a relay for those below until they left too; or at once, which is a fault for all.
+#include <fmt/core.h>
+
+#include <utility>
+
+#include "src/control/descriptors.h"
+#include "src/control/node.h"
+#include "src/control/standing_nodes.h"
+
+namespace comity::control {
+namespace {
+
+constexpr uint64_t kFlushWithinMs = 1000;
+
+}  // namespace
+
+std::set<std::shared_ptr<Node>>& standing_nodes() {
+  static auto& all = *new std::set<std::shared_ptr<Node>>();
+  return all;
+}
+
+bool Node::on_leaving(Neighbour& neighbour, std::span<const std::byte> payload) {
+  const auto leaving = decode_leaving(payload);
+  if (!leaving || neighbour.leaving) return false;
+  neighbour.leaving = true;
+  neighbour.last_number = leaving->last_number;
+  neighbour.channel->send(static_cast<uint16_t>(MessageType::kLeavingAck), {});
+  if (!decision_.set_gone(neighbour.rank)) return true;
+  tell_state_soon();
+  advance();
+  return true;
+}
+
+void Node::leave(bool orderly) {
+  if (left_) return;
+  left_ = true;
+  if (joined_) unregister_communicator(communicator_);
+  inquest_.set_left();
+  if (orderly && joined_ && verdict() == nullptr) {
+    if (acceptor_) std::exchange(acceptor_, nullptr)->close();  // whoever needs a parent finds another one
+    decision_.set_gone(options_.rank);
+    tell_state_soon();
+    const Bytes payload = encode(Leaving{calls_.last_number()});
+    for_each_neighbour([&](Neighbour& neighbour) {
+      neighbour.channel->send(static_cast<uint16_t>(MessageType::kLeaving), payload);
+    });
+    if (mending_ || (!parent_ && options_.rank != 0)) return finish();  // those below find others
+    return check_left();
+  }
+  if (verdict() == nullptr) {
+    const Fault why = fault_of(Code::kRemoteError, fmt::format("rank {} aborted", options_.rank));
+    if (joined_ && !is_root()) return depart(why);
+    to_children(MessageType::kFarewell, encode(why));
+    set_joined(Status(why.code, why.text));
+  }
+  finish();
+}
+
+// Stays until a parent has read why, or the verdict is there; without a parent it looks for one first.
+void Node::depart(const Fault& why) {
+  departing_ = true;
+  if (acceptor_) std::exchange(acceptor_, nullptr)->close();
+  to_children(MessageType::kFarewell, encode(why));
+  decision_.set_gone(options_.rank);
+  decision_.replace_wish(why);
+  press();
+}
+
+void Node::check_left() {
+  if (!left_ || finished_ || departing_) return;
+  bool all_know = true;
+  for_each_neighbour([&](Neighbour& neighbour) { all_know &= neighbour.knows; });
+  if (!all_know) return;
+  {
+    const std::lock_guard<std::mutex> lock(waits_.mutex);
+    waits_.left = true;
+    waits_.changed.notify_all();
+  }
+  if (children_.empty()) finish();
+}
+
+void Node::stop_timers() {
+  for (uint64_t* timer : {&timers_.pong, &timers_.state, &timers_.summon, &timers_.patience, &timers_.cut_off,
+                          &timers_.stuck}) {
+    loop_.cancel(std::exchange(*timer, 0));
+  }
+}
+
+void Node::finish() {
+  if (finished_) return;
+  const auto self = shared_from_this();
+  finished_ = true;
+  stop_timers();
+  inquest_.stop();
+  if (joining_) std::exchange(joining_, nullptr)->stop(Status(Code::kRemoteError, "left"), false);
+  if (acceptor_) std::exchange(acceptor_, nullptr)->close();
+  if (mending_) std::exchange(mending_, nullptr)->cancel();
+  if (summons_) std::exchange(summons_, nullptr)->cancel();
+  if (caller_) caller_->channel->close();
+  caller_.reset();
+  for_each_neighbour([](Neighbour& neighbour) { neighbour.channel->close_after_flush(kFlushWithinMs); });
+  parent_.reset();
+  children_.clear();
+  standing_nodes().erase(self);
+  const std::lock_guard<std::mutex> lock(waits_.mutex);
+  waits_.left = true;
+  waits_.changed.notify_all();
+}
+
+}  // namespace comity::control
