@@ -28,7 +28,7 @@ target_link_libraries(stranger PRIVATE Comity::comity)
 
 
 def run(*command, **options):
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, **options)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900, **options)
     if done.returncode:
         sys.exit(f"{' '.join(command)}\n{done.stdout}{done.stderr}failed with {done.returncode}")
     return done.stdout
