@@ -290,4 +290,12 @@ TEST(ComityPlan, RefusesMoreRanksThanDevices) {
   expect_says(outcome, "has 16 devices");
 }
 
+// With a sanitizer: see ASAN_OPTIONS in CMakePresets.json.
+TEST(ComityDoctor, EndsWellWithADriverThatHasThreadsOfItsOwn) {
+  const Outcome outcome =
+      run_line(fmt::format("LD_LIBRARY_PATH='{}' '{}' doctor 2>&1", FAKE_DRIVER_FOLDER, COMITY_PROGRAM));
+  EXPECT_EQ(outcome.status, 0) << outcome.text;
+  expect_says(outcome, FAKE_DRIVER_FOLDER "/libOpenCL.so.1");
+}
+
 }  // namespace
