@@ -7,8 +7,8 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstring>
 
+#include "src/base/errno_text.h"
 #include "src/base/unique_fd.h"
 
 namespace comity {
@@ -33,7 +33,7 @@ bool read_some(const std::string& path, size_t limit, std::string& text) {
 Result<std::string> read_file(const std::string& path, size_t limit) {
   std::string text;
   if (!read_some(path, limit + 1, text)) {
-    return Status(Code::kSystemError, fmt::format("cannot read {}: {}", path, std::strerror(errno)));
+    return Status(Code::kSystemError, fmt::format("cannot read {}: {}", path, errno_text(errno)));
   }
   if (text.size() <= limit) return text;
   return Status(Code::kSystemError, fmt::format("cannot read {}: it is longer than {} bytes", path, limit));

@@ -12,6 +12,7 @@
 #include <cstring>
 #include <memory>
 
+#include "src/base/errno_text.h"
 #include "src/base/file.h"
 #include "src/base/settings.h"
 #include "src/base/socket.h"
@@ -95,8 +96,7 @@ uint64_t speed_of(const std::string& name) {
 Result<std::vector<NetworkInterface>> all_addresses() {
   ifaddrs* raw = nullptr;
   if (::getifaddrs(&raw) != 0) {
-    return Status(Code::kSystemError,
-                  fmt::format("cannot list network interfaces: {}", std::strerror(errno)));
+    return Status(Code::kSystemError, fmt::format("cannot list network interfaces: {}", errno_text(errno)));
   }
   const std::unique_ptr<ifaddrs, decltype(&::freeifaddrs)> list(raw, &::freeifaddrs);
   std::vector<NetworkInterface> found;

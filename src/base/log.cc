@@ -2,22 +2,13 @@
 
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
+#include <strings.h>
 
 #include <cstdlib>
-#include <cstring>
 #include <string>
 
 namespace comity {
 namespace {
-
-LogLevel level_from_environment() {
-  const char* text = std::getenv("COMITY_LOG");
-  if (text == nullptr) return LogLevel::kWarn;
-  if (std::strcmp(text, "error") == 0) return LogLevel::kError;
-  if (std::strcmp(text, "info") == 0) return LogLevel::kInfo;
-  if (std::strcmp(text, "debug") == 0) return LogLevel::kDebug;
-  return LogLevel::kWarn;
-}
 
 spdlog::logger& logger() {
   // Never destroyed: the control thread may still log while the process exits.
@@ -28,6 +19,20 @@ spdlog::logger& logger() {
     return made;
   }();
   return instance;
+}
+
+constexpr const char* kLevelNames[] = {"error", "warn", "info", "debug"};  // in the order of LogLevel
+
+LogLevel level_from_environment() {
+  const char* text = std::getenv("COMITY_LOG");
+  if (text == nullptr || *text == '\0') return LogLevel::kWarn;
+  for (int level = 0; level < 4; ++level) {
+    if (::strcasecmp(text, kLevelNames[level]) == 0) return static_cast<LogLevel>(level);
+  }
+  if (::strcasecmp(text, "warning") == 0) return LogLevel::kWarn;
+  logger().log(spdlog::level::warn, "COMITY_LOG=\"{}\" is none of error, warn, info and debug; warn is used",
+               text);
+  return LogLevel::kWarn;
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "src/base/bytes.h"
+#include "src/base/errno_text.h"
 
 namespace comity {
 namespace {
@@ -44,7 +45,7 @@ Status bad_address(std::string_view text, std::string_view why) {
 Status last_error(std::string_view what, const SocketAddress& address, std::string_view advice) {
   const int error = errno;
   return Status(Code::kSystemError,
-                fmt::format("cannot {} {}: {}{}", what, address.text(), std::strerror(error), advice));
+                fmt::format("cannot {} {}: {}{}", what, address.text(), errno_text(error), advice));
 }
 
 std::string_view advice_for_bind(int error) {

@@ -7,6 +7,7 @@
 
 namespace comity {
 
+inline constexpr const char* kBootId = "/proc/sys/kernel/random/boot_id";
 // "" where it cannot be read. `procfs` is where /proc is mounted.
 std::string boot_id(const std::string& procfs = "/proc");
 // The inode of this process's network namespace, 0 where it cannot be told.

@@ -19,6 +19,7 @@
 #include <utility>
 
 #include "src/base/bytes.h"
+#include "src/base/errno_text.h"
 #include "src/base/log.h"
 #include "src/control/acceptor.h"
 #include "src/control/control.h"
@@ -70,8 +71,7 @@ Result<UnixAddress> abstract_address(const std::string& name) {
 Result<UniqueFd> unix_socket() {
   UniqueFd fd = open_fd([] { return ::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0); });
   if (fd.valid()) return fd;
-  return Status(Code::kSystemError,
-                fmt::format("cannot open a local socket: {}; see ulimit -n", std::strerror(errno)));
+  return Status(Code::kSystemError, fmt::format("cannot open a local socket: {}", errno_text(errno)));
 }
 
 std::string random_name() {
@@ -109,7 +109,7 @@ void send_answer(int socket, const Result<UniqueFd>& descriptor) {
   }
   // A local socket takes a kilobyte whole, or its peer is gone.
   if (::sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
-    COMITY_LOG_INFO("control: a descriptor could not be passed: {}", std::strerror(errno));
+    COMITY_LOG_INFO("control: a descriptor could not be passed: {}", errno_text(errno));
   }
 }
 
@@ -263,8 +263,7 @@ Result<std::string> descriptor_socket_name() {
   COMITY_ASSIGN_OR_RETURN(UniqueFd fd, unix_socket());
   if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address.storage), address.length) != 0 ||
       ::listen(fd.get(), kBacklog) != 0) {
-    return Status(Code::kSystemError,
-                  fmt::format("cannot listen on a local socket: {}", std::strerror(errno)));
+    return Status(Code::kSystemError, fmt::format("cannot listen on a local socket: {}", errno_text(errno)));
   }
   Loop& loop = Loop::instance();
   const auto listener = std::make_shared<UniqueFd>(std::move(fd));

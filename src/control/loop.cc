@@ -10,6 +10,7 @@
 #include <system_error>
 
 #include "src/base/clock.h"
+#include "src/base/errno_text.h"
 #include "src/base/log.h"
 
 namespace comity::control {
@@ -44,7 +45,7 @@ Loop::Loop()
   if (ready) {
     start_thread();
   } else {
-    COMITY_LOG_ERROR("the control thread cannot start: {}; see ulimit -n", std::strerror(errno));
+    COMITY_LOG_ERROR("the control thread cannot start: {}", errno_text(errno));
     stopped_ = true;
   }
 }
@@ -99,7 +100,7 @@ uint64_t Loop::watch(int fd, uint32_t events, Callback callback) {
   event.data.u64 = id;
   if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0) {
     // The owner's deadline ends what waits for this descriptor.
-    COMITY_LOG_ERROR("the control thread cannot watch a socket: {}", std::strerror(errno));
+    COMITY_LOG_ERROR("the control thread cannot watch a socket: {}", errno_text(errno));
   }
   watches_[id] = Watch{fd, std::make_shared<Callback>(std::move(callback))};
   return id;

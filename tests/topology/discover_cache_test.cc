@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "tests/topology/discover_fixture.h"
+#include "topology/discover/own_file.h"
 
 namespace comity::topology {
 namespace {
@@ -133,6 +134,20 @@ TEST_F(DiscoverCache, ASlowSourceIsAskedAgain) {
   options_.source_deadline_ms = 500;
   find();
   EXPECT_FALSE(std::filesystem::exists(file_));
+}
+
+TEST(CacheFolder, IsNotMadeForAHomeThatIsNotThere) {
+  const FakeSystem system;
+  const std::string home = system.path("gone");
+  const char* const before = std::getenv("HOME");
+  const std::string kept = before == nullptr ? "" : before;
+  ::unsetenv("XDG_CACHE_HOME");
+  ::setenv("HOME", home.c_str(), 1);
+  const auto folder = cache_folder("");
+  before == nullptr ? ::unsetenv("HOME") : ::setenv("HOME", kept.c_str(), 1);
+  ASSERT_FALSE(folder.ok());
+  EXPECT_NE(folder.status().message().find(home), std::string_view::npos) << folder.status().message();
+  EXPECT_FALSE(std::filesystem::exists(home));
 }
 
 }  // namespace

@@ -1,10 +1,15 @@
 // The small pieces that every room uses.
 #include <gtest/gtest.h>
 
-#include <set>
+#include <cerrno>
+#include <cstdlib>
+#include <string>
 
 #include "src/base/arithmetic.h"
+#include "src/base/errno_text.h"
+#include "src/base/file.h"
 #include "src/base/hash.h"
+#include "src/base/log.h"
 #include "src/base/text.h"
 #include "src/base/this_host.h"
 
@@ -43,6 +48,32 @@ TEST(Text, ListsAreSplitTrimmedAndWithoutEmptyItems) {
   EXPECT_EQ(split_list(std::string_view("x:y"), ':').size(), 2u);
   EXPECT_EQ(split(std::string_view("a,, b")), (std::vector<std::string_view>{"a", "", "b"}));
   EXPECT_TRUE(split(std::string_view()).empty());
+}
+
+void leave_with(const char* level, LogLevel asked) {
+  ::setenv("COMITY_LOG", level, 1);
+  std::exit(log_enabled(asked) ? 1 : 0);
+}
+
+// Each in a process of its own, as the level is read once.
+TEST(Log, TakesItsLevelInAnyCaseAndSaysWhatIsNone) {
+  EXPECT_EXIT(leave_with("INFO", LogLevel::kInfo), testing::ExitedWithCode(1), "^$");
+  EXPECT_EXIT(leave_with("INFO", LogLevel::kDebug), testing::ExitedWithCode(0), "^$");
+  EXPECT_EXIT(leave_with("loud", LogLevel::kInfo), testing::ExitedWithCode(0),
+              "COMITY_LOG=\"loud\" is none of error, warn, info and debug");
+}
+
+TEST(ErrnoText, SaysWhichLimitWasHitAndHowToRaiseIt) {
+  EXPECT_NE(errno_text(EMFILE).find("Too many open files (this process may have "), std::string::npos);
+  EXPECT_NE(errno_text(EMFILE).find("ulimit -n"), std::string::npos);
+  EXPECT_NE(errno_text(EFBIG).find("ulimit -f"), std::string::npos);
+  EXPECT_EQ(errno_text(EACCES), "Permission denied");
+}
+
+TEST(File, RefusesADirectoryBySayingWhatItIs) {
+  const auto read = read_file("/proc");
+  ASSERT_FALSE(read.ok());
+  EXPECT_EQ(read.status().message(), "cannot read /proc: Is a directory");
 }
 
 TEST(ThisHost, IsKnownByItsBootAndNetwork) {

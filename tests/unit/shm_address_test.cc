@@ -1,5 +1,6 @@
 // What ranks tell each other before they trust each other's memory.
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <cstring>
 #include <memory>
@@ -127,6 +128,19 @@ TEST(ShmGroupKey, TellsMembersAndTheirOrderApart) {
   const uint32_t c[] = {0, 1};
   EXPECT_NE(group_key(a), group_key(b));
   EXPECT_NE(group_key(a), group_key(c));
+}
+
+TEST(ShmAddress, BlamesTheLimitOfDescriptorsAndNotProc) {
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit none{3, before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  const Result<std::string> host = this_host();
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  ASSERT_FALSE(host.ok());
+  EXPECT_NE(host.status().message().find("Too many open files (this process may have 3: raise `ulimit -n`)"),
+            std::string_view::npos)
+      << host.status().message();
 }
 
 }  // namespace

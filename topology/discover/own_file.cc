@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <system_error>
 
+#include "src/base/errno_text.h"
 #include "src/base/unique_fd.h"
 
 namespace comity::topology {
@@ -37,8 +38,12 @@ Result<std::string> cache_folder(const std::string& chosen) {
   const char* home = std::getenv("HOME");
   // The XDG specification ignores relative ones.
   if (cache != nullptr && cache[0] == '/') return std::string(cache) + "/comity";
-  if (home != nullptr && home[0] == '/') return std::string(home) + "/.cache/comity";
-  return Status(Code::kInvalidUsage, "no folder: set HOME or XDG_CACHE_HOME");
+  if (home == nullptr || home[0] != '/')
+    return Status(Code::kInvalidUsage, "no folder: set HOME or XDG_CACHE_HOME");
+  // A home that is not there was not forgotten: service accounts have none, and none is made for them.
+  std::error_code error;
+  if (std::filesystem::is_directory(home, error)) return std::string(home) + "/.cache/comity";
+  return Status(Code::kInvalidUsage, fmt::format("HOME is {}, which is no folder: set XDG_CACHE_HOME", home));
 }
 
 std::string read_own_file(const std::string& path) {
@@ -62,7 +67,7 @@ std::string read_own_file(const std::string& path) {
 Status write_own_file(const std::string& folder, const std::string& name, const std::string& text) {
   const std::string path = folder + "/" + name;
   const auto refused = [&path](const char* what, int error) {
-    return Status(Code::kSystemError, fmt::format("cannot {} {}: {}", what, path, std::strerror(error)));
+    return Status(Code::kSystemError, fmt::format("cannot {} {}: {}", what, path, errno_text(error)));
   };
   std::error_code error;
   std::filesystem::create_directories(folder, error);

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include "src/base/bytes.h"
+#include "src/base/file.h"
 #include "src/base/settings.h"
 #include "src/base/this_host.h"
 
@@ -60,13 +61,13 @@ Result<std::string> this_host() {
   if (!override_id.empty()) return "id " + override_id;
   const std::string boot = boot_id();
   const uint64_t network = network_namespace();
-  if (boot.empty() || network == 0) {
-    return Status(Code::kSystemError,
-                  "shm: cannot read /proc/sys/kernel/random/boot_id and /proc/self/ns/net, which tell hosts "
-                  "apart; mount /proc or "
-                  "set COMITY_HOSTID to a text that is equal on the ranks of one host");
-  }
-  return fmt::format("boot {} net {}", boot, network);
+  if (!boot.empty() && network != 0) return fmt::format("boot {} net {}", boot, network);
+  const Result<std::string> again = read_file(kBootId);
+  return Status(
+      Code::kSystemError,
+      fmt::format("shm: hosts are told apart by {} and /proc/self/ns/net: {}; set COMITY_HOSTID to a text "
+                  "that is equal on the ranks of one host",
+                  kBootId, again.ok() ? "they cannot be read" : again.status().message()));
 }
 
 }  // namespace comity::shm

@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "src/base/arithmetic.h"
+#include "src/base/errno_text.h"
 #include "src/base/log.h"
 #include "src/base/settings.h"
 
@@ -75,7 +76,7 @@ Result<void*> ArenaPool::allocate(uint64_t bytes) {
     places_[pointer] = *found;
   }
   if (large && !touch(static_cast<std::byte*>(pointer), rounded)) {
-    const std::string why = std::strerror(errno);
+    const std::string why = errno_text(errno);
     (void)release(pointer).ok();
     return Status(
         Code::kSystemError,

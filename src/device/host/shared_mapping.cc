@@ -11,16 +11,13 @@
 #include <cstring>
 
 #include "src/base/arithmetic.h"
+#include "src/base/errno_text.h"
 #include "src/device/host/arena.h"
 
 namespace comity {
 namespace {
 
 constexpr uint64_t kHugePage = uint64_t{2} << 20;
-
-std::string errno_text(int error) {
-  return fmt::format("{} (errno {})", std::strerror(error), error);
-}
 
 // ftruncate beyond RLIMIT_FSIZE raises SIGXFSZ in this thread, which kills by default: held back, and taken
 // if it was not pending before. Returns errno or 0.
