@@ -162,6 +162,8 @@ TEST(TopologyImport, MalformedFilesAreRefusedWithFileLineAndReason) {
       {"hwloc-matrix.xml", "hwloc-matrix.xml:48: the matrix NVLinkBandwidth"},
       {"nvidia-smi-cut.txt", "nvidia-smi-cut.txt:2: column GPU5 has no row"},
       {"nvidia-smi-asymmetric.txt", "nvidia-smi-asymmetric.txt:2: GPU0 and mlx5_0 are not as near in both"},
+      {"nvidia-smi-cut-40.txt", "nvidia-smi-cut-40.txt:6: row GPU4 has no column of its name"},
+      {"nvidia-smi-cut-columns.txt", "nvidia-smi-cut-columns.txt:5: row NIC1 has no column of its name"},
       {"rocm-smi-cut.txt", "rocm-smi-cut.txt:31: the text ends within a table"},
       {"ibnetdiscover-cut.txt", "ibnetdiscover-cut.txt:7: H-0000000000100003 has no record"},
       {"unknown.txt", "unknown.txt:1: this is no topology of a known kind"},

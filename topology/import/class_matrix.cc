@@ -34,13 +34,22 @@ class Groups {
 
 class Builder {
  public:
-  explicit Builder(const ClassMatrix& matrix)
-      : matrix_(matrix), size_(matrix.devices.size()), pix_(size_), pxb_(size_), domains_(size_) {}
+  Builder(const ClassMatrix& matrix, std::vector<std::string>& doubts)
+      : matrix_(matrix),
+        doubts_(doubts),
+        size_(matrix.devices.size()),
+        pix_(size_),
+        pxb_(size_),
+        domains_(size_) {}
   Result<Graph> build();
 
  private:
   Status check() const;
-  Status group();
+  void join_domains(size_t a, size_t b);
+  void group();
+  Status check_groups();
+  void doubt(size_t a, size_t b, const std::string& what);
+  bool has_domain(size_t group) const;
   bool parted(size_t a, size_t b) const;
   void add_domains();
   void add_devices();
@@ -53,10 +62,13 @@ class Builder {
   }
 
   const ClassMatrix& matrix_;
+  std::vector<std::string>& doubts_;
+  std::set<std::string> doubted_;
   size_t size_;
+  std::vector<int32_t> number_;  // of each group's NUMA domain, by the group; -1: not told
   Groups pix_, pxb_, domains_;
   Graph graph_;
-  std::map<size_t, uint32_t> numas_, uppers_, lowers_;  // nodes by group
+  std::map<size_t, uint32_t> domain_nodes_, uppers_, lowers_;  // by group; the host where no domain is told
   std::vector<uint32_t> nodes_;
 };
 
@@ -83,76 +95,123 @@ bool Builder::parted(size_t a, size_t b) const {
   return false;
 }
 
-Status Builder::group() {
+void Builder::join_domains(size_t a, size_t b) {
+  const int32_t number = number_[domains_.of(std::min(a, b))], other = number_[domains_.of(std::max(a, b))];
+  domains_.join(a, b);
+  number_[domains_.of(a)] = number >= 0 ? number : other;
+}
+
+// Told numbers before what the matrix says, and that before equal CPUs.
+void Builder::group() {
+  std::vector<std::pair<size_t, size_t>> near;
   for (size_t i = 0; i < size_; ++i) {
+    number_.push_back(matrix_.devices[i].numa);
     for (size_t j = 0; j < i; ++j) {
       const Nearness nearness = matrix_.at(i, j).nearness;
       if (nearness == Nearness::kPix) pix_.join(i, j);
       if (nearness == Nearness::kPix || nearness == Nearness::kPxb) pxb_.join(i, j);
-      if (nearness >= Nearness::kPix && nearness <= Nearness::kPhb) domains_.join(i, j);
+      if (nearness == Nearness::kPhb) near.emplace_back(j, i);
     }
   }
+  for (size_t i = 0; i < size_; ++i) {
+    if (pxb_.of(i) != i) join_domains(pxb_.of(i), i);
+  }
+  std::map<int32_t, size_t> numbered;
+  for (size_t i = 0; i < size_; ++i) {
+    const int32_t number = number_[domains_.of(i)];
+    if (number >= 0) join_domains(numbered.emplace(number, i).first->second, i);
+  }
+  for (const auto& [i, j] : near) {
+    const int32_t one = number_[domains_.of(i)], other = number_[domains_.of(j)];
+    if (one < 0 || other < 0 || one == other) join_domains(i, j);
+  }
+  std::map<std::string, std::vector<size_t>> by_cpus;
+  for (size_t i = 0; i < size_; ++i) {
+    const std::string& cpus = matrix_.devices[i].cpus;
+    if (cpus.empty()) continue;
+    for (const size_t other : by_cpus[cpus]) {
+      const int32_t one = number_[domains_.of(i)], two = number_[domains_.of(other)];
+      const bool told_apart = one >= 0 && two >= 0 && one != two;
+      if (domains_.of(i) != domains_.of(other) && !told_apart && !parted(i, other)) join_domains(i, other);
+    }
+    by_cpus[cpus].push_back(i);
+  }
+}
+
+// What the matrix says of two devices against where they are now.
+Status Builder::check_groups() {
   for (size_t i = 0; i < size_; ++i) {
     for (size_t j = 0; j < i; ++j) {
       const Nearness nearness = matrix_.at(i, j).nearness;
       if (nearness == Nearness::kVendorLink || nearness == Nearness::kUnknown)
         continue;  // they hide the class over PCIe
-      if (nearness > Nearness::kPix && pix_.of(i) == pix_.of(j))
+      if ((nearness > Nearness::kPix && pix_.of(i) == pix_.of(j)) ||
+          (nearness > Nearness::kPxb && pxb_.of(i) == pxb_.of(j)))
         return contradiction(j, i, "are near one switch and not near each other");
-      if (nearness > Nearness::kPxb && pxb_.of(i) == pxb_.of(j))
-        return contradiction(j, i, "are near one switch and not near each other");
-      if (nearness == Nearness::kSys && domains_.of(i) == domains_.of(j))
+      const bool together = domains_.of(i) == domains_.of(j);
+      const int32_t number = number_[domains_.of(i)];
+      if (nearness == Nearness::kSys && together && number < 0)
         return contradiction(j, i, "are SYS, but both near a third");
+      const int32_t mine = matrix_.devices[i].numa, other = matrix_.devices[j].numa;
+      if (nearness == Nearness::kSys && together) {
+        doubt(j, i, fmt::format("are SYS, yet both are told to be near NUMA domain {}", number));
+      } else if (nearness < Nearness::kSys && mine >= 0 && other >= 0 && mine != other) {
+        doubt(
+            j, i,
+            fmt::format("are nearer than SYS, yet are told to be near NUMA domains {} and {}", other, mine));
+      }
     }
-  }
-  std::map<std::string, std::vector<size_t>> named;
-  for (size_t i = 0; i < size_; ++i) {
-    const std::string& name = matrix_.devices[i].domain;
-    if (name.empty()) continue;
-    for (const size_t other : named[name]) {
-      if (domains_.of(i) != domains_.of(other) && !parted(i, other)) domains_.join(i, other);
-    }
-    named[name].push_back(i);
   }
   return {};
 }
 
-void Builder::add_domains() {
-  std::set<int32_t> used;
-  std::vector<std::pair<size_t, int32_t>> wanted;
+// The first of each kind: the others follow from it.
+void Builder::doubt(size_t a, size_t b, const std::string& what) {
+  if (!doubted_.insert(what).second) return;
+  doubts_.push_back(fmt::format("{} and {} {}: what is told of NUMA is kept", matrix_.devices[a].node.name,
+                                matrix_.devices[b].node.name, what));
+}
+
+// Something is told of its NUMA domain: its number, its CPUs, or that it is not that of another device.
+bool Builder::has_domain(size_t group) const {
+  if (number_[group] >= 0) return true;
   for (size_t i = 0; i < size_; ++i) {
-    const size_t group = domains_.of(i);
-    const auto found =
-        std::find_if(wanted.begin(), wanted.end(), [&](const auto& entry) { return entry.first == group; });
-    if (found == wanted.end()) {
-      wanted.emplace_back(group, matrix_.devices[i].numa);
-    } else if (found->second < 0) {
-      found->second = matrix_.devices[i].numa;
+    if (domains_.of(i) != group) continue;
+    if (!matrix_.devices[i].cpus.empty()) return true;
+    for (size_t j = 0; j < size_; ++j) {
+      if (matrix_.at(i, j).nearness == Nearness::kSys) return true;
     }
   }
-  for (auto& [group, number] : wanted) {
-    if (number >= 0 && !used.insert(number).second) number = -1;
-  }
-  Node host;
-  const uint32_t host_index = graph_.add(std::move(host));
-  for (auto& [group, number] : wanted) {
-    for (int32_t next = 0; number < 0; ++next) {
-      if (used.insert(next).second) number = next;
+  return false;
+}
+
+void Builder::add_domains() {
+  const uint32_t host = graph_.add(Node{});
+  std::set<int32_t> used(number_.begin(), number_.end());
+  std::vector<uint32_t> numas;
+  int32_t next = 0;
+  for (size_t group = 0; group < size_; ++group) {
+    if (domains_.of(group) != group) continue;
+    if (!has_domain(group)) {
+      domain_nodes_.emplace(group, host);
+      continue;
     }
+    while (number_[group] < 0 && !used.insert(next).second) ++next;
     Node numa;
     numa.kind = NodeKind::kNuma;
-    numa.numa = number;
+    numa.numa = number_[group] >= 0 ? number_[group] : next;
     const uint32_t index = graph_.add(std::move(numa));
     Link link;
     link.kind = LinkKind::kMemory;
-    link.from = host_index, link.to = index;
+    link.from = host, link.to = index;
     graph_.join(link);
     link.kind = LinkKind::kCpu;
-    for (const auto& entry : numas_) {
-      link.from = entry.second;
+    for (const uint32_t other : numas) {
+      link.from = other;
       graph_.join(link);
     }
-    numas_.emplace(group, index);
+    numas.push_back(index);
+    domain_nodes_.emplace(group, index);
   }
 }
 
@@ -165,7 +224,7 @@ void Builder::join_pcie(uint32_t child, uint32_t parent) {
 
 // A switch for those of one PIX, above it one for those of one PXB; a device alone hangs off its domain.
 uint32_t Builder::parent_of(size_t device) {
-  const uint32_t numa = numas_.at(domains_.of(device));
+  const uint32_t numa = domain_nodes_.at(domains_.of(device));
   const auto make = [&](uint32_t above) {
     Node node;
     node.kind = NodeKind::kPcieSwitch;
@@ -190,7 +249,8 @@ void Builder::add_devices() {
   for (size_t i = 0; i < size_; ++i) {
     const uint32_t parent = parent_of(i);
     Node node = matrix_.devices[i].node;
-    node.numa = graph_.nodes[numas_.at(domains_.of(i))].numa;
+    const int32_t told = matrix_.devices[i].numa;
+    node.numa = told >= 0 ? told : graph_.nodes[domain_nodes_.at(domains_.of(i))].numa;
     nodes_.push_back(graph_.add(std::move(node)));
     join_pcie(nodes_.back(), parent);
   }
@@ -250,7 +310,8 @@ void Builder::add_vendor_links() {
 
 Result<Graph> Builder::build() {
   COMITY_RETURN_IF_ERROR(check());
-  COMITY_RETURN_IF_ERROR(group());
+  group();
+  COMITY_RETURN_IF_ERROR(check_groups());
   add_domains();
   add_devices();
   add_vendor_links();
@@ -259,8 +320,8 @@ Result<Graph> Builder::build() {
 
 }  // namespace
 
-Result<Graph> graph_of_matrix(const ClassMatrix& matrix) {
-  return Builder(matrix).build();
+Result<Graph> graph_of_matrix(const ClassMatrix& matrix, std::vector<std::string>& doubts) {
+  return Builder(matrix, doubts).build();
 }
 
 }  // namespace comity::topology

@@ -15,10 +15,10 @@ namespace comity::topology {
 enum class Nearness : uint8_t { kSelf, kVendorLink, kPix, kPxb, kPhb, kSys, kUnknown };
 
 struct MatrixDevice {
-  Node node;  // kDevice or kNic; its host is 0
+  Node node;          // kDevice or kNic; its host is 0
+  int32_t numa = -1;  // its NUMA domain as told, which is kept whatever the matrix says; -1: not told
   std::string
-      domain;  // devices of one text share a NUMA domain unless the matrix says otherwise; empty: not told
-  int32_t numa = -1;  // the number that the domain would have
+      cpus;  // where no number is told: devices near the same CPUs share a domain, unless they are SYS
 };
 
 struct ClassMatrix {
@@ -35,8 +35,10 @@ struct ClassMatrix {
 };
 
 // kInvalidArgument naming two devices where the matrix contradicts itself (not symmetric, or SYS between
-// devices that are both near a third). Devices below one PIX share a switch, those of one PXB a switch above;
-// NUMA domains are joined pairwise. Not canonical yet.
-Result<Graph> graph_of_matrix(const ClassMatrix& matrix);
+// devices that are both near a third). Devices below one PIX share a switch, those of one PXB a switch above.
+// NUMA domains are those that are told by number, those of equal CPUs, and those that SYS parts from others
+// (which get the next free numbers); they are joined pairwise. A device of which none of that is told hangs off
+// the host. What the matrix says against told numbers goes to `doubts`. Not canonical yet.
+Result<Graph> graph_of_matrix(const ClassMatrix& matrix, std::vector<std::string>& doubts);
 
 }  // namespace comity::topology

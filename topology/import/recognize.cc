@@ -77,8 +77,14 @@ std::string file_kind_names() {
   return names;
 }
 
-FileKind recognize(std::string_view text) {
-  text = text.substr(0, kLookAt);
+FileKind recognize(std::string_view whole) {
+  whole = whole.substr(0, kLookAt);
+  std::string text;
+  for (size_t at = 0; at < whole.size(); ++at) {
+    const bool odd = whole.substr(at, 2) == "\xc2\xa0";  // a blank of web pages, which does not break
+    text += odd ? ' ' : whole[at];
+    at += odd ? 1 : 0;
+  }
   const size_t first = text.find_first_not_of(" \t\r\n\xef\xbb\xbf");
   if (first == std::string_view::npos) return FileKind::kUnknown;
   if (text[first] == '{') return FileKind::kJson;
@@ -87,7 +93,7 @@ FileKind recognize(std::string_view text) {
   if (has(text, "switchguid=") || has(text, "caguid=") || has(text, "Topology file: generated on"))
     return FileKind::kIbnetdiscover;
   const bool table = has(text, "CPU Affinity") || has(text, "Legend");
-  if (has(text, "NPU0") || (table && has(text, "NPU"))) return FileKind::kNpuSmi;
+  if (has(text, "NPU0") || has(text, "Phy-ID") || (table && has(text, "NPU"))) return FileKind::kNpuSmi;
   return has(text, "GPU0") || (table && has(text, "GPU")) ? FileKind::kNvidiaSmi : FileKind::kUnknown;
 }
 

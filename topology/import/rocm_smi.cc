@@ -20,7 +20,7 @@ namespace {
 
 constexpr size_t kMostDevices = 512;
 
-enum class Table : uint8_t { kNone, kWeight, kHops, kType };
+enum class Table : uint8_t { kNone, kWeight, kHops, kType, kOther };
 
 struct Tables {
   std::vector<std::string> labels;
@@ -34,7 +34,7 @@ Table title_of(const std::string& text) {
   if (text.find("Weight between two GPUs") != std::string::npos) return Table::kWeight;
   if (text.find("Hops between two GPUs") != std::string::npos) return Table::kHops;
   if (text.find("Link Type between two GPUs") != std::string::npos) return Table::kType;
-  return Table::kNone;
+  return text.find("=====") != std::string::npos ? Table::kOther : Table::kNone;
 }
 
 bool is_gpu(const std::string& word) {
@@ -66,11 +66,22 @@ bool read_numa(const std::string& text, Tables& tables) {
 Status read_row(const TextLine& line, const std::vector<std::string>& words, Table table,
                 const std::string& origin, Tables& tables) {
   const size_t size = tables.labels.size(), row = tables.rows[table];
+  if (std::find(tables.labels.begin(), tables.labels.end(), words[0]) == tables.labels.end()) {
+    return bad_line(
+        origin, line.number,
+        fmt::format("row {} has no column of its name: the table is cut off or wrapped", words[0]));
+  }
   if (row >= size || words[0] != tables.labels[row])
     return bad_line(origin, line.number, "row " + words[0] + " is not in the columns' order");
-  if (words.size() != size + 1) {
+  if (words.size() < size + 1) {
     return bad_line(origin, line.number,
-                    fmt::format("row {} has {} of {} cells", words[0], words.size() - 1, size));
+                    fmt::format("row {} has no cell in column {}: the table is cut off or wrapped", words[0],
+                                tables.labels[words.size() - 1]));
+  }
+  if (words.size() > size + 1) {
+    return bad_line(origin, line.number,
+                    fmt::format("row {} has \"{}\" where no column is: the line of columns is cut off",
+                                words[0], words[size + 1]));
   }
   tables.cells[table].insert(tables.cells[table].end(), words.begin() + 1, words.end());
   ++tables.rows[table];
@@ -82,6 +93,12 @@ Status read_tables(const std::vector<TextLine>& lines, const std::string& origin
   bool header = false;
   for (const TextLine& line : lines) {
     const Table title = title_of(line.text);
+    if (title == Table::kOther) {
+      if (line.text.find(" two GPUs") != std::string::npos)
+        tables.notes.add(line.number, "this table is not known; left out");
+      table = Table::kNone;
+      continue;
+    }
     if (title != Table::kNone) {
       if (tables.rows.count(title) != 0) return bad_line(origin, line.number, "the same table again");
       table = title;
@@ -107,8 +124,10 @@ Status read_tables(const std::vector<TextLine>& lines, const std::string& origin
   if (tables.rows.count(Table::kType) == 0 || tables.labels.empty())
     return bad_line(origin, 1, "no table \"Link Type between two GPUs\" is here");
   for (const auto& [which, rows] : tables.rows) {
-    if (rows != tables.labels.size())
-      return bad_line(origin, lines.back().number, "the text ends within a table");
+    if (rows < tables.labels.size()) {
+      return bad_line(origin, lines.back().number,
+                      fmt::format("the text ends within a table: column {} has no row", tables.labels[rows]));
+    }
   }
   return {};
 }
@@ -139,7 +158,7 @@ Status fill(const Tables& tables, const std::string& origin, ClassMatrix& matrix
     device.node.vendor = "amd";
     device.node.attributes["smi.name"] = label;
     const auto numa = tables.numas.find(label);
-    if (numa != tables.numas.end()) device.domain = fmt::format("numa {}", device.numa = numa->second);
+    if (numa != tables.numas.end()) device.numa = numa->second;
     matrix.devices.push_back(std::move(device));
   }
   const std::vector<std::string>& types = tables.cells.at(Table::kType);
@@ -174,8 +193,10 @@ Result<Imported> import_rocm_smi(std::string_view text, const std::string& origi
   matrix.link_kind = LinkKind::kXgmi;
   matrix.link_bytes_per_s = 50'000'000'000;  // of MI200; the model is not told
   COMITY_RETURN_IF_ERROR(fill(tables, origin, matrix));
-  Result<Graph> made = graph_of_matrix(matrix);
+  std::vector<std::string> doubts;
+  Result<Graph> made = graph_of_matrix(matrix, doubts);
   if (!made.ok()) return bad_line(origin, 1, std::string(made.status().message()));
+  for (std::string& doubt : doubts) tables.notes.add(1, std::move(doubt));
   Graph graph = std::move(made).value();
   COMITY_RETURN_IF_ERROR(validate(graph).in(origin));
   canonicalize(graph);

@@ -11,6 +11,14 @@ namespace {
 constexpr size_t kMostBytes = size_t{64} << 20;
 constexpr size_t kMostLine = size_t{64} << 10;
 
+// Without marks of quoting ("> "), as mails have them.
+std::string unquoted(std::string text) {
+  size_t begin = 0;
+  for (size_t at = 0; (at = text.find_first_not_of(" \t", at)) != std::string::npos && text[at] == '>'; ++at)
+    begin = at + 1;
+  return begin == 0 ? text : text.substr(begin + (begin < text.size() && text[begin] == ' ' ? 1 : 0));
+}
+
 // Escape sequences, also those that lost their escape character on the way through a clipboard: "[4m".
 std::string plain(std::string_view line) {
   std::string text;
@@ -26,9 +34,12 @@ std::string plain(std::string_view line) {
         }
       }
     }
-    if (!escape && line[at] != '\r') text += line[at];
+    // Blanks of web pages that do not break (U+00A0), and an editor's byte order mark, are blanks.
+    const size_t odd = line.substr(at, 2) == "\xc2\xa0" ? 2 : line.substr(at, 3) == "\xef\xbb\xbf" ? 3 : 0;
+    if (!escape && line[at] != '\r') text += odd > 0 ? ' ' : line[at];
+    at += odd > 0 ? odd - 1 : 0;
   }
-  return text;
+  return unquoted(text);
 }
 
 }  // namespace

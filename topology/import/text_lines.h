@@ -11,7 +11,7 @@ namespace comity::topology {
 
 struct TextLine {
   size_t number = 0;  // from 1
-  std::string text;   // without ANSI escapes and carriage return
+  std::string text;   // without ANSI escapes, carriage return and marks of quoting
   std::vector<std::string> words() const;
 };
 
