@@ -16,20 +16,22 @@
 namespace comity {
 
 struct Setting {
-  const char* name;           // environment variable
-  const char* default_value;  // as text; "" is unset
-  bool agreed;                // must be equal on all ranks
-  const char* meaning;        // one sentence for people
+  const char* name;                       // environment variable
+  const char* default_value;              // as text; "" is unset
+  bool agreed;                            // must be equal on all ranks
+  const char* accepts;                    // what may be given: "seconds", "error, warn, info or debug"
+  const char* meaning;                    // one sentence for people
+  uint64_t least = 0, most = UINT64_MAX;  // of a number
 };
 
 // All settings, sorted by name. Static storage.
 std::span<const Setting> settings();
 
-// The text of a setting: the environment's, else the default. `name` must be in the table (else the process
+// The text of a setting: the environment's if it is not empty, else the default. `name` must be in the table (else the process
 // stops).
 std::string setting_text(std::string_view name);
-// The same as a whole number, with optional suffix K, M or G (powers of 1024); kInvalidArgument names the
-// variable.
+// The same as a whole number, with optional suffix K, M or G (powers of 1024). kInvalidArgument names the variable, what
+// it was, and what it accepts.
 Result<uint64_t> setting_number(std::string_view name);
 
 }  // namespace comity

@@ -49,8 +49,9 @@ int print_settings() {
   for (const Setting& setting : settings()) {
     const bool set = std::getenv(setting.name) != nullptr;
     const std::string value = setting_text(setting.name);
-    fmt::print("  {:<22}{} {}{}\n      {}\n", setting.name, setting.agreed ? "*" : " ",
-               value.empty() ? "(unset)" : value, set ? "  (set here)" : "", setting.meaning);
+    fmt::print("  {:<22}{} {}{}\n      {}\n      accepts: {}\n", setting.name, setting.agreed ? "*" : " ",
+               value.empty() ? "(unset)" : value, set ? "  (set here)" : "", setting.meaning,
+               setting.accepts);
   }
   int unknown = 0;
   for (char** variable = environ; *variable != nullptr; ++variable) {

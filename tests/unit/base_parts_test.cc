@@ -10,6 +10,7 @@
 #include "src/base/file.h"
 #include "src/base/hash.h"
 #include "src/base/log.h"
+#include "src/base/settings.h"
 #include "src/base/text.h"
 #include "src/base/this_host.h"
 
@@ -48,6 +49,36 @@ TEST(Text, ListsAreSplitTrimmedAndWithoutEmptyItems) {
   EXPECT_EQ(split_list(std::string_view("x:y"), ':').size(), 2u);
   EXPECT_EQ(split(std::string_view("a,, b")), (std::vector<std::string_view>{"a", "", "b"}));
   EXPECT_TRUE(split(std::string_view()).empty());
+}
+
+TEST(Settings, AnEmptyValueIsTheDefault) {
+  ::setenv("COMITY_INIT_TIMEOUT_MS", "", 1);
+  EXPECT_EQ(*setting_number("COMITY_INIT_TIMEOUT_MS"), 60000u);
+  ::unsetenv("COMITY_INIT_TIMEOUT_MS");
+}
+
+TEST(Settings, NumbersSayWhatTheyWereAndWhatIsAccepted) {
+  const auto refusal = [](const char* name, const char* value) {
+    ::setenv(name, value, 1);
+    const auto number = setting_number(name);
+    ::unsetenv(name);
+    return number.ok() ? std::string("accepted") : std::string(number.status().message());
+  };
+  EXPECT_EQ(refusal("COMITY_ARENA_CAP", "12Q"),
+            "COMITY_ARENA_CAP=\"12Q\": it takes bytes, a whole number (with K, M or G if you like)");
+  EXPECT_EQ(refusal("COMITY_TIMEOUT", "99999999999999999999"),
+            "COMITY_TIMEOUT=\"99999999999999999999\": it takes seconds, a whole number (with K, M or G if "
+            "you like), "
+            "and this is too large");
+  for (const char* number : {"1.5", "-1", "K", "18446744073709551615K", " 1"}) {
+    EXPECT_NE(refusal("COMITY_ARENA_CAP", number), "accepted") << number;
+  }
+  EXPECT_NE(refusal("COMITY_TCP_CONNECTIONS", "17").find("a number from 1 to 16"), std::string::npos);
+  EXPECT_EQ(refusal("COMITY_ARENA_CAP", "3G"), "accepted");
+}
+
+TEST(Settings, EachSaysWhatItAccepts) {
+  for (const Setting& setting : settings()) EXPECT_STRNE(setting.accepts, "") << setting.name;
 }
 
 void leave_with(const char* level, LogLevel asked) {
