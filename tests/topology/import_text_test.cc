@@ -4,6 +4,7 @@
 #include <fmt/core.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <fstream>
 #include <functional>
 #include <iterator>
@@ -211,6 +212,101 @@ TEST(SmiText, ANicBesideOneDeviceHangsWhereTheMatrixSays) {
   const Imported read = imported(sample("nvidia-smi-1gpu-1nic.txt"), "f");
   EXPECT_EQ(node_named(read.graph, "mlx5_0").numa, 0);
   EXPECT_TRUE(read.warnings.empty());
+}
+
+std::vector<std::string> host_names(const Graph& graph) {
+  std::vector<std::string> names;
+  for (const uint32_t host : graph.nodes_of(NodeKind::kHost)) names.push_back(graph.nodes[host].name);
+  return names;
+}
+
+std::string adapter(const std::string& guid, const std::string& board, const std::string& name, int port) {
+  return fmt::format(
+      "sysimgguid=0x{1}\ncaguid=0x{0}\nCa\t1 \"H-{0}\"\t\t# \"{2}\"\n[1]({0}) \t\"S-1\"[{3}]\t\t# lid 1 lmc "
+      "0 "
+      "\"leaf\" lid 1 4xNDR\n\n",
+      guid, board, name, port);
+}
+
+// A leaf with adapters of these guids, boards and names.
+std::string fabric(const std::vector<std::array<std::string, 3>>& adapters) {
+  std::string text = "switchguid=0x1(1)\nSwitch\t64 \"S-1\"\t\t# \"leaf\" enhanced port 0 lid 1 lmc 0\n";
+  int port = 0;
+  for (const auto& each : adapters)
+    text +=
+        fmt::format("[{}]\t\"H-{}\"[1]({}) \t\t# \"{}\" lid 1 4xNDR\n", ++port, each[0], each[0], each[2]);
+  text += "\n";
+  port = 0;
+  for (const auto& each : adapters) text += adapter(each[0], each[1], each[2], ++port);
+  return text;
+}
+
+using Names = std::vector<std::string>;
+
+TEST(Ibnetdiscover, DefaultNamesTellNoHost) {
+  const Graph graph = imported(sample("ibnetdiscover-default-name.txt"), "f").graph;
+  EXPECT_EQ(host_names(graph), (Names{"0xa088c20300b479d2", "0xa088c20300b479be"}));
+  EXPECT_EQ(count(graph, NodeKind::kNic), 2U);
+  const Imported local =
+      imported(fabric({{"a", "a", "localhost mlx5_0"}, {"b", "b", "localhost mlx5_0"}}), "f");
+  EXPECT_EQ(host_names(local.graph), (Names{"0xa", "0xb"}));
+  ASSERT_EQ(local.warnings.size(), 1U);
+  EXPECT_NE(local.warnings[0].find("begins with \"localhost\""), std::string::npos) << local.warnings[0];
+}
+
+TEST(Ibnetdiscover, BoardsAndNamesOfHostsJoinAdapters) {
+  EXPECT_EQ(host_names(imported(fabric({{"a", "9", "n1 mlx5_0"},
+                                        {"b", "9", "MT4129 ConnectX7   Mellanox"},
+                                        {"c", "8", "n1 mlx5_1"}}),
+                                "f")
+                           .graph),
+            Names{"n1"})
+      << "one board, and two boards of one host";
+  EXPECT_EQ(host_names(imported(fabric({{"a", "9", "n1 mlx5_0"}, {"b", "9", "n2 mlx5_0"}}), "f").graph),
+            (Names{"n1", "n2"}))
+      << "a board that two hosts share";
+  EXPECT_EQ(host_names(imported(fabric({{"a", "9", "Mellanox x"}, {"b", "9", "Mellanox x"}}), "f").graph),
+            Names{"0x9"});
+}
+
+TEST(Ibnetdiscover, AggregationNodesAreNoHostsAndChangeNoRail) {
+  const Graph with = imported(sample("ibnetdiscover-rails-aggregation.txt"), "f").graph;
+  const Graph without_them = imported(sample("ibnetdiscover-rails.txt"), "f").graph;
+  for (const Graph* graph : {&with, &without_them}) {
+    EXPECT_EQ(count(*graph, NodeKind::kHost), 4U);
+    EXPECT_EQ(count(*graph, NodeKind::kNic), 8U);
+    EXPECT_EQ(rails(*graph).size(), 2U);
+  }
+  EXPECT_EQ(rails(with), rails(without_them));
+  EXPECT_EQ(node_named(with, "leaf-0-0").attributes.at("aggregation_nodes"), "1");
+  // By its board alone: the adapter is on the switch's.
+  const std::string text = without(sample("ibnetdiscover-default-name.txt"),
+                                   "Mellanox Technologies Aggregation Node", "MT53009 something");
+  EXPECT_EQ(count(imported(text, "f").graph, NodeKind::kHost), 2U);
+}
+
+TEST(Ibnetdiscover, IsTheSameGraphHoweverItWasPasted) {
+  for (const char* name :
+       {"ibnetdiscover-4ports.txt", "ibnetdiscover-rails.txt", "ibnetdiscover-indented.txt"}) {
+    const std::string text = sample(name);
+    const Graph plain = imported(text, "f").graph;
+    const auto pasted = [&](const char* before, const char* after) {
+      return imported("[root@n1 ~]# ibnetdiscover\n" +
+                          each_line(text, [&](const std::string& line) { return before + line + after; }),
+                      "f");
+    };
+    EXPECT_TRUE(pasted("", "\r").graph == plain) << name;
+    EXPECT_TRUE(pasted("  \t", "").graph == plain) << name;
+    EXPECT_TRUE(pasted("> ", "").graph == plain) << name;
+    EXPECT_TRUE(pasted("> ", "").warnings.empty()) << name;
+  }
+}
+
+TEST(Ibnetdiscover, WhatIsNotUnderstoodIsNoted) {
+  const std::string text = fabric({{"a", "9", "n1 mlx5_0"}});
+  EXPECT_EQ(imported(without(text, "4xNDR", "4xZDR") + "wrapped\n", "f").warnings,
+            (Names{"f:3: no speed of this cable is told that is known, as in 4xNDR (at 2 places)",
+                   "f:10: \"wrapped\" begins no line of ibnetdiscover; left out"}));
 }
 
 }  // namespace

@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <charconv>
 #include <map>
+#include <set>
 #include <tuple>
 
+#include "topology/import/ib_hosts.h"
 #include "topology/import/text_lines.h"
 
 namespace comity::topology {
@@ -22,8 +24,9 @@ struct Cable {
 };
 
 struct Record {
-  bool adapter = false;
-  std::string id, name, guid, vendor;
+  bool adapter = false;      // else a switch or a router
+  bool aggregation = false;  // the adapter within a switch that reduces: no host's
+  std::string id, name, guid, system_guid, vendor;
   size_t line = 0;
   std::map<uint32_t, Cable> cables;  // by port
 };
@@ -78,18 +81,20 @@ class Reader {
  private:
   Status read_record(const TextLine& line, const std::string& kind);
   Status read_cable(const TextLine& line);
+  void read_word(const TextLine& line, const std::string& word);
   Status check() const;
+  void find_aggregation();
+  std::vector<uint32_t> add_hosts();  // the node of each record's host
   void add_nodes();
+  void add_adapter(Record& record, Node node, uint32_t host);
   void add_links();
-  uint32_t host_of(const Record& record);
 
   const std::string& origin_;
   std::vector<Record> records_;
   std::map<std::string, size_t> by_id_;
-  std::string vendor_, guid_;  // of the record to come
+  std::string vendor_, guid_, system_guid_;  // of the record to come
   Graph graph_;
   Notes notes_;
-  std::map<std::string, uint32_t> hosts_;
 };
 
 // Switch 36 "S-0002c9020040aab8"   # "name" enhanced port 0 lid 4 lmc 0
@@ -97,7 +102,7 @@ Status Reader::read_record(const TextLine& line, const std::string& kind) {
   Record record;
   record.adapter = kind == "Ca";
   record.line = line.number;
-  record.guid = guid_, record.vendor = vendor_;
+  record.guid = guid_, record.system_guid = system_guid_, record.vendor = vendor_;
   size_t at = 0;
   if (!quoted(line.text, at, record.id) || record.id.empty())
     return bad_line(origin_, line.number, kind + " without an id in quotes");
@@ -105,7 +110,7 @@ Status Reader::read_record(const TextLine& line, const std::string& kind) {
   if (!by_id_.emplace(record.id, records_.size()).second)
     return bad_line(origin_, line.number, record.id + " is there twice");
   records_.push_back(std::move(record));
-  guid_.clear(), vendor_.clear();
+  guid_.clear(), system_guid_.clear(), vendor_.clear();
   return {};
 }
 
@@ -114,7 +119,7 @@ Status Reader::read_cable(const TextLine& line) {
   if (records_.empty()) return bad_line(origin_, line.number, "a port before the first Switch, Ca or Rt");
   Cable cable;
   cable.line = line.number;
-  size_t at = 0;
+  size_t at = line.text.find('[');
   if (!bracketed(line.text, at, cable.port)) return bad_line(origin_, line.number, "a port is not as in [3]");
   if (!quoted(line.text, at, cable.peer) || !bracketed(line.text, at, cable.peer_port)) {
     return bad_line(origin_, line.number, "the other end is not as in \"S-0002c9020040aab8\"[3]");
@@ -122,6 +127,8 @@ Status Reader::read_cable(const TextLine& line) {
   for (const std::string& word : line.words()) {
     if (bytes_per_s(word) != 0) cable.bytes_per_s = bytes_per_s(word);
   }
+  if (cable.bytes_per_s == 0)
+    notes_.add(line.number, "no speed of this cable is told that is known, as in 4xNDR");
   Record& record = records_.back();
   if (!record.cables.emplace(cable.port, std::move(cable)).second)
     return bad_line(origin_, line.number, "this port of " + record.id + " is there twice");
@@ -153,49 +160,86 @@ Status Reader::check() const {
   return {};
 }
 
-uint32_t Reader::host_of(const Record& record) {
-  const size_t blank = record.name.find(' ');
-  const bool named = blank != std::string::npos && blank > 0 &&
-                     record.name.find_first_not_of(' ', blank) != std::string::npos;
-  const std::string name = named ? record.name.substr(0, blank) : record.name;
-  const auto [found, fresh] = hosts_.emplace(named ? name : record.id, 0);
-  if (fresh) {
-    Node host;
-    host.host = static_cast<uint32_t>(hosts_.size() - 1);
-    host.name = name;
-    found->second = graph_.add(std::move(host));
+// By its description, or because it is on a switch's own board.
+void Reader::find_aggregation() {
+  std::set<std::string> switches;
+  for (const Record& record : records_) {
+    if (!record.adapter && !record.system_guid.empty()) switches.insert(record.system_guid);
   }
-  return found->second;
+  for (Record& record : records_) {
+    record.aggregation = record.adapter && (switches.count(record.system_guid) != 0 ||
+                                            record.name.find("Aggregation Node") != std::string::npos);
+  }
+}
+
+std::vector<uint32_t> Reader::add_hosts() {
+  std::vector<IbAdapter> adapters;
+  std::vector<size_t> records;
+  for (size_t i = 0; i < records_.size(); ++i) {
+    const Record& record = records_[i];
+    if (!record.adapter || record.aggregation) continue;
+    adapters.push_back({record.guid.empty() ? record.id : record.guid, record.system_guid, record.name});
+    records.push_back(i);
+  }
+  const IbHosts found = group_ib_hosts(adapters);
+  std::vector<uint32_t> nodes;
+  for (const IbHosts::Host& each : found.hosts) {
+    Node host;
+    host.host = static_cast<uint32_t>(nodes.size());
+    host.name = each.name;
+    nodes.push_back(graph_.add(std::move(host)));
+  }
+  for (const std::string& name : found.ambiguous) {
+    notes_.add(
+        1, fmt::format("several adapters have one description that begins with \"{}\"; their hosts are told "
+                       "apart by system image GUID alone",
+                       name));
+  }
+  std::vector<uint32_t> of_record(records_.size());
+  for (size_t i = 0; i < records.size(); ++i) of_record[records[i]] = nodes[found.of_adapter[i]];
+  return of_record;
+}
+
+void Reader::add_adapter(Record& record, Node node, uint32_t host) {
+  node.kind = NodeKind::kNic;
+  node.host = graph_.nodes[host].host;
+  if (!record.system_guid.empty()) node.attributes["system_guid"] = record.system_guid;
+  for (auto& [port, cable] : record.cables) {
+    node.name = fmt::format("{} port {}", record.name, port);
+    node.attributes["port"] = std::to_string(port);
+    if (cable.bytes_per_s != 0)
+      node.attributes["net.bandwidth_bytes_per_s"] = std::to_string(cable.bytes_per_s);
+    node.attributes["net.kind"] = "infiniband";
+    cable.node = graph_.add(node);
+    Link link;  // how it hangs within its host is not told
+    link.kind = LinkKind::kPcie;
+    link.from = cable.node, link.to = host;
+    graph_.join(std::move(link));
+  }
 }
 
 void Reader::add_nodes() {
-  for (Record& record : records_) {
+  find_aggregation();
+  const std::vector<uint32_t> hosts = add_hosts();
+  for (size_t i = 0; i < records_.size(); ++i) {
+    Record& record = records_[i];
+    if (record.aggregation) continue;
     Node node;
     node.vendor = record.vendor;
     node.name = record.name;
     node.attributes["guid"] = record.guid.empty() ? record.id : record.guid;
-    if (!record.adapter) {
-      node.kind = NodeKind::kNetSwitch;
-      node.host = kNoHost;
-      const uint32_t index = graph_.add(std::move(node));
-      for (auto& [port, cable] : record.cables) cable.node = index;
+    if (record.adapter) {
+      add_adapter(record, std::move(node), hosts[i]);
       continue;
     }
-    const uint32_t host = host_of(record);
-    node.kind = NodeKind::kNic;
-    node.host = graph_.nodes[host].host;
-    for (auto& [port, cable] : record.cables) {
-      node.name = fmt::format("{} port {}", record.name, port);
-      node.attributes["port"] = std::to_string(port);
-      if (cable.bytes_per_s != 0)
-        node.attributes["net.bandwidth_bytes_per_s"] = std::to_string(cable.bytes_per_s);
-      node.attributes["net.kind"] = "infiniband";
-      cable.node = graph_.add(node);
-      Link link;  // how it hangs within its host is not told
-      link.kind = LinkKind::kPcie;
-      link.from = cable.node, link.to = host;
-      graph_.join(std::move(link));
-    }
+    node.kind = NodeKind::kNetSwitch;
+    node.host = kNoHost;
+    uint32_t aggregators = 0;
+    for (const auto& [port, cable] : record.cables)
+      aggregators += records_[by_id_.at(cable.peer)].aggregation ? 1 : 0;
+    if (aggregators > 0) node.attributes["aggregation_nodes"] = std::to_string(aggregators);
+    const uint32_t index = graph_.add(std::move(node));
+    for (auto& [port, cable] : record.cables) cable.node = index;
   }
 }
 
@@ -204,7 +248,9 @@ void Reader::add_links() {
   std::map<std::tuple<uint32_t, uint32_t, uint64_t>, uint32_t> counts;
   for (const Record& record : records_) {
     for (const auto& [port, cable] : record.cables) {
-      const Cable& back = records_[by_id_.at(cable.peer)].cables.at(cable.peer_port);
+      const Record& peer = records_[by_id_.at(cable.peer)];
+      if (record.aggregation || peer.aggregation) continue;
+      const Cable& back = peer.cables.at(cable.peer_port);
       ++counts[{cable.node, back.node, cable.bytes_per_s}];
     }
   }
@@ -218,21 +264,33 @@ void Reader::add_links() {
   }
 }
 
+// What precedes a record: "vendid=0x2c9", "sysimgguid=0x200000", "caguid=0x100003".
+void Reader::read_word(const TextLine& line, const std::string& word) {
+  const std::string key = word.substr(0, word.find('='));
+  const std::string value =
+      key.size() < word.size() ? word.substr(key.size() + 1, word.find('(') - key.size() - 1) : "";
+  if (key == "vendid") {
+    vendor_ = value == "0x2c9" || value == "0x2C9" ? "mellanox" : "";
+  } else if (key == "sysimgguid") {
+    system_guid_ = value == "0x0" ? "" : value;
+  } else if (key == "switchguid" || key == "caguid" || key == "rtguid") {
+    guid_ = value;
+  } else if (key != "devid" && word != "Chassis" && word != "Non-Chassis" && !records_.empty()) {
+    notes_.add(line.number, fmt::format("\"{}\" begins no line of ibnetdiscover; left out", word));
+  }
+}
+
 Result<Imported> Reader::read(const std::vector<TextLine>& lines) {
   for (const TextLine& line : lines) {
     const std::vector<std::string> words = line.words();
     if (words.empty() || words[0][0] == '#') continue;
-    if (words[0] == "Switch" || words[0] == "Ca" || words[0] == "Rt") {
+    const bool quoted_id = line.text.find('"') != std::string::npos;
+    if (quoted_id && (words[0] == "Switch" || words[0] == "Ca" || words[0] == "Rt")) {
       COMITY_RETURN_IF_ERROR(read_record(line, words[0]));
-    } else if (line.text[0] == '[' && line.text.find('"') != std::string::npos) {
+    } else if (quoted_id && words[0][0] == '[') {
       COMITY_RETURN_IF_ERROR(read_cable(line));
-    } else if (words[0].substr(0, 7) == "vendid=") {
-      vendor_ = words[0].substr(7) == "0x2c9" || words[0].substr(7) == "0x2C9" ? "mellanox" : "";
-    } else if (words[0].find("guid=") != std::string::npos) {
-      if (words[0].substr(0, 10) != "sysimgguid")
-        guid_ = words[0].substr(words[0].find('=') + 1, words[0].find('(') - words[0].find('=') - 1);
-    } else if (words[0].substr(0, 6) != "devid=" && words[0] != "Chassis" && words[0] != "Non-Chassis") {
-      return bad_line(origin_, line.number, fmt::format("\"{}\" begins no line of ibnetdiscover", words[0]));
+    } else {
+      read_word(line, words[0]);
     }
   }
   COMITY_RETURN_IF_ERROR(check());
