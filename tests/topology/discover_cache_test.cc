@@ -93,7 +93,7 @@ TEST_F(DiscoverCache, ADamagedFileIsReplaced) {
   std::string flipped = good;
   flipped[flipped.find("0000:83:00.0")] = '1';
   std::string older = good;
-  older.replace(older.rfind("\"version\": 1"), 12, "\"version\": 0");
+  older.replace(older.rfind("\"version\": 2"), 12, "\"version\": 0");
   for (const std::string& bad : {std::string(), std::string("{"), good.substr(0, good.size() / 2), flipped,
                                  older, std::string("[1, 2]"), std::string(1000, '\0')}) {
     std::ofstream(file_) << bad;

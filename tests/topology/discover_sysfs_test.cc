@@ -104,6 +104,32 @@ TEST_F(DiscoverSysfs, NicsSayWhatNetworkTheyAreFor) {
   EXPECT_EQ(ethernet.at("net.bandwidth_bytes_per_s"), "1250000000");
 }
 
+TEST(DiscoverDomains, TellTheirCoresAndTheCachesOfACpu) {
+  const FakeSystem system;
+  system.numa(0, "0-3", "10");
+  for (int cpu = 0; cpu < 4; ++cpu) {
+    const std::string folder = "sys/devices/system/cpu/cpu" + std::to_string(cpu);
+    system.write(folder + "/topology/core_cpus_list", cpu % 2 == 0 ? "0,2\n" : "1,3\n");
+    const std::vector<std::vector<std::string>> caches = {{"1", "Data", "48K", "0,2"},
+                                                          {"1", "Instruction", "32K", "0,2"},
+                                                          {"2", "Unified", "1024K", "0,2"},
+                                                          {"3", "Unified", "32768K", "0-3"}};
+    for (size_t i = 0; i < caches.size(); ++i) {
+      const std::string cache = folder + "/cache/index" + std::to_string(i);
+      system.write(cache + "/level", caches[i][0] + "\n");
+      system.write(cache + "/type", caches[i][1] + "\n");
+      system.write(cache + "/size", caches[i][2] + "\n");
+      system.write(cache + "/shared_cpu_list", caches[i][3] + "\n");
+    }
+  }
+  const auto found = discover(system.options());
+  ASSERT_TRUE(found.ok()) << found.status().message();
+  const Graph& graph = found->graph;
+  const Node& numa = graph.nodes[graph.nodes_of(NodeKind::kNuma).at(0)];
+  EXPECT_EQ(numa.attributes.at("cores"), "2");
+  EXPECT_EQ(numa.attributes.at("caches"), "L1d 48 KiB, L2 1 MiB, L3 32 MiB for 4 CPUs");
+}
+
 TEST(DiscoverContainer, WithoutPciThereAreHostDomainsAndInterfaces) {
   FakeSystem system;
   system.numa(0, "0-1", "10");

@@ -16,7 +16,7 @@ namespace {
 
 using nlohmann::json;
 // Of the file and of what discovery makes of the same machine: one more whenever either changes.
-constexpr int kVersion = 1;
+constexpr int kVersion = 2;
 
 std::string checksum(const std::string& text) {
   return fmt::format("{:016x}", hash_text(text));

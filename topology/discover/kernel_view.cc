@@ -74,6 +74,8 @@ void Builder::add_numa() {
     node.name = fmt::format("NUMA {}", domain.number);
     node.numa = domain.number;
     node.attributes = {{"cpuset", domain.cpus}, {"memory_bytes", fmt::format("{}", domain.memory_bytes)}};
+    if (domain.cores > 0) node.attributes["cores"] = fmt::format("{}", domain.cores);
+    if (!domain.caches.empty()) node.attributes["caches"] = domain.caches;
     numa_[domain.number] = graph_.add(std::move(node));
     Link memory;
     memory.from = 0;

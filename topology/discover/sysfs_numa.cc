@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cstdio>
 #include <cstdlib>
+#include <set>
 #include <sstream>
 
 #include "topology/discover/sysfs.h"
@@ -17,6 +19,54 @@ namespace {
 uint64_t memory_of(const std::string& meminfo) {
   const size_t at = meminfo.find("MemTotal:");
   return at == std::string::npos ? 0 : std::strtoull(meminfo.c_str() + at + 9, nullptr, 10) * 1024;
+}
+
+// "0-3,8" -> 0, 1, 2, 3, 8. What is no such list gives none.
+std::vector<uint32_t> cpus_of(const std::string& list) {
+  constexpr uint32_t kMost = 8192;
+  std::vector<uint32_t> cpus;
+  std::istringstream ranges(list);
+  for (std::string range; std::getline(ranges, range, ',');) {
+    uint32_t first = 0, last = 0;
+    const int read = std::sscanf(range.c_str(), "%u-%u", &first, &last);
+    if (read < 1 || first >= kMost) return {};
+    for (uint32_t cpu = first; cpu <= std::min(read == 2 ? last : first, kMost - 1); ++cpu)
+      cpus.push_back(cpu);
+  }
+  return cpus;
+}
+
+// "48K" -> "48 KiB", "32768K" -> "32 MiB".
+std::string size_text(const std::string& text) {
+  const uint64_t kib = std::strtoull(text.c_str(), nullptr, 10) * (text.ends_with('M') ? 1024 : 1);
+  return kib % 1024 == 0 && kib != 0 ? fmt::format("{} MiB", kib / 1024) : fmt::format("{} KiB", kib);
+}
+
+std::string caches_of(const std::string& cpu_folder, size_t threads) {
+  std::string text;
+  for (const std::string& index : list_folder(cpu_folder + "/cache")) {
+    const std::string folder = fmt::format("{}/cache/{}", cpu_folder, index);
+    const std::string type = read_text(folder + "/type"), size = read_text(folder + "/size");
+    if (size.empty() || type == "Instruction") continue;
+    text += fmt::format("{}L{}{} {}", text.empty() ? "" : ", ", read_text(folder + "/level"),
+                        type == "Data" ? "d" : "", size_text(size));
+    const size_t shared = cpus_of(read_text(folder + "/shared_cpu_list")).size();
+    if (shared > threads) text += fmt::format(" for {} CPUs", shared);
+  }
+  return text;
+}
+
+void read_cores(const std::string& sysfs, NumaDomain& domain) {
+  std::set<std::string> cores;
+  for (const uint32_t cpu : cpus_of(domain.cpus)) {
+    const std::string folder = fmt::format("{}/devices/system/cpu/cpu{}", sysfs, cpu);
+    std::string threads = read_text(folder + "/topology/core_cpus_list");
+    if (threads.empty()) threads = read_text(folder + "/topology/thread_siblings_list");  // before Linux 5.3
+    if (threads.empty()) continue;
+    if (cores.empty()) domain.caches = caches_of(folder, cpus_of(threads).size());
+    cores.insert(threads);
+  }
+  domain.cores = static_cast<uint32_t>(cores.size());
 }
 
 // Of the first line "key<blanks>: value"; empty if there is none.
@@ -46,6 +96,7 @@ std::vector<NumaDomain> scan_numa(const std::string& sysfs) {
     domain.number = std::atoi(name.c_str() + 4);
     domain.cpus = read_text(fmt::format("{}/{}/cpulist", folder, name));
     domain.memory_bytes = memory_of(read_text(fmt::format("{}/{}/meminfo", folder, name)));
+    read_cores(sysfs, domain);
     std::istringstream distances(read_text(fmt::format("{}/{}/distance", folder, name)));
     for (uint32_t distance = 0; distances >> distance;) domain.distances.push_back(distance);
     online.push_back(std::move(domain));

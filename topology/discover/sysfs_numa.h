@@ -11,6 +11,9 @@ struct NumaDomain {
   int32_t number = 0;
   std::string cpus;  // "0-15,32-47", empty: memory only
   uint64_t memory_bytes = 0;
+  uint32_t cores = 0;  // 0: the kernel does not tell
+  // Of its first CPU, without those of instructions alone: "L1d 48 KiB, L2 1 MiB, L3 32 MiB for 16 CPUs".
+  std::string caches;
   std::vector<uint32_t> distances;  // to the domains online, ascending; 10 is local (ACPI's SLIT)
 };
 

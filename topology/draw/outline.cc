@@ -7,90 +7,10 @@
 #include <set>
 #include <tuple>
 
-#include "src/base/hash.h"
-
 namespace comity::topology {
 namespace {
 
 constexpr uint32_t kNone = UINT32_MAX;
-constexpr size_t kMostSwitches = 16;  // outside of hosts, drawn one by one
-constexpr int kRounds = 6;  // colours settle in as many rounds as the graph is deep: device to switch to host
-
-uint64_t mix(uint64_t hash, uint64_t value) {
-  return comity::mix(hash, value);
-}
-
-uint64_t mix(uint64_t hash, std::string_view text) {
-  return comity::mix(hash, hash_text(text));
-}
-
-uint64_t figures_of(const Link& link) {
-  uint64_t hash = comity::mix(static_cast<uint64_t>(link.kind));
-  hash = mix(mix(hash, link.bandwidth_bytes_per_s), link.latency_ns);
-  return mix(mix(hash, link.count), link.shared.empty() ? 0 : 1);
-}
-
-// Colours by refinement (Weisfeiler and Leman's method): nodes whose surroundings differ get different
-// colours.
-std::vector<uint64_t> colours_of(const Graph& graph) {
-  std::vector<uint64_t> colours(graph.nodes.size());
-  for (size_t i = 0; i < colours.size(); ++i) {
-    const Node& node = graph.nodes[i];
-    uint64_t hash = comity::mix(static_cast<uint64_t>(node.kind));
-    // Hosts and network switches have names of their own: they do not tell kinds apart.
-    const bool named = node.kind != NodeKind::kHost && node.kind != NodeKind::kNetSwitch;
-    hash = mix(mix(hash, named ? node.name : ""), node.vendor);
-    colours[i] = mix(hash, static_cast<uint64_t>(int64_t{node.numa} + 1));
-  }
-  for (int round = 0; round < kRounds; ++round) {
-    std::vector<uint64_t> next(colours.size(), 0);
-    // Sums of mixed hashes: the order of links does not count.
-    for (const Link& link : graph.links)
-      next[link.from] += mix(mix(figures_of(link), colours[link.to]), uint64_t{77});
-    for (size_t i = 0; i < colours.size(); ++i) next[i] = mix(colours[i], next[i]);
-    colours.swap(next);
-  }
-  return colours;
-}
-
-// Of each host, by its number: a hash over its nodes and their links. `outside` says what a node outside of
-// hosts counts as.
-std::vector<uint64_t> host_keys(const Graph& graph, const std::vector<std::vector<uint32_t>>& nodes_of_host,
-                                const std::vector<std::vector<uint32_t>>& out,
-                                const std::vector<uint64_t>& outside) {
-  std::vector<uint32_t> place(graph.nodes.size(), 0);
-  for (const auto& nodes : nodes_of_host) {
-    for (uint32_t i = 0; i < nodes.size(); ++i) place[nodes[i]] = i;
-  }
-  std::vector<uint64_t> keys;
-  for (const auto& nodes : nodes_of_host) {
-    uint64_t key = nodes.size();
-    for (uint32_t index : nodes) {
-      const Node& node = graph.nodes[index];
-      key = mix(mix(key, static_cast<uint64_t>(node.kind)), node.kind == NodeKind::kHost ? "" : node.name);
-      key = mix(key, node.vendor);
-      for (uint32_t each : out[index]) {
-        const Link& link = graph.links[each];
-        const Node& peer = graph.nodes[link.to];
-        key = mix(key, figures_of(link));
-        key = mix(key, peer.host == node.host ? place[link.to] : outside[link.to]);
-      }
-    }
-    keys.push_back(key);
-  }
-  return keys;
-}
-
-std::vector<Alike> grouped(const std::vector<uint32_t>& nodes, const std::vector<uint64_t>& keys) {
-  std::vector<Alike> groups;
-  std::map<uint64_t, size_t> known;
-  for (size_t i = 0; i < nodes.size(); ++i) {
-    const auto [found, is_new] = known.emplace(keys[i], groups.size());
-    if (is_new) groups.push_back({nodes[i], {}});
-    groups[found->second].nodes.push_back(nodes[i]);
-  }
-  return groups;
-}
 
 // A NIC hangs from whatever leads to it: from its device by a vendor's own link, too.
 bool is_tree_link(LinkKind kind, NodeKind to, bool coherent_too) {
@@ -159,13 +79,15 @@ HostOutline host_outline(const Graph& graph, const std::vector<std::vector<uint3
   return outline;
 }
 
-// One direction of each link that joins two drawn nodes: the other has the same line.
+// One direction of each link that joins two drawn nodes: the other has the same line. Parallel links of other
+// figures have lines of their own; between switches that stand for several, links of equal figures are one.
 void choose_links(const Graph& graph, Outline& outline) {
   std::vector<int64_t> group_of_node(graph.nodes.size(), -1);
   for (size_t group = 0; group < outline.hosts.size(); ++group) {
     for (uint32_t node : outline.hosts[group].nodes) group_of_node[node] = static_cast<int64_t>(group);
   }
   using Ends = std::tuple<uint32_t, uint32_t, LinkKind>;
+  using Line = std::tuple<uint32_t, uint32_t, uint64_t>;
   const auto ends_of = [&](uint32_t link) {
     const Link& each = graph.links[link];
     return Ends{outline.drawn[each.from], outline.drawn[each.to], each.kind};
@@ -179,20 +101,26 @@ void choose_links(const Graph& graph, Outline& outline) {
     known.emplace(from, to, kind);
   }
   outline.links.resize(outline.hosts.size());
-  std::set<Ends> switch_ends;
+  std::set<Line> switch_lines;
   for (uint32_t i : candidates) {
     const auto [from, to, kind] = ends_of(i);
     if (from > to && known.count({to, from, kind}) > 0) continue;
     const int64_t group = group_of_node[from] >= 0 ? group_of_node[from] : group_of_node[to];
     if (group >= 0) {
       outline.links[static_cast<size_t>(group)].push_back(i);
-    } else if (switch_ends.emplace(from, to, kind).second) {
+    } else if (switch_lines.emplace(from, to, figures_of(graph.links[i])).second) {
       outline.switch_links.push_back(i);
     }
   }
 }
 
 }  // namespace
+
+size_t Outline::count_at(uint32_t node) const {
+  const auto found =
+      std::find_if(switches.begin(), switches.end(), [node](const Alike& each) { return each.node == node; });
+  return found == switches.end() ? 1 : found->nodes.size();
+}
 
 Outline outline_of(const Graph& graph, uint32_t most_groups) {
   Outline outline;
@@ -201,29 +129,14 @@ Outline outline_of(const Graph& graph, uint32_t most_groups) {
   std::map<uint32_t, uint32_t> number;
   for (uint32_t i = 0; i < host_nodes.size(); ++i) number.emplace(graph.nodes[host_nodes[i]].host, i);
   std::vector<std::vector<uint32_t>> nodes_of_host(host_nodes.size());
-  std::vector<uint32_t> outside;
   for (uint32_t i = 0; i < graph.nodes.size(); ++i) {
     const auto found = number.find(graph.nodes[i].host);
-    if (found == number.end()) {
-      outside.push_back(i);
-    } else {
-      nodes_of_host[found->second].push_back(i);
-    }
+    if (found != number.end()) nodes_of_host[found->second].push_back(i);
   }
-  std::vector<uint64_t> identity(graph.nodes.size());
-  for (size_t i = 0; i < identity.size(); ++i) identity[i] = i;
-  outline.host_groups = grouped(host_nodes, host_keys(graph, nodes_of_host, out, identity));
-  std::vector<uint64_t> keys;
-  for (uint32_t node : outside) keys.push_back(node);
-  if (outline.host_groups.size() > most_groups || outside.size() > kMostSwitches) {
-    const std::vector<uint64_t> colours = colours_of(graph);
-    std::vector<Alike> fewer = grouped(host_nodes, host_keys(graph, nodes_of_host, out, colours));
-    if (fewer.size() < outline.host_groups.size() || outside.size() > kMostSwitches) {
-      outline.host_groups = std::move(fewer);
-      for (size_t i = 0; i < keys.size(); ++i) keys[i] = colours[outside[i]];
-    }
-  }
-  outline.switches = grouped(outside, keys);
+  Folding folding = folded(graph, most_groups);
+  outline.host_groups = std::move(folding.hosts);
+  outline.switches = std::move(folding.switches);
+  outline.by_place = folding.by_place;
   outline.drawn.assign(graph.nodes.size(), kNone);
   for (const Alike& each : outline.switches) {
     for (uint32_t node : each.nodes) outline.drawn[node] = each.node;
@@ -276,13 +189,20 @@ namespace {
 
 // What kin are counted by: of slices the device, of NICs that are numbered ("mlx5_0", "mlx5_1") what they
 // have in common.
-std::string stem_of(const Node& node) {
-  std::string name = node.name.empty() ? std::string(name_of(node.kind)) : node.name;
+std::string stem_of(const Node& node, std::string name) {
   if (const size_t slice = name.find(" slice "); slice != std::string::npos) name.resize(slice + 6);
   if (node.kind != NodeKind::kNic) return name;
   const size_t end = name.find_last_not_of("0123456789");
   if (end == std::string::npos) return name;
   name.resize(name[end] == '_' || name[end] == '-' ? end : end + 1);
+  return name;
+}
+
+// "mlx5_0" of "node17 mlx5_0 port 1" on node17: what its host says, and which port of it, is no name.
+std::string own_name(const Node& node, const Node& host) {
+  std::string name = node.name.empty() ? std::string(name_of(node.kind)) : node.name;
+  if (!host.name.empty() && name.starts_with(host.name + " ")) name.erase(0, host.name.size() + 1);
+  if (const size_t port = name.rfind(" port "); port != std::string::npos && port > 0) name.resize(port);
   return name;
 }
 
@@ -298,13 +218,14 @@ std::string contents_text(const Graph& graph, const HostOutline& host) {
     for (uint32_t index : host.nodes) {
       const Node& node = graph.nodes[index];
       if (node.kind != kind) continue;
-      const std::string stem = stem_of(node);
+      const std::string name = own_name(node, graph.nodes[host.host_node]);
+      const std::string stem = stem_of(node, name);
       auto found = std::find_if(all.begin(), all.end(), [&stem](const Kin& kin) { return kin.stem == stem; });
       if (found == all.end()) {
         const bool whole = kind == NodeKind::kNic && !node.name.empty();
-        found = all.insert(all.end(), {stem, whole ? node.name : stem, 0});
+        found = all.insert(all.end(), {stem, whole ? name : stem, 0});
       }
-      if (kind == NodeKind::kNic && node.name != found->name) found->name = stem;
+      if (kind == NodeKind::kNic && name != found->name) found->name = stem;
       ++found->count;
     }
   }

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "topology/draw/folding.h"
 #include "topology/graph.h"
 
 namespace comity::topology {
@@ -20,24 +21,22 @@ struct HostOutline {
   std::vector<int64_t> link;    // of each of `nodes`, the index of the graph's link from its parent; -1: none
 };
 
-// Nodes drawn as one: hosts, or switches outside of hosts.
-struct Alike {
-  uint32_t node = 0;            // the first of them
-  std::vector<uint32_t> nodes;  // all, ascending
-};
-
 struct Outline {
   std::vector<HostOutline> hosts;  // of the first host of each of `host_groups`
   std::vector<Alike> host_groups;
   std::vector<Alike> switches;  // outside of hosts
+  bool by_place = false;        // hosts and switches are alike by rail and leaf only: see folding.h
   std::vector<uint32_t> drawn;  // by node: the node that is drawn for it; UINT32_MAX: not drawn
   std::vector<std::vector<uint32_t>>
       links;                           // by host group: drawn links within it and out of it, of one direction
   std::vector<uint32_t> switch_links;  // drawn links between switches outside of hosts, of one direction
+
+  // How many switches a drawn node outside of hosts stands for.
+  size_t count_at(uint32_t node) const;
 };
 
 // Of a valid graph. O((nodes + links) log). Hosts are alike if they have the same parts, links and figures
-// and are joined to the same switches; where that leaves more than `most_groups`, to switches that are alike.
+// and are joined to the same switches; where that leaves more than `most_groups`, as folding.h says.
 Outline outline_of(const Graph& graph, uint32_t most_groups = 4);
 
 // "h0", "h0-h3", "h0, h2, h4-h7"; after 6 ranges "...".

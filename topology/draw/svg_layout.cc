@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <optional>
+#include <set>
 
 #include "topology/draw/outline.h"
 #include "topology/draw/style.h"
@@ -15,7 +17,11 @@ namespace comity::topology {
 namespace {
 
 constexpr double kMargin = 16, kBoxHeight = 26, kSwitchWidth = 80, kGap = 18, kToNetwork = 74;
-constexpr size_t kMostHosts = 24, kMostSwitches = 48, kMostLegend = 18;
+constexpr size_t kMostSwitches = 48, kMostLegend = 18;
+constexpr double kMostRow = 2400;    // of hosts side by side; one is drawn whatever its width
+constexpr size_t kOneIn = 20;        // of a fabric folded by place: rarer kinds of hosts are not drawn
+constexpr double kBeside = 7;        // between lines of the same ends
+constexpr uint32_t kMostBeside = 5;  // such lines
 
 double middle(const SvgRectangle& at) {
   return at.x + at.width / 2;
@@ -63,18 +69,26 @@ class Picture {
     return title + "  " + graph_.nodes[group.node].name;
   }
 
+  // As many as fit; of a fabric folded by place, which has the largest groups first, those that matter.
+  void choose_hosts(double width) {
+    for (size_t i = 0; i < outline_.hosts.size(); ++i) {
+      const Alike& group = outline_.host_groups[i];
+      if (outline_.by_place && i > 0 && group.nodes.size() * kOneIn < graph_.host_count()) return;
+      PlacedHost placed;
+      placed.host = svg_host(graph_, outline_.hosts[i], title_of(group));
+      if (i > 0 && row_width(0, i) + kGap + placed.host.width > width) return;
+      hosts_.push_back(std::move(placed));
+    }
+  }
+
   // A row above the network and one below it, the first with the odd host. Tiers of switches need the space
   // below.
   void place_hosts() {
-    const size_t count = std::min(outline_.hosts.size(), kMostHosts);
     const bool both = !outline_.switches.empty() && outline_.switch_links.empty();
+    choose_hosts(both ? 2 * kMostRow : kMostRow);
+    const size_t count = hosts_.size();
     const size_t above = both ? (count + 1) / 2 : count;
-    for (size_t i = 0; i < count; ++i) {
-      PlacedHost placed;
-      placed.host = svg_host(graph_, outline_.hosts[i], title_of(outline_.host_groups[i]));
-      placed.mirrored = i >= above;
-      hosts_.push_back(std::move(placed));
-    }
+    for (size_t i = above; i < count; ++i) hosts_[i].mirrored = true;
     const double width = std::max(row_width(0, above), row_width(above, count));
     layout_.width = kMargin + width;
     const double height = std::max(place_row(0, above, width), 0.0);
@@ -192,19 +206,32 @@ class Picture {
       outer_.push_back(&link);
       return;
     }
-    const auto& tree = placed.host.parent;
-    const auto hangs = [&tree](uint32_t child, uint32_t parent) {
-      const auto found = tree.find(child);
-      return found != tree.end() && found->second == parent;
+    // The line of the tree stands for it; a link beside that, of another kind or other figures, has its own.
+    const SvgHost& host = placed.host;
+    const auto hangs = [&](uint32_t child, uint32_t parent) {
+      const auto found = host.parent.find(child);
+      if (found == host.parent.end() || found->second != parent || host.parent_link.at(child) < 0)
+        return false;
+      return figures_of(graph_.links[static_cast<size_t>(host.parent_link.at(child))]) == figures_of(link);
     };
     if (hangs(link.to, link.from) || hangs(link.from, link.to) || link.kind == LinkKind::kMemory) return;
     const auto from = places_.find(link.from), to = places_.find(link.to);
     if (from == places_.end() || to == places_.end()) return;
-    draw_inside(placed, link, from->second, to->second);
+    const std::optional<double> aside = beside(link.from, link.to);
+    if (aside) draw_inside(placed, link, from->second, to->second, *aside);
+  }
+
+  // How far from the middle a line of these ends is drawn, so that none lies on another: 0, 7, -7, 14, ...;
+  // nothing: there are enough of them.
+  std::optional<double> beside(uint32_t from, uint32_t to) {
+    const uint32_t line = lines_between_[std::minmax(from, to)]++;
+    if (line >= kMostBeside) return std::nullopt;
+    const double steps = (line + 1) / 2;  // NOLINT(bugprone-integer-division)
+    return line % 2 == 1 ? steps * kBeside : -steps * kBeside;
   }
 
   void draw_inside(const PlacedHost& placed, const Link& link, const SvgRectangle& from,
-                   const SvgRectangle& to) {
+                   const SvgRectangle& to, double aside) {
     const NodeKind a = graph_.nodes[link.from].kind, b = graph_.nodes[link.to].kind;
     const double down = placed.mirrored ? -1 : 1;
     const auto edge = [&](const SvgRectangle& at, bool lower) {
@@ -213,43 +240,49 @@ class Picture {
     if (a == NodeKind::kVendorSwitch || b == NodeKind::kVendorSwitch) {
       const SvgRectangle& bar = a == NodeKind::kVendorSwitch ? from : to;
       const SvgRectangle& device = a == NodeKind::kVendorSwitch ? to : from;
-      add_line(link, straight(middle(device), edge(device, true), middle(device), edge(bar, false)), true);
+      const double x = middle(device) + aside;
+      add_line(link, straight(x, edge(device, true), x, edge(bar, false)), true);
     } else if (a == NodeKind::kNuma && b == NodeKind::kNuma) {
-      draw_cpu_link(link, from, to, edge(from, false), down);
+      draw_cpu_link(link, from, to, {edge(from, false), down, aside});
     } else if (std::abs(from.y - to.y) < 1) {
       const double depth = 24 + std::min(std::abs(from.x - to.x) / 7, 110.0);
-      add_line(link, curve(middle(from), edge(from, true), middle(to), edge(to, true), down * depth * 1.2),
-               a != NodeKind::kDevice || b != NodeKind::kDevice);
+      add_line(
+          link,
+          curve(middle(from), edge(from, true), middle(to), edge(to, true), down * (depth * 1.2 + aside)),
+          a != NodeKind::kDevice || b != NodeKind::kDevice);
     } else {
-      add_line(link, straight(middle(from), middle_y(from), middle(to), middle_y(to)), true);
+      add_line(link, straight(middle(from) + aside, middle_y(from), middle(to) + aside, middle_y(to)), true);
     }
   }
 
-  void draw_cpu_link(const Link& link, const SvgRectangle& from, const SvgRectangle& to, double top,
-                     double down) {
+  struct Above {
+    double top, down, aside;
+  };
+  void draw_cpu_link(const Link& link, const SvgRectangle& from, const SvgRectangle& to, const Above& at) {
     const SvgRectangle &left = from.x < to.x ? from : to, &right = from.x < to.x ? to : from;
     const double gap = right.x - left.x - left.width;
     if (gap < 40) {
-      add_line(link, straight(left.x + left.width, middle_y(left), right.x, middle_y(right)), true);
+      add_line(link,
+               straight(left.x + left.width, middle_y(left) + at.aside, right.x, middle_y(right) + at.aside),
+               true);
     } else {
-      const double bulge = std::min(16 + gap / 12, 52.0);
-      add_line(link, curve(middle(left), top, middle(right), top, -down * bulge), true);
+      const double bulge = std::min(16 + gap / 12, 52.0) + at.aside;
+      add_line(link, curve(middle(left), at.top, middle(right), at.top, -at.down * bulge), true);
     }
   }
 
   void draw_network() {
     if (outline_.switches.empty()) return;
-    // Switches that hosts are joined to, then the rest: spines.
-    std::map<uint32_t, bool> near;
-    for (const Link* link : outer_) near[outer_end(*link)] = true;
-    std::vector<const Alike*> rows[2];
-    for (const Alike& each : outline_.switches) rows[near.count(each.node) > 0 ? 0 : 1].push_back(&each);
+    std::map<uint32_t, std::vector<const Alike*>> rows = switch_rows();
     const std::map<uint32_t, double> centres = centres_of_cables();
-    std::stable_sort(rows[0].begin(), rows[0].end(), [&centres](const Alike* a, const Alike* b) {
-      return centres.at(a->node) < centres.at(b->node);
-    });
+    const auto centre = [&centres](const Alike* each) {
+      const auto found = centres.find(each->node);
+      return found == centres.end() ? 0 : found->second;
+    };
+    std::stable_sort(rows[0].begin(), rows[0].end(),
+                     [&](const Alike* a, const Alike* b) { return centre(a) < centre(b); });
     double y = network_top_;
-    for (const auto& row : rows) {
+    for (const auto& [tier, row] : rows) {
       if (row.empty()) continue;
       const size_t count = std::min(row.size(), kMostSwitches);
       const double pitch = kSwitchWidth + kGap;
@@ -264,15 +297,33 @@ class Picture {
       y += kBoxHeight + kToNetwork;
     }
     draw_cables();
-    for (uint32_t index : outline_.switch_links) {
-      const Link& link = graph_.links[index];
-      const auto from = places_.find(outline_.drawn[link.from]), to = places_.find(outline_.drawn[link.to]);
-      if (from == places_.end() || to == places_.end()) continue;
-      add_line(
-          link,
-          straight(middle(from->second), middle_y(from->second), middle(to->second), middle_y(to->second)),
-          true);
-    }
+    for (uint32_t index : outline_.switch_links) draw_between_switches(graph_.links[index]);
+  }
+
+  // Switches that hosts are joined to first, then a row for each tier: spines.
+  std::map<uint32_t, std::vector<const Alike*>> switch_rows() const {
+    const std::vector<SwitchPlace> places = switch_places(graph_);
+    std::map<uint32_t, std::vector<const Alike*>> rows;
+    std::set<uint32_t> near;
+    for (const Link* link : outer_) near.insert(outer_end(*link));
+    for (const Alike& each : outline_.switches)
+      rows[near.contains(each.node) ? 0 : places[each.node].tier].push_back(&each);
+    return rows;
+  }
+
+  void draw_between_switches(const Link& link) {
+    const uint32_t a = outline_.drawn[link.from], b = outline_.drawn[link.to];
+    const auto from = places_.find(a), to = places_.find(b);
+    if (from == places_.end() || to == places_.end()) return;
+    const std::optional<double> aside = beside(a, b);
+    if (!aside) return;
+    // Of one row the lines lie above each other, else side by side.
+    const bool level = std::abs(from->second.y - to->second.y) < 1;
+    const double x = level ? 0 : *aside, y = level ? *aside : 0;
+    add_line(link,
+             straight(middle(from->second) + x, middle_y(from->second) + y, middle(to->second) + x,
+                      middle_y(to->second) + y),
+             true);
   }
 
   // By switch, the middle of what it is joined to, to the pixel: switches in that order cross the fewest
@@ -354,8 +405,13 @@ class Picture {
     std::string more;
     if (legend_.size() > kMostLegend)
       more = fmt::format("and {} more figures. ", legend_.size() - kMostLegend);
-    if (outline_.hosts.size() > kMostHosts)
-      more += fmt::format("{} kinds of hosts are not drawn. ", outline_.hosts.size() - kMostHosts);
+    if (outline_.hosts.size() > hosts_.size()) {
+      size_t left = 0;
+      for (size_t kind = hosts_.size(); kind < outline_.hosts.size(); ++kind)
+        left += outline_.host_groups[kind].nodes.size();
+      more +=
+          fmt::format("Not drawn: {} hosts of {} other kinds. ", left, outline_.hosts.size() - hosts_.size());
+    }
     if (outline_.switches.size() > kMostSwitches)
       more += fmt::format("{} switches are not drawn. ", outline_.switches.size() - kMostSwitches);
     if (more.empty()) return;
@@ -370,6 +426,7 @@ class Picture {
   std::map<uint32_t, SvgRectangle> places_;  // by node
   std::vector<const Link*> outer_;           // between hosts and switches outside
   std::map<std::pair<LinkKind, uint64_t>, std::pair<std::string, const Link*>> legend_;  // the widest first
+  std::map<std::pair<uint32_t, uint32_t>, uint32_t> lines_between_;  // by ends, drawn so far
   double network_top_ = 0;
 };
 

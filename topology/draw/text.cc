@@ -4,19 +4,17 @@
 
 #include <algorithm>
 #include <map>
-#include <set>
-#include <tuple>
 
 #include "topology/draw/outline.h"
+#include "topology/draw/text_parts.h"
 #include "topology/paths.h"
 
 namespace comity::topology {
 namespace {
 
-// "3 hosts", "1 host".
-std::string counted(size_t count, std::string_view one) {
-  return fmt::format("{} {}{}", count, one, count == 1 ? "" : one.back() == 'h' ? "es" : "s");
-}
+// Of a large fabric those kinds of hosts are shown whole that at least one host in 20 is of.
+constexpr size_t kMostFoldedHosts = 4, kOneIn = 20;
+constexpr size_t kMostMembers = 8;  // of a set, one by one
 
 std::string summary(const Graph& graph) {
   std::string text = graph.origin.empty() ? "" : graph.origin + ": ";
@@ -29,182 +27,35 @@ std::string summary(const Graph& graph) {
   return text + fmt::format("; hash {:016x}\n", hash(graph));
 }
 
-std::string source_text(Source source) {
-  std::string text(name_of(source));
-  std::replace(text.begin(), text.end(), '_', ' ');
-  return text;
-}
-
-std::string link_text(const Link& link) {
-  std::string text = fmt::format("{} {}", name_of(link.kind), figure_text(link));
-  if (link.latency_ns > 0) text += fmt::format(", {} ns", link.latency_ns);
-  if (!link.shared.empty()) text += ", shared";
-  return text + fmt::format(" ({})", source_text(link.source));
-}
-
-void add_tree(const Graph& graph, const HostOutline& host, std::string& text) {
-  // Whether another child of the same parent follows: which bar is drawn.
-  std::vector<bool> has_next(host.nodes.size(), false);
-  std::map<int64_t, size_t> last_child;
-  for (size_t i = 0; i < host.nodes.size(); ++i) {
-    const auto [found, is_new] = last_child.emplace(host.parent[i], i);
-    if (!is_new) has_next[found->second] = true;
-    found->second = i;
+// "h0.gpu0-h0.gpu7"; of many hosts "nic3 of h0-h299", "gpu0-gpu7 of h0-h3".
+std::string members_text(const Graph& graph, const std::vector<uint32_t>& set) {
+  std::vector<std::string> ids;
+  std::map<uint32_t, std::vector<std::string>> by_host;
+  for (uint32_t node : set) {
+    ids.push_back(graph.nodes[node].id);
+    by_host[graph.nodes[node].host].push_back(short_id(graph.nodes[node]));
   }
-  for (size_t i = 1; i < host.nodes.size(); ++i) {
-    if (host.depth[i] == 0) continue;
-    std::string bars = has_next[i] ? "├─ " : "└─ ";
-    for (int64_t up = host.parent[i]; up > 0; up = host.parent[static_cast<size_t>(up)])
-      bars = (has_next[static_cast<size_t>(up)] ? "│  " : "   ") + bars;
-    const Node& node = graph.nodes[host.nodes[i]];
-    text += fmt::format("  {}{}", bars, short_id(node));
-    if (!node.name.empty()) text += fmt::format("  {}", node.name);
-    if (!node.bus_id.empty()) text += fmt::format("  [{}]", node.bus_id);
-    if (host.link[i] >= 0)
-      text += fmt::format("  {}", link_text(graph.links[static_cast<size_t>(host.link[i])]));
-    text += '\n';
-  }
-}
-
-// "gpu0-gpu7", "nic0, nic2": ids in order that end in consecutive numbers.
-std::string ids_text(const std::vector<std::string>& ids) {
-  const auto split = [](const std::string& id) {
-    const size_t end = id.find_last_not_of("0123456789") + 1;
-    const bool numbered = end < id.size() && id.size() - end < 9;
-    return std::pair{id.substr(0, end), numbered ? std::stol(id.substr(end)) : -1L};
-  };
+  if (set.size() <= kMostMembers || by_host.size() < 2) return ids_text(ids);
+  std::map<uint32_t, uint32_t> host_nodes;
+  for (uint32_t node : graph.nodes_of(NodeKind::kHost)) host_nodes[graph.nodes[node].host] = node;
+  std::map<std::string, std::vector<uint32_t>> alike;
+  for (const auto& [host, members] : by_host) alike[ids_text(members)].push_back(host_nodes.at(host));
+  std::vector<std::pair<std::string, std::vector<uint32_t>>> rows(alike.begin(), alike.end());
+  std::stable_sort(rows.begin(), rows.end(),
+                   [](const auto& a, const auto& b) { return a.second.size() > b.second.size(); });
   std::string text;
-  for (size_t i = 0; i < ids.size();) {
-    size_t last = i;
-    const auto [stem, first] = split(ids[i]);
-    while (first >= 0 && last + 1 < ids.size() &&
-           split(ids[last + 1]) == std::pair{stem, first + static_cast<long>(last + 1 - i)})
-      ++last;
-    text += text.empty() ? "" : ", ";
-    text += last == i ? ids[i] : fmt::format("{}{}{}", ids[i], last == i + 1 ? ", " : "-", ids[last]);
-    i = last + 1;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (i == 4) return text + "; ...";
+    text += fmt::format("{}{} of {}", i == 0 ? "" : "; ", rows[i].first, range_text(graph, rows[i].second));
   }
   return text;
-}
-
-using Pairs = std::vector<std::pair<std::string, std::string>>;
-
-// "each pair of gpu0-gpu7", or else the pairs one by one: "gpu0:gpu3, gpu0:gpu4".
-std::string pairs_text(const Pairs& pairs) {
-  std::vector<std::string> ends;
-  std::string text;
-  for (const auto& [a, b] : pairs) {
-    for (const std::string& each : {a, b}) {
-      if (std::find(ends.begin(), ends.end(), each) == ends.end()) ends.push_back(each);
-    }
-    text += fmt::format("{}{}:{}", text.empty() ? "" : ", ", a, b);
-  }
-  const bool all = ends.size() > 2 && pairs.size() == ends.size() * (ends.size() - 1) / 2;
-  return all ? "each pair of " + ids_text(ends) : text;
-}
-
-// A link of another kind between nodes that the tree joins is said beside the tree.
-using TreeLink = std::tuple<uint32_t, uint32_t, LinkKind>;
-
-TreeLink undirected(const Link& link) {
-  return {std::min(link.from, link.to), std::max(link.from, link.to), link.kind};
-}
-
-std::set<TreeLink> tree_links(const Graph& graph, const HostOutline& host) {
-  std::set<TreeLink> links;
-  for (int64_t index : host.link) {
-    if (index < 0) continue;
-    links.insert(undirected(graph.links[static_cast<size_t>(index)]));
-  }
-  return links;
-}
-
-// The links that are in no tree: by far end (a switch) or as pairs, those of equal figures in one line.
-void add_links(const Graph& graph, const Outline& outline, const std::vector<uint32_t>& links,
-               const std::set<TreeLink>& in_tree, std::string& text) {
-  std::vector<std::pair<std::string, std::vector<std::string>>> lines;
-  std::map<std::string, Pairs> pairs;  // by their figures
-  const auto add = [&lines](const std::string& key, const std::string& id) {
-    const auto found =
-        std::find_if(lines.begin(), lines.end(), [&](const auto& each) { return each.first == key; });
-    if (found == lines.end()) {
-      lines.push_back({key, {id}});
-    } else {
-      found->second.push_back(id);
-    }
-  };
-  for (uint32_t index : links) {
-    const Link& link = graph.links[index];
-    if (link.kind == LinkKind::kMemory || in_tree.count(undirected(link)) > 0) continue;
-    const Node& from = graph.nodes[link.from];
-    const Node& to = graph.nodes[outline.drawn[link.to]];
-    const bool switched = to.kind == NodeKind::kVendorSwitch || to.kind == NodeKind::kNetSwitch;
-    if (switched && to.host == kNoHost && from.host != kNoHost) {
-      add(fmt::format("-> {}  {}", to.id, link_text(link)), short_id(from));
-    } else if (switched) {
-      add(fmt::format("-> {}  {}", short_id(to), link_text(link)),
-          from.host == kNoHost ? from.id : short_id(from));
-    } else {
-      pairs[link_text(link)].emplace_back(short_id(from), short_id(to));
-    }
-  }
-  for (const auto& [key, ids] : lines) text += fmt::format("  {} {}\n", ids_text(ids), key);
-  for (const auto& [key, ends] : pairs) text += fmt::format("  {}  {}\n", pairs_text(ends), key);
-}
-
-void add_cell(std::string& text, std::string_view cell, size_t width) {
-  text += fmt::format(" {:>{}}", cell, width);
-}
-
-std::string path_cell(const PathInfo& path) {
-  if (path.path_class == PathClass::kLoc) return "X";
-  if (path.path_class == PathClass::kDis) return "-";
-  if (path.bandwidth_bytes_per_s == 0 || path.bandwidth_bytes_per_s == UINT64_MAX)
-    return std::string(name_of(path.path_class));
-  return fmt::format("{} {:.4g}", name_of(path.path_class),
-                     static_cast<double>(path.bandwidth_bytes_per_s) / 1e9);
-}
-
-void add_matrix(const Graph& graph, const HostOutline& host, std::string& text) {
-  std::vector<uint32_t> shown;
-  for (const NodeKind kind : {NodeKind::kDevice, NodeKind::kNic}) {
-    const auto first = static_cast<ptrdiff_t>(shown.size());
-    for (uint32_t node : host.nodes) {
-      if (graph.nodes[node].kind == kind) shown.push_back(node);
-    }
-    std::sort(shown.begin() + first, shown.end());
-  }
-  if (shown.size() < 2) return;
-  std::vector<std::vector<std::string>> cells;
-  size_t width = 4, head = 4;
-  for (uint32_t from : shown) {
-    const std::vector<PathInfo> paths = paths_from(graph, from);
-    cells.emplace_back();
-    for (uint32_t to : shown) {
-      cells.back().push_back(path_cell(paths[to]));
-      width = std::max({width, cells.back().back().size(), short_id(graph.nodes[to]).size()});
-    }
-    head = std::max(head, short_id(graph.nodes[from]).size());
-  }
-  text += fmt::format("  paths (class, GB/s one way)\n  {:<{}}", "", head);
-  for (uint32_t to : shown) add_cell(text, short_id(graph.nodes[to]), width);
-  for (size_t i = 0; i < shown.size(); ++i) {
-    text += fmt::format("\n  {:<{}}", short_id(graph.nodes[shown[i]]), head);
-    for (const std::string& cell : cells[i]) add_cell(text, cell, width);
-  }
-  text += '\n';
 }
 
 void add_sets(const Graph& graph, const std::vector<std::vector<uint32_t>>& sets, std::string_view title,
               std::string& text) {
   constexpr size_t kMostLines = 16;
   for (size_t i = 0; i < sets.size() && i < kMostLines; ++i) {
-    std::vector<std::string> ids;
-    for (uint32_t node : sets[i]) ids.push_back(graph.nodes[node].id);
-    std::string members = ids_text(ids);
-    if (members.size() > 160)
-      members = fmt::format("{} ... {}", members.substr(0, members.find(',', 100)), ids.back());
-    text += fmt::format("{} {}: {} ({})\n", title, i, members, sets[i].size());
+    text += fmt::format("{} {}: {} ({})\n", title, i, members_text(graph, sets[i]), sets[i].size());
   }
   if (sets.size() > kMostLines) text += fmt::format("... {} {}s in all\n", sets.size(), title);
 }
@@ -217,30 +68,48 @@ std::string printable(std::string text) {
   return text;
 }
 
+std::string host_text(const Graph& graph, const Outline& outline, size_t i) {
+  const Alike& group = outline.host_groups[i];
+  const Node& node = graph.nodes[group.node];
+  std::string text = fmt::format("\n{}", range_text(graph, group.nodes));
+  if (group.nodes.size() > 1) text += fmt::format(" ({} alike)", group.nodes.size());
+  if (!node.name.empty()) text += "  " + node.name;
+  if (const auto cpu = node.attributes.find("cpu_model"); cpu != node.attributes.end())
+    text += ", " + cpu->second;
+  text += "\n" + tree_text(graph, outline.hosts[i]);
+  text += links_text(graph, outline, outline.links[i], &outline.hosts[i]);
+  return text + paths_text(graph, outline.hosts[i]);
+}
+
+bool is_shown_whole(const Graph& graph, const Outline& outline, size_t i) {
+  if (!outline.by_place || i == 0) return true;
+  return i < kMostFoldedHosts && outline.host_groups[i].nodes.size() * kOneIn >= graph.host_count();
+}
+
+std::string switches_text(const Graph& graph, const Outline& outline) {
+  std::string text;
+  for (const Alike& each : outline.switches) {
+    if (each.nodes.size() > 1)
+      text += fmt::format("{}{}: {} alike\n", text.empty() ? "\n" : "", graph.nodes[each.node].id,
+                          each.nodes.size());
+  }
+  if (!outline.switch_links.empty())
+    text += "\nbetween switches\n" + links_text(graph, outline, outline.switch_links, nullptr);
+  return text;
+}
+
 }  // namespace
 
 std::string to_text(const Graph& graph) {
   const Outline outline = outline_of(graph);
   std::string text = summary(graph);
-  for (size_t i = 0; i < outline.hosts.size(); ++i) {
-    const Alike& group = outline.host_groups[i];
-    text += fmt::format("\n{}", range_text(graph, group.nodes));
-    if (group.nodes.size() > 1) text += fmt::format(" ({} alike)", group.nodes.size());
-    const std::string& name = graph.nodes[group.node].name;
-    text += name.empty() ? "\n" : "  " + name + "\n";
-    add_tree(graph, outline.hosts[i], text);
-    add_links(graph, outline, outline.links[i], tree_links(graph, outline.hosts[i]), text);
-    add_matrix(graph, outline.hosts[i], text);
-  }
-  bool titled = false;
-  for (const Alike& each : outline.switches) {
-    if (each.nodes.size() < 2) continue;
-    text += fmt::format("{}{}: {} alike\n", titled ? "" : "\n", graph.nodes[each.node].id, each.nodes.size());
-    titled = true;
-  }
-  if (!outline.switch_links.empty()) {
-    text += "\nbetween switches\n";
-    add_links(graph, outline, outline.switch_links, {}, text);
+  size_t whole = 0;
+  while (whole < outline.hosts.size() && is_shown_whole(graph, outline, whole))
+    text += host_text(graph, outline, whole++);
+  if (outline.by_place) {
+    text += other_hosts_text(graph, outline, whole) + fabric_text(graph, outline);
+  } else {
+    text += switches_text(graph, outline);
   }
   std::string sets;
   add_sets(graph, islands(graph), "island", sets);
