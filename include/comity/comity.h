@@ -40,7 +40,13 @@
  *   Stated for each function; "does not block" means that it waits for no other rank.
  *
  * Processes
- *   A communicator does not survive fork(): use it only in the process that made it.
+ *   A child made by fork() holds nothing of its parent's: descriptors and mappings of Comity are closed in it,
+ *   and what the parent and its peers do goes on undisturbed. A communicator belongs to the process that made
+ *   it; in a child every call with it is comityInvalidUsage. The child may start anew, as a process of its own:
+ *   join with an id that its parent took before or after the fork (a launcher that takes the id and then forks
+ *   the ranks is right), take ids, allocate memory. Memory of comityMemAlloc from before the fork stays mapped
+ *   in the child and is shared with the parent, as that of mmap's MAP_SHARED is; the child may free it without
+ *   effect on the parent. Fork outside of a group; no other call is in the way.
  *
  * This header is C99 and C++. `comity doctor` lists the environment variables that change behaviour.
  */

@@ -10,6 +10,7 @@
 #include "src/api/layout.h"
 #include "src/api/plans.h"
 #include "src/base/cpu_mask.h"
+#include "src/base/fork.h"
 #include "src/base/log.h"
 #include "src/base/settings.h"
 #include "src/base/text.h"
@@ -324,13 +325,12 @@ class Builder {
 }  // namespace
 
 Result<DeviceRegistry*> devices() {
-  static std::mutex mutex;
   static DeviceRegistry* registry = nullptr;  // lives as long as the process: buffers outlive communicators
-  const std::lock_guard lock(mutex);
+  const std::lock_guard lock(process_lock(ProcessLock::kDevices));
   if (registry == nullptr) {
     COMITY_ASSIGN_OR_RETURN(auto made, DeviceRegistry::open());
-    registry = made.release();
     control::serve_descriptors([](uint32_t arena) { return RegionTable::instance().descriptor_of(arena); });
+    registry = made.release();
   }
   return registry;
 }

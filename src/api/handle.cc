@@ -1,24 +1,37 @@
 #include "src/api/handle.h"
 
 #include <fmt/core.h>
+#include <unistd.h>
 
 #include <deque>
+
+#include "src/base/fork.h"
 
 namespace comity::api {
 namespace {
 
-std::mutex handles_mutex;
-std::deque<comityComm>& handles() {
-  static std::deque<comityComm>& instance =
-      *new std::deque<comityComm>;  // handles outlive static destruction
-  return instance;
+// Under ProcessLock::kHandles; null until there is one. Handles outlive static destruction.
+constinit std::deque<comityComm>* handles = nullptr;
+
+// In a child of fork().
+void leave_handles_to_parent() {
+  if (handles == nullptr) return;
+  for (comityComm& comm : *handles) {
+    uint32_t live = comityComm::kLive;
+    comm.state.compare_exchange_strong(live, comityComm::kOfParent);
+  }
 }
 
 }  // namespace
 
 comityComm_t make_handle(std::unique_ptr<Assembly> assembly, uint32_t rank, uint32_t nranks) {
-  const std::lock_guard lock(handles_mutex);
-  comityComm& comm = handles().emplace_back();
+  const std::lock_guard lock(process_lock(ProcessLock::kHandles));
+  if (handles == nullptr) {
+    handles = new std::deque<comityComm>;
+    on_fork_in_child(leave_handles_to_parent);
+  }
+  comityComm& comm = handles->emplace_back();
+  comm.process = ::getpid();
   comm.rank = rank;
   comm.nranks = nranks;
   comm.assembly = std::move(assembly);
@@ -30,16 +43,27 @@ Status check_handle(comityComm_t comm, const char* function) {
   if (reinterpret_cast<uintptr_t>(comm) % alignof(comityComm) != 0 || comm->magic != comityComm::kMagic) {
     return Status(Code::kInvalidArgument, fmt::format("{}: comm is not a communicator", function));
   }
-  if (comm->state.load(std::memory_order_acquire) != comityComm::kLive) {
-    return Status(
-        Code::kInvalidArgument,
-        fmt::format("{}: the communicator of rank {} was destroyed or aborted before", function, comm->rank));
+  switch (comm->state.load(std::memory_order_acquire)) {
+    case comityComm::kLive:
+      return {};
+    case comityComm::kOfParent:
+      return Status(
+          Code::kInvalidUsage,
+          fmt::format("{}: the communicator of rank {} belongs to process {}, from which this one, {}, was "
+                      "forked; only that process can use and destroy it. This one may make its own: get a "
+                      "new id to it and call comityCommInitRank",
+                      function, comm->rank, comm->process, ::getpid()));
+    default:
+      return Status(Code::kInvalidArgument,
+                    fmt::format("{}: the communicator of rank {} was destroyed or aborted before", function,
+                                comm->rank));
   }
-  return {};
 }
 
 Status InCall::why(const char* function) const {
   if (!alive_) {
+    if (comm_->state.load(std::memory_order_acquire) == comityComm::kOfParent)
+      return check_handle(comm_, function);
     return Status(Code::kRemoteError,
                   fmt::format("{}: the communicator of rank {} was aborted", function, comm_->rank));
   }

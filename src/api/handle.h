@@ -1,7 +1,8 @@
 // Handles: what a comityComm_t points to, and how a dead or foreign one is told from a live one.
 //
 // The small object behind a handle is never freed, so a use after destroy finds it marked dead instead of
-// freed memory; all that is heavy (the Assembly) goes with destroy or abort.
+// freed memory; all that is heavy (the Assembly) goes with destroy or abort. In a child of fork() each live
+// handle is marked as its parent's, and its Assembly stays as it is, touched by nobody.
 #pragma once
 
 #include <atomic>
@@ -16,13 +17,14 @@
 
 struct comityComm {
   static constexpr uint64_t kMagic = 0x79746d6f63796d6d;
-  enum State : uint32_t { kLive = 1, kDead = 2 };
+  enum State : uint32_t { kLive = 1, kDead = 2, kOfParent = 3 };
 
   uint64_t magic = kMagic;
   std::atomic<uint32_t> state{kLive};
   std::atomic<bool> in_call{false};
   uint32_t rank = 0;
   uint32_t nranks = 0;
+  int process = 0;  // that made it
   std::unique_ptr<comity::api::Assembly> assembly;
 
   std::mutex mutex;  // of the assembly's removal and of what follows; never taken by a collective
@@ -36,7 +38,7 @@ namespace comity::api {
 comityComm_t make_handle(std::unique_ptr<Assembly> assembly, uint32_t rank, uint32_t nranks);
 
 // Success for a live handle; kInvalidArgument ("comityAllReduce: comm is NULL / was destroyed / is no
-// communicator").
+// communicator"); kInvalidUsage for one that the process has from its parent.
 Status check_handle(comityComm_t comm, const char* function);
 
 // Marks the handle as in use by the calling thread for its lifetime. ok() is false if another thread uses it,

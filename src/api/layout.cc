@@ -5,6 +5,7 @@
 #include <mutex>
 
 #include "src/base/file.h"
+#include "src/base/fork.h"
 #include "src/base/log.h"
 #include "src/base/settings.h"
 #include "topology/discover/discover.h"
@@ -27,9 +28,8 @@ Result<topology::Graph> from_file(const std::string& path) {
 
 // Discovered once: ranks that are threads of a process share it.
 Result<topology::Graph> discovered() {
-  static std::mutex mutex;
   static const topology::Graph* graph = nullptr;  // lives as long as the process
-  const std::lock_guard lock(mutex);
+  const std::lock_guard lock(process_lock(ProcessLock::kDiscovery));
   if (graph == nullptr) {
     topology::DiscoverOptions options;
     options.libraries["opencl"] = "";  // loads whole compilers into the caller's process, and adds only names

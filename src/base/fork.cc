@@ -20,13 +20,13 @@ constexpr auto kFirstTaken = static_cast<uint32_t>(ProcessLock::kDescriptorServi
 constexpr int kLowest = 3;
 
 // Nothing here is ever destroyed: threads may outlive statics.
-std::array<std::mutex, kLocks> locks;
+constinit std::array<std::mutex, kLocks> locks;
 pthread_rwlock_t gate =
     PTHREAD_RWLOCK_INITIALIZER;       // shared: making or closing a descriptor; exclusive: forking
-std::mutex list_mutex;                // taken under the gate
+constinit std::mutex list_mutex;      // taken under the gate
 std::vector<bool>* listed = nullptr;  // by descriptor: whether it is ours
-std::atomic<uint32_t> era{1};
-std::array<std::atomic<void (*)()>, 16> hooks{};
+constinit std::atomic<uint32_t> era{1};
+constinit std::array<std::atomic<void (*)()>, 16> hooks{};
 
 void before_fork() {
   for (uint32_t i = kFirstTaken; i < kLocks; ++i) locks[i].lock();

@@ -32,7 +32,6 @@ enum class ProcessLock : uint32_t {
   kBoards,
   kHandles,
   kLoop,
-  kLoopTasks,
   kLog,
   kCount,
 };
@@ -42,6 +41,25 @@ std::mutex& process_lock(ProcessLock which);
 // How often this process and those it comes from forked, from 1: what carries another number is the parent's.
 // Any thread; one load.
 uint32_t fork_era();
+
+// One T of this process, made at first use and never destroyed, as threads may outlive statics. A child of
+// fork() gets one of its own; its parent's stays behind untouched. Whoever calls get() sees to it that one
+// thread does at a time, by a ProcessLock or because there is only one. For constinit objects of a namespace.
+template <typename T>
+class OfThisProcess {
+ public:
+  T& get() {
+    if (made_ == nullptr || era_ != fork_era()) made_ = new T();
+    era_ = fork_era();
+    return *made_;
+  }
+  // Null if this process has none yet.
+  T* find() const { return era_ == fork_era() ? made_ : nullptr; }
+
+ private:
+  T* made_ = nullptr;
+  uint32_t era_ = 0;
+};
 
 // Calls `forget` in each child of a fork from now on, in the order of registration, in its only thread, when
 // the locks are free and the era is the child's. It may allocate; what it forgets it leaves as it is rather

@@ -7,13 +7,16 @@
 #include <cstdlib>
 #include <string>
 
+#include "src/base/fork.h"
+
 namespace comity {
 namespace {
 
+// Under kLog, which stands in for the sink's own lock: a fork waits for it.
 spdlog::logger& logger() {
   // Never destroyed: the control thread may still log while the process exits.
   static spdlog::logger& instance = *[] {
-    auto* made = new spdlog::logger("comity", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+    auto* made = new spdlog::logger("comity", std::make_shared<spdlog::sinks::stderr_sink_st>());
     made->set_level(spdlog::level::debug);
     made->set_pattern("%H:%M:%S.%e comity[%P] %l: %v");
     return made;
@@ -30,8 +33,8 @@ LogLevel level_from_environment() {
     if (::strcasecmp(text, kLevelNames[level]) == 0) return static_cast<LogLevel>(level);
   }
   if (::strcasecmp(text, "warning") == 0) return LogLevel::kWarn;
-  logger().log(spdlog::level::warn, "COMITY_LOG=\"{}\" is none of error, warn, info and debug; warn is used",
-               text);
+  log_line(LogLevel::kWarn,
+           fmt::format("COMITY_LOG=\"{}\" is none of error, warn, info and debug; warn is used", text));
   return LogLevel::kWarn;
 }
 
@@ -45,6 +48,7 @@ bool log_enabled(LogLevel level) {
 void log_line(LogLevel level, std::string_view line) {
   constexpr spdlog::level::level_enum kLevels[] = {spdlog::level::err, spdlog::level::warn,
                                                    spdlog::level::info, spdlog::level::debug};
+  const std::lock_guard lock(process_lock(ProcessLock::kLog));
   logger().log(kLevels[static_cast<int>(level)], "{}", line);
 }
 

@@ -15,12 +15,8 @@ constexpr size_t kHeaderBytes = 8;
 constexpr size_t kReadBytes = 64 * 1024;
 constexpr int kReadsPerTurn = 4;  // then others get their turn
 
-// Shared by all channels, as all are read on the control thread; never destroyed, as that may outlive
-// statics.
-std::span<std::byte> read_buffer() {
-  static auto& buffer = *new std::array<std::byte, kReadBytes>();
-  return buffer;
-}
+// Shared by all channels, as all are read on the control thread.
+std::array<std::byte, kReadBytes> read_buffer;
 }  // namespace
 
 std::shared_ptr<Channel> Channel::open(Loop& loop, UniqueFd fd, uint32_t max_payload_bytes, Events events) {
@@ -120,7 +116,7 @@ bool Channel::deliver(std::string& why) {
 
 bool Channel::read_some(std::string& why, bool& silent) {
   for (int turn = 0; turn < kReadsPerTurn && fd_.valid(); ++turn) {
-    const std::span<std::byte> buffer = read_buffer();
+    const std::span<std::byte> buffer(read_buffer);
     const ssize_t n = ::recv(fd_.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
     if (n == 0) {
       why = "its control connection closed";

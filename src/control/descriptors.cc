@@ -20,6 +20,7 @@
 
 #include "src/base/bytes.h"
 #include "src/base/errno_text.h"
+#include "src/base/fork.h"
 #include "src/base/log.h"
 #include "src/control/acceptor.h"
 #include "src/control/control.h"
@@ -34,21 +35,26 @@ constexpr size_t kMaxAnswerBytes = 1024;
 constexpr int kBacklog = 1024;
 
 struct Service {
-  std::mutex mutex;
-  DescriptorProvider provider;
   std::string name;  // empty: not started
   struct Communicator {
     Secret secret;
     uint32_t ranks = 0;
   };
   std::map<uint64_t, Communicator> communicators;
-  std::shared_ptr<Acceptor> acceptor;  // control thread only
+  std::shared_ptr<Acceptor> acceptor;
 };
 
-// Never destroyed, as the control thread may outlive statics.
+// Both under ProcessLock::kDescriptorService.
+constinit OfThisProcess<Service> service_of_this_process;
+DescriptorProvider* provider_of_all =
+    nullptr;  // a child of fork() serves its own memory by the same function
+
 Service& service() {
-  static auto& instance = *new Service();
-  return instance;
+  return service_of_this_process.get();
+}
+
+std::mutex& service_lock() {
+  return process_lock(ProcessLock::kDescriptorService);
 }
 
 struct UnixAddress {
@@ -136,8 +142,8 @@ void on_request(Loop& loop, Asker& asker) {
   if (asker.request.size() < kRequestBytes) return;
   DescriptorProvider provider;
   {
-    const std::lock_guard<std::mutex> lock(service().mutex);
-    provider = service().provider;
+    const std::lock_guard lock(service_lock());
+    if (provider_of_all != nullptr) provider = *provider_of_all;
   }
   const auto arena = ByteReader(asker.request).get<uint32_t>();
   send_answer(asker.fd.get(),
@@ -156,7 +162,7 @@ void on_proven(Loop& loop, UniqueFd fd, const HandshakeHello& hello) {
 // The claimed communicator's secret, if it lives here. Control thread; the copy stays until the next call.
 const Secret* find_secret(const HandshakeHello& claimed) {
   static Secret found;
-  const std::lock_guard<std::mutex> lock(service().mutex);
+  const std::lock_guard lock(service_lock());
   const auto communicator = service().communicators.find(claimed.communicator);
   if (communicator == service().communicators.end()) return nullptr;
   found = communicator->second.secret;
@@ -237,26 +243,26 @@ Result<UniqueFd> decode_answer(RawAnswer answer) {
 }  // namespace
 
 void register_communicator(uint64_t communicator, const Secret& data_secret) {
-  const std::lock_guard<std::mutex> lock(service().mutex);
+  const std::lock_guard lock(service_lock());
   Service::Communicator& entry = service().communicators[communicator];
   entry.secret = data_secret;
   ++entry.ranks;
 }
 
 void unregister_communicator(uint64_t communicator) {
-  const std::lock_guard<std::mutex> lock(service().mutex);
+  const std::lock_guard lock(service_lock());
   const auto found = service().communicators.find(communicator);
   if (found != service().communicators.end() && --found->second.ranks == 0)
     service().communicators.erase(found);
 }
 
 void serve_descriptors(DescriptorProvider provider) {
-  const std::lock_guard<std::mutex> lock(service().mutex);
-  service().provider = std::move(provider);
+  const std::lock_guard lock(service_lock());
+  provider_of_all = new DescriptorProvider(std::move(provider));
 }
 
 Result<std::string> descriptor_socket_name() {
-  const std::lock_guard<std::mutex> lock(service().mutex);
+  const std::lock_guard lock(service_lock());
   if (!service().name.empty()) return service().name;
   const std::string name = random_name();
   COMITY_ASSIGN_OR_RETURN(const UnixAddress address, abstract_address(name));
@@ -270,9 +276,11 @@ Result<std::string> descriptor_socket_name() {
   const bool posted = loop.post([&loop, listener] {
     std::vector<UniqueFd> listeners;
     listeners.push_back(std::move(*listener));
-    service().acceptor = Acceptor::open(
+    auto acceptor = Acceptor::open(
         loop, std::move(listeners), find_secret,
         [&loop](UniqueFd asker, const HandshakeHello& hello) { on_proven(loop, std::move(asker), hello); });
+    const std::lock_guard accepting(service_lock());
+    service().acceptor = std::move(acceptor);
   });
   if (!posted) return Status(Code::kSystemError, "the control thread does not run; the process is ending");
   service().name = name;

@@ -11,6 +11,7 @@
 
 #include "src/base/clock.h"
 #include "src/base/errno_text.h"
+#include "src/base/fork.h"
 #include "src/base/log.h"
 
 namespace comity::control {
@@ -18,20 +19,22 @@ namespace {
 constexpr uint64_t kEventId = 0;  // of the eventfd among the watches
 }  // namespace
 
+// Under ProcessLock::kLoop until the process exits.
+static constinit OfThisProcess<Loop> loop_of_this_process;
+
 // Stops the thread when static objects are destroyed, before the process ends.
 class Loop::Stopper {
  public:
-  explicit Stopper(Loop& loop) : loop_(loop) {}
-  ~Stopper() { loop_.stop(); }
-
- private:
-  Loop& loop_;
+  ~Stopper() {
+    // A child of fork() that has no loop of its own has none to stop: its parent's runs in the parent.
+    if (Loop* loop = loop_of_this_process.find()) loop->stop();
+  }
 };
 
 Loop& Loop::instance() {
-  static Loop& loop = *new Loop();
-  static const Stopper stopper(loop);
-  return loop;
+  const std::lock_guard lock(process_lock(ProcessLock::kLoop));
+  static const Stopper stopper;
+  return loop_of_this_process.get();
 }
 
 Loop::Loop()

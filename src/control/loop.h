@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "src/base/fork.h"
 #include "src/base/unique_fd.h"
 
 namespace comity::control {
@@ -25,7 +26,7 @@ class Loop {
   using Task = std::function<void()>;
   using Callback = std::function<void(uint32_t events)>;  // events as epoll's
 
-  // The process's loop, started. Any thread.
+  // The process's loop, started. A child of fork() has one of its own. Any thread.
   static Loop& instance();
 
   // Runs `task` on the control thread soon. Any thread; never blocks beyond a short lock. False: the thread
@@ -51,6 +52,7 @@ class Loop {
     std::shared_ptr<Callback> callback;
   };
   class Stopper;
+  friend class comity::OfThisProcess<Loop>;
   Loop();
   void start_thread();
   void stop();

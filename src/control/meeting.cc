@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "src/base/clock.h"
+#include "src/base/fork.h"
 #include "src/base/log.h"
 #include "src/control/rank_list.h"
 #include "src/control/tree_shape.h"
@@ -25,12 +26,8 @@ uint32_t come_back_ms_for(uint32_t nranks) {
   return std::clamp(nranks / 4, 4u, 1000u);
 }
 
-// Meetings of this process, by communicator. Control thread only; never destroyed, as the thread may outlive
-// statics.
-std::map<uint64_t, std::shared_ptr<Meeting>>& meetings() {
-  static auto& all = *new std::map<uint64_t, std::shared_ptr<Meeting>>();
-  return all;
-}
+// Meetings of this process, by communicator. Control thread only.
+constinit OfThisProcess<std::map<uint64_t, std::shared_ptr<Meeting>>> meetings;
 
 }  // namespace
 
@@ -112,15 +109,15 @@ Meeting::Meeting(Loop& loop, const Secret& secret)
 
 void Meeting::open(Loop& loop, std::vector<UniqueFd> listeners, const Secret& secret) {
   std::shared_ptr<Meeting> meeting(new Meeting(loop, secret));
-  meetings()[meeting->communicator_] = meeting;
+  meetings.get()[meeting->communicator_] = meeting;
   meeting->acceptor_ = Acceptor::open(
       loop, std::move(listeners), [meeting](const HandshakeHello&) { return &meeting->secret_; },
       [meeting](UniqueFd fd, const HandshakeHello& hello) { meeting->on_proven(std::move(fd), hello); });
 }
 
 void Meeting::close_if_here(uint64_t communicator) {
-  const auto found = meetings().find(communicator);
-  if (found == meetings().end()) return;
+  const auto found = meetings.get().find(communicator);
+  if (found == meetings.get().end()) return;
   const std::shared_ptr<Meeting> meeting = found->second;
   meeting->close();
 }
@@ -128,7 +125,7 @@ void Meeting::close_if_here(uint64_t communicator) {
 void Meeting::close() {
   loop_.cancel(std::exchange(close_timer_, 0));
   if (acceptor_) std::exchange(acceptor_, nullptr)->close();
-  meetings().erase(communicator_);
+  meetings.get().erase(communicator_);
 }
 
 void Meeting::close_in_ms(uint64_t ms) {

@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "src/base/fork.h"
 #include "src/control/descriptors.h"
 #include "src/control/node.h"
 #include "src/control/standing_nodes.h"
@@ -15,8 +16,8 @@ constexpr uint64_t kFlushWithinMs = 1000;
 }  // namespace
 
 std::set<std::shared_ptr<Node>>& standing_nodes() {
-  static auto& all = *new std::set<std::shared_ptr<Node>>();
-  return all;
+  static constinit OfThisProcess<std::set<std::shared_ptr<Node>>> nodes;
+  return nodes.get();
 }
 
 bool Node::on_leaving(Neighbour& neighbour, std::span<const std::byte> payload) {

@@ -8,7 +8,7 @@ namespace comity::control {
 
 class Node;
 
-// Control thread only; never destroyed, as the thread may outlive statics.
+// Control thread only.
 std::set<std::shared_ptr<Node>>& standing_nodes();
 
 }  // namespace comity::control

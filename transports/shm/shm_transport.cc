@@ -8,6 +8,7 @@
 #include <mutex>
 #include <random>
 
+#include "src/base/fork.h"
 #include "src/base/log.h"
 #include "transports/shm/doorbell.h"
 #include "transports/shm/group.h"
@@ -16,29 +17,24 @@ namespace comity::shm {
 namespace {
 
 // Boards of this process by number, so that ranks that are its threads share one mapping and its lifetime.
-class LocalBoards {
- public:
-  static LocalBoards& instance() {
-    static LocalBoards* const boards = new LocalBoards;  // never destroyed: transports may end at exit
-    return *boards;
-  }
-  std::shared_ptr<const SharedRegion> add(SharedRegion region) {
-    auto shared = std::make_shared<const SharedRegion>(std::move(region));
-    const std::lock_guard lock(mutex_);
-    std::erase_if(boards_, [](const auto& entry) { return entry.second.expired(); });
-    boards_[shared->number()] = shared;
-    return shared;
-  }
-  std::shared_ptr<const SharedRegion> find(uint32_t number) {
-    const std::lock_guard lock(mutex_);
-    const auto found = boards_.find(number);
-    return found == boards_.end() ? nullptr : found->second.lock();
-  }
+// Under ProcessLock::kBoards.
+constinit OfThisProcess<std::map<uint32_t, std::weak_ptr<const SharedRegion>>> local_boards;
 
- private:
-  std::mutex mutex_;
-  std::map<uint32_t, std::weak_ptr<const SharedRegion>> boards_;
-};
+std::shared_ptr<const SharedRegion> add_local_board(SharedRegion region) {
+  auto shared = std::make_shared<const SharedRegion>(std::move(region));
+  const std::lock_guard lock(process_lock(ProcessLock::kBoards));
+  auto& boards = local_boards.get();
+  std::erase_if(boards, [](const auto& entry) { return entry.second.expired(); });
+  boards[shared->number()] = shared;
+  return shared;
+}
+
+std::shared_ptr<const SharedRegion> find_local_board(uint32_t number) {
+  const std::lock_guard lock(process_lock(ProcessLock::kBoards));
+  const auto& boards = local_boards.get();
+  const auto found = boards.find(number);
+  return found == boards.end() ? nullptr : found->second.lock();
+}
 
 class ShmTransport final : public Transport {
  public:
@@ -83,7 +79,7 @@ Status ShmTransport::open() {
   const uint32_t peers = context_.nranks - 1;
   auto region = SharedRegion::create(Board::bytes_for(peers), "comity-board");
   if (!region.ok()) return region.status().in(fmt::format("shm: the board of rank {}", context_.rank));
-  region_ = LocalBoards::instance().add(std::move(region).value());
+  region_ = add_local_board(std::move(region).value());
   board_ = Board::create(region_->data(), context_.rank, peers);
   std::random_device random;
   probe_ = (uint64_t{random()} << 32) | random();
@@ -128,7 +124,7 @@ Status ShmTransport::map_board(Peer& peer) {
   const Address& address = peer.address;
   MappedRegion mapped;
   if (peer.same_process) {
-    peer.region = LocalBoards::instance().find(address.board_arena);
+    peer.region = find_local_board(address.board_arena);
     if (peer.region == nullptr) return Status(Code::kRemoteError, "the rank has ended");
     mapped = MappedRegion{peer.region->data(), peer.region->bytes()};
   } else {

@@ -50,6 +50,12 @@ ArenaPool& ArenaPool::instance() {
   return *pool;
 }
 
+namespace {
+// Made when the library is loaded: a fork while another thread makes it would leave a child that waits for
+// it.
+[[maybe_unused]] const ArenaPool& made_early = ArenaPool::instance();
+}  // namespace
+
 ArenaPool::~ArenaPool() {
   for (const auto& arena : arenas_) RegionTable::instance().remove(arena->number);
 }
@@ -65,7 +71,8 @@ Result<void*> ArenaPool::allocate(uint64_t bytes) {
   const uint64_t rounded = round_up(bytes, large ? kHugePage : kLeastAlignment);
   void* pointer = nullptr;
   {
-    const std::lock_guard lock(mutex_);
+    const std::lock_guard lock(process_lock(ProcessLock::kArenas));
+    leave_to_parent();
     auto found = place(rounded, alignment);
     if (!found) {
       COMITY_ASSIGN_OR_RETURN(Arena * grown, grow(rounded));
@@ -83,6 +90,15 @@ Result<void*> ArenaPool::allocate(uint64_t bytes) {
         fmt::format("cannot allocate {} MiB: the system has no memory left ({})", bytes >> 20, why));
   }
   return pointer;
+}
+
+void ArenaPool::leave_to_parent() {
+  if (std::exchange(era_, fork_era()) == fork_era()) return;
+  for (const auto& place : places_) inherited_.insert(place.first);
+  for (auto& arena : arenas_) arena.release();  // its mapping is the parent's, and stays
+  arenas_.clear();
+  places_.clear();
+  held_bytes_ = 0;
 }
 
 std::optional<ArenaPool::Place> ArenaPool::place(uint64_t bytes, uint64_t alignment) {
@@ -117,7 +133,9 @@ Result<ArenaPool::Arena*> ArenaPool::grow(uint64_t bytes) {
 }
 
 Status ArenaPool::release(void* pointer) {
-  const std::lock_guard lock(mutex_);
+  const std::lock_guard lock(process_lock(ProcessLock::kArenas));
+  leave_to_parent();
+  if (inherited_.erase(pointer) != 0) return Status();
   const auto found = places_.find(pointer);
   if (found == places_.end()) {
     return Status(Code::kInvalidArgument,
@@ -142,17 +160,17 @@ void ArenaPool::drop_spare_arenas(uint64_t keep) {
 }
 
 bool ArenaPool::allocated(const void* pointer) const {
-  const std::lock_guard lock(mutex_);
+  const std::lock_guard lock(process_lock(ProcessLock::kArenas));
   return places_.count(pointer) != 0;
 }
 
 uint64_t ArenaPool::arena_count() const {
-  const std::lock_guard lock(mutex_);
+  const std::lock_guard lock(process_lock(ProcessLock::kArenas));
   return arenas_.size();
 }
 
 uint64_t ArenaPool::held_bytes() const {
-  const std::lock_guard lock(mutex_);
+  const std::lock_guard lock(process_lock(ProcessLock::kArenas));
   return held_bytes_;
 }
 

@@ -20,17 +20,19 @@
 #include <mutex>
 #include <optional>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "comity/plugin/device.h"
 #include "comity/plugin/result.h"
+#include "src/base/fork.h"
 #include "src/base/unique_fd.h"
 #include "src/device/host/range_allocator.h"
 
 namespace comity {
 
 // This process's random number, never 0, the same for its whole life; with an arena's number it names memory
-// on a host. A child made by fork without exec has its parent's: it shares the memory too. Any thread.
+// on a host. A child of fork() has another one. Any thread; one load.
 uint64_t process_nonce();
 
 // A memfd mapped shared, sealed against shrinking and against further seals; the mapping lives as long as it.
@@ -47,6 +49,7 @@ class SharedMapping {
   SharedMapping() = default;
   SharedMapping(SharedMapping&& other) noexcept;
   SharedMapping& operator=(SharedMapping&& other) noexcept;
+  // One that was made before a fork stays mapped in the child, where it may be another's place by now.
   ~SharedMapping();
 
   std::byte* data() const { return data_; }
@@ -55,13 +58,17 @@ class SharedMapping {
   int fd() const { return fd_.get(); }
   // Gives the pages back to the system, for every process that maps them; they read as zero afterwards.
   void discard();
+  // Children of fork() do not get the mapping: memory through which ranks talk to each other is nothing to
+  // them. Imported mappings are kept from them anyway.
+  void keep_from_children();
 
  private:
   SharedMapping(UniqueFd fd, std::byte* data, uint64_t bytes)
-      : fd_(std::move(fd)), data_(data), bytes_(bytes) {}
+      : fd_(std::move(fd)), data_(data), bytes_(bytes), era_(fork_era()) {}
   UniqueFd fd_;
   std::byte* data_ = nullptr;
   uint64_t bytes_ = 0;
+  uint32_t era_ = 0;  // fork_era() when it was mapped
 };
 
 // The regions that this process exports. One per process: instance().
@@ -83,6 +90,8 @@ class RegionTable {
   // Publishes a mapping, which must stay until remove(number). kSystemError when kMaxRegions are there.
   Result<uint32_t> add(const SharedMapping& mapping);
   void remove(uint32_t number);
+  // In a child of fork(): what it inherited is its parent's to export.
+  void forget_all();
 
   static constexpr uint32_t kMaxRegions = 4096;
 
@@ -99,7 +108,7 @@ class RegionTable {
 
   std::atomic<const Region*> slots_[kMaxRegions] = {};
   std::atomic<uint32_t> slots_used_{0};  // slots at and beyond it are empty
-  mutable std::mutex mutex_;             // writers, and readers of descriptors
+  // The rest under ProcessLock::kRegions: writers, and readers of descriptors.
   std::vector<std::unique_ptr<const Region>> ever_;
   uint32_t next_number_ = 1;
 };
@@ -128,6 +137,9 @@ class ArenaPool {
   Status release(void* pointer);
   // Whether `pointer` came from allocate() and was not released. Any thread; blocks.
   bool allocated(const void* pointer) const;
+  // In a child of fork() the memory that was there before stays mapped, shared with the parent as memory of
+  // mmap's MAP_SHARED is: it is the parent's, so nothing more is carved from it, it does not count against
+  // the cap, and release() takes it and leaves it as it is.
 
   uint64_t arena_count() const;
   // Sum of the arenas' sizes: what the cap limits.
@@ -145,15 +157,18 @@ class ArenaPool {
     uint64_t offset;
     uint64_t bytes;
   };
+  void leave_to_parent();
   std::optional<Place> place(uint64_t bytes, uint64_t alignment);
   Result<Arena*> grow(uint64_t bytes);
   void drop_spare_arenas(uint64_t keep);
 
   const Options options_;
-  mutable std::mutex mutex_;
+  // The rest under ProcessLock::kArenas.
+  uint32_t era_ = fork_era();
   std::vector<std::unique_ptr<Arena>> arenas_;
   std::unordered_map<const void*, Place> places_;
   uint64_t held_bytes_ = 0;
+  std::unordered_set<const void*> inherited_;
 };
 
 // A region for a transport's own use (boards, rings), exported under the same numbering. Zero at first.

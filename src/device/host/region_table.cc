@@ -14,6 +14,21 @@ RegionTable& RegionTable::instance() {
   return *table;
 }
 
+namespace {
+// Made when the library is loaded: a fork while another thread makes it would leave a child that waits for
+// it.
+[[maybe_unused]] const RegionTable& made_early = []() -> const RegionTable& {
+  on_fork_in_child([] { RegionTable::instance().forget_all(); });
+  return RegionTable::instance();
+}();
+}  // namespace
+
+void RegionTable::forget_all() {
+  const std::lock_guard lock(process_lock(ProcessLock::kRegions));
+  for (auto& slot : slots_) slot.store(nullptr, std::memory_order_relaxed);
+  slots_used_.store(0, std::memory_order_release);
+}
+
 std::optional<MemoryHandle> RegionTable::handle_of(const void* pointer, uint64_t bytes) const {
   const auto at = reinterpret_cast<uintptr_t>(pointer);
   const uint32_t used = slots_used_.load(std::memory_order_acquire);
@@ -45,8 +60,8 @@ uint64_t RegionTable::bytes_of(uint32_t number) const {
 }
 
 Result<UniqueFd> RegionTable::descriptor_of(uint32_t number) const {
-  const std::lock_guard lock(
-      mutex_);  // so that the region is not withdrawn, and its descriptor closed, meanwhile
+  // So that the region is not withdrawn, and its descriptor closed, meanwhile.
+  const std::lock_guard lock(process_lock(ProcessLock::kRegions));
   const Region* region = find(number);
   if (region == nullptr) {
     return Status(
@@ -64,7 +79,7 @@ Result<UniqueFd> RegionTable::descriptor_of(uint32_t number) const {
 }
 
 Result<uint32_t> RegionTable::add(const SharedMapping& mapping) {
-  const std::lock_guard lock(mutex_);
+  const std::lock_guard lock(process_lock(ProcessLock::kRegions));
   uint32_t slot = 0;
   const uint32_t used = slots_used_.load(std::memory_order_relaxed);
   while (slot < used && slots_[slot].load(std::memory_order_relaxed) != nullptr) ++slot;
@@ -83,7 +98,7 @@ Result<uint32_t> RegionTable::add(const SharedMapping& mapping) {
 }
 
 void RegionTable::remove(uint32_t number) {
-  const std::lock_guard lock(mutex_);
+  const std::lock_guard lock(process_lock(ProcessLock::kRegions));
   uint32_t used = slots_used_.load(std::memory_order_relaxed);
   for (uint32_t i = 0; i < used; ++i) {
     const Region* region = slots_[i].load(std::memory_order_relaxed);
@@ -96,6 +111,7 @@ void RegionTable::remove(uint32_t number) {
 Result<SharedRegion> SharedRegion::create(uint64_t bytes, const char* purpose) {
   SharedRegion region;
   COMITY_ASSIGN_OR_RETURN(region.mapping_, SharedMapping::create(bytes, purpose));
+  region.mapping_.keep_from_children();
   COMITY_ASSIGN_OR_RETURN(region.number_, RegionTable::instance().add(region.mapping_));
   return region;
 }

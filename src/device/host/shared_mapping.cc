@@ -60,17 +60,28 @@ std::byte* map_aligned(int fd, uint64_t bytes) {
   return aligned;
 }
 
+uint64_t random_nonce() {
+  uint64_t value = 0;
+  while (value == 0) {
+    if (::getrandom(&value, sizeof value, 0) != sizeof value && errno != EINTR) std::abort();
+  }
+  return value;
+}
+
+std::atomic<uint64_t> chosen_nonce{0};  // 0: not yet
+
+[[maybe_unused]] const bool forgets_nonce = [] {
+  on_fork_in_child([] { chosen_nonce.store(0); });
+  return true;
+}();
+
 }  // namespace
 
 uint64_t process_nonce() {
-  static const uint64_t nonce = [] {
-    uint64_t value = 0;
-    while (value == 0) {
-      if (::getrandom(&value, sizeof value, 0) != sizeof value && errno != EINTR) std::abort();
-    }
-    return value;
-  }();
-  return nonce;
+  uint64_t nonce = chosen_nonce.load(std::memory_order_relaxed);
+  if (nonce != 0) return nonce;
+  const uint64_t made = random_nonce();
+  return chosen_nonce.compare_exchange_strong(nonce, made) ? made : nonce;
 }
 
 Result<SharedMapping> SharedMapping::create(uint64_t bytes, const char* purpose) {
@@ -119,27 +130,35 @@ Result<SharedMapping> SharedMapping::import(int fd) {
                               "vm.max_map_count",
                               bytes >> 20, errno_text(errno)));
   }
-  return SharedMapping(UniqueFd(), data, bytes);
+  SharedMapping mapping(UniqueFd(), data, bytes);
+  mapping.keep_from_children();
+  return mapping;
 }
 
 SharedMapping::SharedMapping(SharedMapping&& other) noexcept
     : fd_(std::move(other.fd_)),
       data_(std::exchange(other.data_, nullptr)),
-      bytes_(std::exchange(other.bytes_, 0)) {}
+      bytes_(std::exchange(other.bytes_, 0)),
+      era_(std::exchange(other.era_, 0)) {}
 
 SharedMapping& SharedMapping::operator=(SharedMapping&& other) noexcept {
   std::swap(fd_, other.fd_);
   std::swap(data_, other.data_);
   std::swap(bytes_, other.bytes_);
+  std::swap(era_, other.era_);
   return *this;
 }
 
 SharedMapping::~SharedMapping() {
-  if (data_ != nullptr) ::munmap(data_, bytes_);
+  if (data_ != nullptr && era_ == fork_era()) ::munmap(data_, bytes_);
+}
+
+void SharedMapping::keep_from_children() {
+  ::madvise(data_, bytes_, MADV_DONTFORK);
 }
 
 void SharedMapping::discard() {
-  if (fd_.valid()) {
+  if (fd_.valid() && era_ == fork_era()) {
     ::fallocate(fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(bytes_));
   }
 }

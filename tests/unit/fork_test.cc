@@ -1,0 +1,56 @@
+// What is promised about fork(): the child holds nothing of its parent's and may start anew; the parent sees
+// nothing.
+#include <gtest/gtest.h>
+
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "tests/support/spawn.h"
+
+namespace comity::test {
+namespace {
+
+#if defined(__SANITIZE_THREAD__)
+constexpr bool kMayFork = false;
+#else
+constexpr bool kMayFork = true;
+#endif
+
+struct Scenario {
+  const char* name;  // of the test
+  const char* run;
+  const char* transports;
+};
+
+void PrintTo(const Scenario& scenario, std::ostream* out) {
+  *out << scenario.run << " over " << (*scenario.transports == 0 ? "all transports" : scenario.transports);
+}
+
+class Fork : public testing::TestWithParam<Scenario> {};
+
+TEST_P(Fork, EndsWell) {
+  if (!kMayFork) GTEST_SKIP() << "needs a build without TSan, which ends a threaded process that forks";
+  Child worker({program_folder() + "fork_worker", GetParam().run},
+               {{"COMITY_TRANSPORTS", GetParam().transports}, {"COMITY_INIT_TIMEOUT_MS", "60000"}});
+  const auto [status, output] = worker.finish(Deadline::after_ms(150'000));
+  EXPECT_EQ(status, 0) << output;
+  EXPECT_NE(output.find("right\n"), std::string::npos) << output;
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Scenarios, Fork,
+    testing::Values(Scenario{"RanksForkedAfterTheIdMeetWhileTheParentOnlyServesIt", "launcher", ""},
+                    Scenario{"RanksForkedAfterTheIdMeetOverTcp", "launcher", "tcp"},
+                    Scenario{"RanksForkedAfterTheIdMeetTheirParentAsRank0", "launcher-rank", ""},
+                    Scenario{"RanksForkedAfterTheIdMeetTheirParentOverTcp", "launcher-rank", "tcp"},
+                    Scenario{"RanksOfADoubleForkMeet", "double-fork", ""},
+                    Scenario{"AParentsCommunicatorIsRefusedAndUnharmedWhileItWorks", "anew", ""},
+                    Scenario{"AParentsCommunicatorIsRefusedAndUnharmedOverTcp", "anew", "tcp"},
+                    Scenario{"AGroupThatWasOpenIsRefused", "group", ""},
+                    Scenario{"MemoryFromBeforeIsSharedAndMemoryFromAfterIsNot", "memory", "shm"},
+                    Scenario{"ChildrenForkedWhileThreadsAreInsideTheLibraryDoNotHang", "storm", ""}),
+    [](const auto& test) { return std::string(test.param.name); });
+
+}  // namespace
+}  // namespace comity::test
