@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <exception>
 #include <mutex>
 
 #include "comity/comity.h"
@@ -105,20 +106,41 @@ class Builder {
       : nranks_(nranks), rank_(rank), deadline_(deadline), transport_of_peer_(nranks, kUnreached) {}
 
   Result<std::unique_ptr<Assembly>> run(const control::UniqueId& id) {
-    COMITY_ASSIGN_OR_RETURN(registry_, devices());
+    // The others wait for this rank: whatever keeps it from them they hear, and all return the one reason.
+    if (const Status status = without_exceptions([&] { return prepare(); }); !status.ok()) {
+      return control::give_up_joining(id, rank_, nranks_, could_not_set_up(status));
+    }
     COMITY_ASSIGN_OR_RETURN(made_->session_,
                             control::Session::join({id, rank_, nranks_, deadline_, nullptr}));
-    Status status = assemble();
-    if (status.ok()) return std::unique_ptr<Assembly>(std::move(made_));
-    // Others are still waiting for us; they hear the reason.
-    made_->session_->declare(status.code(),
-                             fmt::format("rank {} could not set up: {}", rank_, status.message()));
-    if (const control::Verdict* verdict = made_->session_->verdict())
-      status = Status(verdict->code, verdict->message);
-    return status;
+    const Status status = without_exceptions([&] { return assemble(); });
+    if (!status.ok()) return made_->session_->conclude(could_not_set_up(status));
+    made_->session_->begin_work();
+    return std::unique_ptr<Assembly>(std::move(made_));
   }
 
  private:
+  // What the standard library throws when memory or threads run out is an error like any other here.
+  template <typename Step>
+  static Status without_exceptions(Step step) {
+    try {
+      return step();
+    } catch (const std::exception& thrown) {
+      return Status(Code::kSystemError,
+                    fmt::format("the system refused memory or a thread: {}", thrown.what()));
+    }
+  }
+
+  Status could_not_set_up(const Status& why) const {
+    return Status(why.code(), fmt::format("rank {} could not set up: {}", rank_, why.message()));
+  }
+
+  Status prepare() {
+    COMITY_ASSIGN_OR_RETURN(const uint64_t seconds, setting_number("COMITY_TIMEOUT"));
+    timeout_ns_ = seconds * 1'000'000'000u;
+    COMITY_ASSIGN_OR_RETURN(registry_, devices());
+    return {};
+  }
+
   Status assemble() {
     made_->oversight_ = std::make_unique<SessionOversight>(*made_->session_);
     COMITY_RETURN_IF_ERROR(open_transports());
@@ -300,14 +322,6 @@ class Builder {
     made_->engine_ = std::make_unique<engine::Communicator>(std::move(options));
   }
 
- public:
-  Status read_settings() {
-    COMITY_ASSIGN_OR_RETURN(const uint64_t seconds, setting_number("COMITY_TIMEOUT"));
-    timeout_ns_ = seconds * 1'000'000'000u;
-    return {};
-  }
-
- private:
   uint32_t nranks_, rank_;
   Deadline deadline_;
   uint64_t timeout_ns_ = 0;
@@ -337,10 +351,9 @@ Result<DeviceRegistry*> devices() {
 
 Result<std::unique_ptr<Assembly>> Assembly::make(const control::UniqueId& id, uint32_t nranks,
                                                  uint32_t rank) {
-  COMITY_ASSIGN_OR_RETURN(const uint64_t timeout_ms, setting_number("COMITY_INIT_TIMEOUT_MS"));
-  Builder builder(nranks, rank, Deadline::after_ms(timeout_ms));
-  COMITY_RETURN_IF_ERROR(builder.read_settings());
-  return builder.run(id);
+  const Result<uint64_t> timeout_ms = setting_number("COMITY_INIT_TIMEOUT_MS");
+  if (!timeout_ms.ok()) return control::give_up_joining(id, rank, nranks, timeout_ms.status());
+  return Builder(nranks, rank, Deadline::after_ms(*timeout_ms)).run(id);
 }
 
 }  // namespace comity::api

@@ -37,6 +37,8 @@ class Channel : public std::enable_shared_from_this<Channel> {
   void send(uint16_t type, std::span<const std::byte> payload);
   // Whether every queued byte is in the kernel's hands.
   bool flushed() const { return out_.empty(); }
+  // For options of the socket; -1 once closed.
+  int fd() const { return fd_.get(); }
   bool is_open() const { return fd_.valid() && !lingering_; }
   // Closes at once; no event follows.
   void close();

@@ -87,6 +87,12 @@ class Session {
   virtual void report(uint64_t number) = 0;
   // Declares an error of this rank (its code and sentence) to all; the first one wins everywhere.
   virtual void declare(Code code, std::string message) = 0;
+  // This rank cannot go on: declares it and waits for the verdict, which is the same on all ranks and may
+  // name another cause that was declared before. Blocks, usually for ms, ten seconds at most (`why` then).
+  virtual Status conclude(const Status& why) = 0;
+  // Initialisation is over: ranks may be busy for long. Until then a host that falls silent is declared so
+  // within seconds, from now on within half a minute.
+  virtual void begin_work() = 0;
   // Null while all is well. Set once; the pointer stays valid as long as the session. Any thread, one load.
   virtual const Verdict* verdict() const = 0;
 
@@ -98,6 +104,11 @@ class Session {
   // aborted". Blocks at most some tens of ms. Idempotent.
   virtual void leave(bool orderly) = 0;
 };
+
+// A rank that cannot even begin to join tells the meeting point why, so that the others do not wait for it.
+// Needs no control thread. Blocks for two seconds at most. The reason that the meeting point was told first,
+// which is everybody's; `why` where it does not answer.
+Status give_up_joining(const UniqueId& id, uint32_t rank, uint32_t nranks, const Status& why);
 
 // --- Descriptors of this process's memory, for peers on the same host
 // -------------------------------------------- Called on the control thread with an arena's number; returns a

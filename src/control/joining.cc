@@ -13,6 +13,7 @@ namespace {
 constexpr uint64_t kRetryMs = 50;
 constexpr uint64_t kRootAsksEveryMs = 100;
 constexpr uint64_t kRefusedForNs = 3'000'000'000;  // refused for this long: nobody will listen there any more
+constexpr uint64_t kSilentForNs = 8'000'000'000;   // no answer for this long: a firewall, or no route
 constexpr int kLongestTimerMs = 24 * 3600 * 1000;
 constexpr int kQuestionBeforeDeadlineMs = 400;
 constexpr uint64_t kFarewellMs = 1000;
@@ -117,8 +118,10 @@ bool Joining::may_retry(const Status& failure, bool useless) {
   ++failures_;
   if (useless) return false;
   const uint64_t now = now_ns();
-  if (failing_since_ns_ == 0 || failure.code() == Code::kTimeout) failing_since_ns_ = now;
-  return now - failing_since_ns_ < kRefusedForNs;
+  if (failing_since_ns_ == 0) failing_since_ns_ = now;
+  const bool silent = failure.code() == Code::kTimeout;
+  if (silent && stage_ == Stage::kVisiting) return true;  // to the deadline: the creator may be slow to begin
+  return now - failing_since_ns_ < (silent ? kSilentForNs : kRefusedForNs);
 }
 
 void Joining::on_parent_known(std::vector<SocketAddress> addresses) {

@@ -16,14 +16,14 @@
 namespace comity::control {
 namespace {
 
-// A host that vanished without a word is noticed: within seconds while ranks still begin and wait for each
-// other, within half a minute afterwards.
-void watch_for_silence(int fd) {
+// A host that vanished without a word is noticed: within seconds while ranks begin and wait for each other,
+// within half a minute afterwards. A process that is merely stopped is not: its kernel answers.
+void watch_for_silence(int fd, bool working) {
   const int on = 1;
-  const int idle_s = 10;
-  const int interval_s = 5;
-  const int probes = 3;
-  const unsigned unacknowledged_ms = 25'000;
+  const int idle_s = working ? 10 : 2;
+  const int interval_s = working ? 5 : 1;
+  const int probes = working ? 3 : 4;
+  const unsigned unacknowledged_ms = working ? 25'000 : 6'000;
   ::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
   ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s));
   ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof(interval_s));
@@ -91,7 +91,7 @@ void Node::start(Listeners listeners) {
 }
 
 std::shared_ptr<Channel> Node::open_channel(UniqueFd fd, uint32_t peer, Side side) {
-  watch_for_silence(fd.get());
+  watch_for_silence(fd.get(), working_);
   const auto self = shared_from_this();
   Channel::Events events;
   events.message = [self, peer, side](uint16_t type, std::span<const std::byte> payload) {
@@ -188,6 +188,11 @@ void Node::give_up(const Status& why) {
   if (joined_ || finished_) return;
   if (joining_) std::exchange(joining_, nullptr)->stop(why, true);
   set_joined(why);
+}
+
+void Node::begin_work() {
+  working_ = true;
+  for_each_neighbour([](Neighbour& neighbour) { watch_for_silence(neighbour.channel->fd(), true); });
 }
 
 // --- Messages --------------------------------------------------------------------------------------------

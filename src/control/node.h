@@ -2,11 +2,13 @@
 //
 // Joining brings the neighbours; kReady climbs once a whole subtree stands, with the addresses of its ranks;
 // kGo descends with those of all, and the tree is complete. Until then the meeting point says why a join
-// failed; afterwards faults climb as kDeclare to the root, which makes the first one the verdict (decision.h).
+// failed; afterwards faults climb as kDeclare to the root, which makes the first one the verdict
+// (decision.h).
 //
 //   a child is lost        it is called (Summons): it comes back, or is gone; a fault unless it said so
 //   the parent is lost     the orphan looks for another (Mending); who finds none is the root of what is left
-//   a fault is held        until the verdict; told again to every new parent; a parent that does not answer to
+//   a fault is held        until the verdict; told again to every new parent; a parent that does not answer
+// to
 //                          a ping is left
 //   the root misses ranks  it calls them: with a ballot above theirs they leave whom they followed
 //
@@ -81,6 +83,8 @@ class Node final : public TreePort, public std::enable_shared_from_this<Node> {
   // Ends the join with `why`, if it has not ended; the meeting point tells all others.
   void give_up(const Status& why);
   void leave(bool orderly);
+  // See Session.
+  void begin_work();
   Gathering& gathering() { return gathering_; }
 
   bool has_parent() const override { return parent_ && parent_->channel->is_open(); }
@@ -185,7 +189,8 @@ class Node final : public TreePort, public std::enable_shared_from_this<Node> {
     uint64_t stuck = 0;     // whoever holds a fault for so long leads itself
   } timers_;
   bool patient_ = true;
-  bool pinged_ = false;  // and no answer yet
+  bool pinged_ = false;   // and no answer yet
+  bool working_ = false;  // begin_work() was called
   bool ready_sent_ = false;
   bool joined_ = false;
   bool left_ = false;

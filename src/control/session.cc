@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "src/control/control.h"
+#include "src/control/farewell.h"
 #include "src/control/meeting.h"
 #include "src/control/node.h"
 #include "src/control/tree_shape.h"
@@ -17,13 +18,20 @@ namespace {
 constexpr int kCancelLookedAtEveryMs = 5;
 constexpr int kLongestSleepMs = 100;
 constexpr uint64_t kLeaveWithinMs = 50;
-constexpr uint64_t kVerdictWithinMs = 1000;
+constexpr uint64_t kVerdictWithinMs =
+    10'000;  // longer than a part of the tree may take to find itself cut off
+constexpr uint64_t kFarewellWithinMs = 2000;
 constexpr size_t kMaxValueBytes = 200;
 constexpr size_t kGatheredBytes = kTreePayloadBytes / 2;  // leaves room for the framing of small ones
 
 Status not_running() {
   return Status(Code::kSystemError,
                 "the control thread does not run: the process is ending, or has no resources left");
+}
+
+Status listen_for_others(Listeners& listeners) {
+  COMITY_ASSIGN_OR_RETURN(listeners, open_listeners(false));
+  return {};
 }
 
 enum class WaitEnd { kReady, kVerdict, kCancelled, kDeadline, kStopped };
@@ -108,13 +116,17 @@ class TreeSession final : public Session {
       : loop_(loop), node_(std::move(node)), cancelled_(cancelled) {}
   ~TreeSession() override { TreeSession::leave(true); }
 
-  Status join();
+  Status join(Listeners listeners);
   Result<std::vector<Bytes>> all_gather(const Bytes& mine, Deadline deadline) override;
   Status agree(std::span<const std::pair<std::string, std::string>> items, Deadline deadline) override;
   CallLog& calls() override { return node_->calls(); }
   void report(uint64_t number) override { node_->report(number); }
   void declare(Code code, std::string message) override {
     loop_.post([node = node_, code, text = std::move(message)] { node->declare_fault(code, text); });
+  }
+  Status conclude(const Status& why) override;
+  void begin_work() override {
+    loop_.post([node = node_] { node->begin_work(); });
   }
   const Verdict* verdict() const override { return node_->verdict(); }
   const Secret& data_secret() const override { return node_->data_secret(); }
@@ -124,6 +136,7 @@ class TreeSession final : public Session {
  private:
   Result<GatherResult> await(uint64_t sequence, const char* what, const Deadline& deadline);
   Status give_up_operation(uint64_t sequence, const char* what);
+  Status await_verdict(const Status& otherwise);
 
   Loop& loop_;
   std::shared_ptr<Node> node_;
@@ -132,12 +145,8 @@ class TreeSession final : public Session {
   std::atomic<bool> left_{false};
 };
 
-Status TreeSession::join() {
+Status TreeSession::join(Listeners listeners) {
   const uint32_t rank = node_->rank();
-  Listeners listeners;
-  if (node_->nranks() > 1) {
-    COMITY_ASSIGN_OR_RETURN(listeners, open_listeners(false));
-  }
   const auto carried = std::make_shared<Listeners>(std::move(listeners));
   if (!loop_.post([node = node_, carried] { node->start(std::move(*carried)); })) return not_running();
   Node::Waits& waits = node_->waits();
@@ -189,10 +198,21 @@ Status TreeSession::give_up_operation(uint64_t sequence, const char* what) {
                         fmt::format("rank {} waited for {} in {} until its deadline", node->rank(),
                                     node->gathering().waiting_for(sequence), what));
   });
+  return await_verdict(
+      Status(Code::kTimeout, fmt::format("rank {} waited in {} until its deadline", node_->rank(), what)));
+}
+
+Status TreeSession::conclude(const Status& why) {
+  declare(why.code(), std::string(why.message()));
+  return await_verdict(why);
+}
+
+// The verdict on what was declared; `otherwise` where none comes.
+Status TreeSession::await_verdict(const Status& otherwise) {
   wait_for(
       loop_, *node_, [] { return false; }, Deadline::after_ms(kVerdictWithinMs), cancelled_, true);
-  if (const Verdict* verdict = node_->verdict()) return status_of(*verdict);
-  return Status(Code::kTimeout, fmt::format("rank {} waited in {} until its deadline", node_->rank(), what));
+  const Verdict* verdict = node_->verdict();
+  return verdict != nullptr ? status_of(*verdict) : otherwise;
 }
 
 Result<std::vector<Bytes>> TreeSession::all_gather(const Bytes& mine, Deadline deadline) {
@@ -253,6 +273,12 @@ Result<UniqueId> create_unique_id() {
   return encode_id(content);
 }
 
+Status give_up_joining(const UniqueId& id, uint32_t rank, uint32_t nranks, const Status& why) {
+  const auto content = decode_id(id);
+  if (!content.ok()) return why;
+  return say_farewell(*content, rank, nranks, why, Deadline::after_ms(kFarewellWithinMs));
+}
+
 Result<std::unique_ptr<Session>> Session::join(const JoinOptions& options) {
   COMITY_ASSIGN_OR_RETURN(IdContent id, decode_id(options.id));
   if (options.nranks == 0 || options.nranks > kMaxRanks || options.rank >= options.nranks) {
@@ -269,7 +295,14 @@ Result<std::unique_ptr<Session>> Session::join(const JoinOptions& options) {
   Loop& loop = Loop::instance();
   auto session = std::make_unique<TreeSession>(loop, std::make_shared<Node>(loop, std::move(node_options)),
                                                options.cancelled);
-  COMITY_RETURN_IF_ERROR(session->join());
+  Listeners listeners;
+  Status status = options.nranks > 1 ? listen_for_others(listeners) : Status();
+  if (status.ok() && loop.stopped()) status = not_running();
+  if (!status.ok()) {
+    const std::string text = fmt::format("rank {} cannot join: {}", options.rank, status.message());
+    return give_up_joining(options.id, options.rank, options.nranks, Status(status.code(), text));
+  }
+  COMITY_RETURN_IF_ERROR(session->join(std::move(listeners)));
   return std::unique_ptr<Session>(std::move(session));
 }
 

@@ -29,6 +29,9 @@ constexpr uint32_t kEpoch = 0;  // a path is never fenced yet
 constexpr uint32_t kSegmentBytesAlone = 512 * 1024;
 constexpr uint32_t kSegmentBytesShared = 256 * 1024;
 constexpr uint64_t kConnectPauseNs = 10'000;  // between looks at what is not connected yet
+// Every rank listens before it tells its address: no answer for so long is a firewall or a missing route, and
+// not a rank that is late.
+constexpr uint64_t kReachableWithinMs = 10'000;
 constexpr uint64_t kRedialNs = 1'000'000;
 constexpr uint64_t kHeldBackNs = 50'000;  // until a rail that holds back is asked again
 
@@ -101,6 +104,7 @@ class TcpTransport final : public Transport {
 Status TcpTransport::open() {
   COMITY_ASSIGN_OR_RETURN(congestion_, choose_congestion_control());
   COMITY_ASSIGN_OR_RETURN(patience_ms_, setting_number("COMITY_INIT_TIMEOUT_MS"));
+  patience_ms_ = std::min(patience_ms_, kReachableWithinMs);
   COMITY_ASSIGN_OR_RETURN(const uint64_t connections, setting_number("COMITY_TCP_CONNECTIONS"));
   if (connections == 0 || connections > kMaxConnections) {
     return Status(Code::kInvalidArgument, fmt::format("COMITY_TCP_CONNECTIONS={}: from 1 to {} are possible",
@@ -293,7 +297,11 @@ Status TcpTransport::step_connecting() {
     if (connected.ok()) {
       attach(endpoint, dialing_[i].dialer.take());
     } else {
-      endpoint.fail(connected.status().code(), std::string(connected.status().message()));
+      endpoint.fail(
+          connected.status().code(),
+          fmt::format("rank {} {}; check firewalls and routes between the two, or name the network with "
+                      "COMITY_SOCKET_IFNAME",
+                      context_.rank, connected.status().message()));
     }
     if (i + 1 < dialing_.size()) dialing_[i] = std::move(dialing_.back());
     dialing_.pop_back();

@@ -1,0 +1,65 @@
+// One rank that makes a communicator: init_worker RANK NRANKS ID_FILE [TROUBLE]
+//
+// Rank 0 leaves the id in the file. Says "init ok", or "init " and the sentence; after success it runs a
+// barrier and destroys. TROUBLE, a seccomp filter laid over the process before it begins:
+//   no-threads   no thread can be started
+//   no-memfd     no memory file can be made
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "comity/comity.h"
+#include "src/api/id_file.h"
+
+namespace {
+
+bool refuse(const std::vector<unsigned>& calls, unsigned error) {
+  std::vector<sock_filter> program = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr))};
+  for (const unsigned call : calls) {
+    program.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1));
+    program.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error));
+  }
+  program.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
+  const sock_fprog filter{static_cast<unsigned short>(program.size()), program.data()};
+  return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+         ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+}
+
+bool make_trouble(const std::string& trouble) {
+  if (trouble == "no-threads") return refuse({__NR_clone, __NR_clone3}, EAGAIN);
+  if (trouble == "no-memfd") return refuse({__NR_memfd_create}, EPERM);
+  return trouble.empty();
+}
+
+comityUniqueId meet(int rank, const std::string& path) {
+  comityUniqueId id{};
+  if (rank != 0) {
+    const auto found = comity::api::await_id_file(path);
+    if (found.ok()) id = *found;
+  } else if (comityGetUniqueId(&id) == comitySuccess) {
+    (void)comity::api::write_id_file(path, id).ok();
+  }
+  return id;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 4 || !make_trouble(argc > 4 ? argv[4] : "")) return 2;
+  const int rank = std::atoi(argv[1]);
+  comityComm_t comm = nullptr;
+  const comityResult_t made = comityCommInitRank(&comm, std::atoi(argv[2]), meet(rank, argv[3]), rank);
+  std::printf("init %s\n", made == comitySuccess ? "ok" : comityGetLastError(nullptr));
+  std::fflush(stdout);
+  if (made != comitySuccess) return 1;
+  const bool met = comityBarrier(comm, nullptr) == comitySuccess;
+  return met && comityCommDestroy(comm) == comitySuccess ? 0 : 3;
+}
