@@ -69,7 +69,7 @@ class Session {
   static Result<std::unique_ptr<Session>> join(const JoinOptions& options);
   virtual ~Session() = default;  // leaves in order, as leave() does, if that was not called
 
-  // Everyone's `mine`, by rank; at most 128 MiB / nranks each. A collective of the session: all ranks call in
+  // Everyone's `mine`, by rank; at most 128 MiB in all (kInvalidArgument on all ranks). A collective of the session: all ranks call in
   // the same order, from one thread at a time. Blocks. An operation that one rank gives up on (kTimeout,
   // which names whom it waited for) is over for all: it becomes the verdict. After a verdict every call
   // returns that.

@@ -2,11 +2,15 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "src/control/tree_shape.h"
 
 namespace comity::control {
+namespace {
+constexpr uint64_t kGatheredBytes = kTreePayloadBytes / 2;  // leaves room for the framing of small ones
+}  // namespace
 
 Gathering::Operation& Gathering::begin(uint64_t sequence, Kind kind) {
   begun_ = sequence;
@@ -83,6 +87,22 @@ bool Gathering::complete(const Operation& operation) const {
   return operation.begun && operation.children.size() == child_count_of(port_.rank(), port_.nranks());
 }
 
+// Whether what this subtree contributes may travel; the limit is on the whole, whoever has how much of it.
+bool Gathering::fits(const Operation& operation) {
+  uint64_t bytes = 0;
+  for (const auto& item : operation.items) bytes += item.second.size();
+  if (bytes <= kGatheredBytes) return true;
+  const auto most =
+      std::max_element(operation.items.begin(), operation.items.end(),
+                       [](const auto& a, const auto& b) { return a.second.size() < b.second.size(); });
+  port_.declare_fault(
+      Code::kInvalidArgument,
+      fmt::format("ranks contribute {} bytes and more to one all-gather of initialisation, rank {} the "
+                  "most with {}; {} in all are the limit",
+                  bytes, most->first, most->second.size(), kGatheredBytes));
+  return false;
+}
+
 void Gathering::advance(uint64_t sequence) {
   Operation& operation = open_[sequence];
   if (!complete(operation)) return;
@@ -92,6 +112,7 @@ void Gathering::advance(uint64_t sequence) {
     on_agree_down(payload);
     return;
   }
+  if (!fits(operation)) return;
   Gathered gathered;
   gathered.sequence = sequence;
   for (auto& item : operation.items) gathered.items.push_back({item.first, std::move(item.second)});

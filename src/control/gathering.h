@@ -57,6 +57,7 @@ class Gathering {
   void advance(uint64_t sequence);
   void finish_gather(std::span<const std::byte> payload, Gathered gathered);
   bool complete(const Operation& operation) const;
+  bool fits(const Operation& operation);
 
   TreePort& port_;
   Done done_;

@@ -22,7 +22,6 @@ constexpr uint64_t kVerdictWithinMs =
     10'000;  // longer than a part of the tree may take to find itself cut off
 constexpr uint64_t kFarewellWithinMs = 2000;
 constexpr size_t kMaxValueBytes = 200;
-constexpr size_t kGatheredBytes = kTreePayloadBytes / 2;  // leaves room for the framing of small ones
 
 Status not_running() {
   return Status(Code::kSystemError,
@@ -217,15 +216,6 @@ Status TreeSession::await_verdict(const Status& otherwise) {
 
 Result<std::vector<Bytes>> TreeSession::all_gather(const Bytes& mine, Deadline deadline) {
   if (const Verdict* verdict = node_->verdict()) return status_of(*verdict);
-  if (mine.size() > kGatheredBytes / node_->nranks()) {
-    // For all, or they would wait for this rank.
-    Status status(Code::kInvalidArgument,
-                  fmt::format("rank {} contributes {} bytes to an all-gather of {} ranks; {} in all "
-                              "are the limit",
-                              node_->rank(), mine.size(), node_->nranks(), kGatheredBytes));
-    declare(status.code(), std::string(status.message()));
-    return status;
-  }
   const uint64_t sequence = ++sequence_;
   if (!loop_.post([node = node_, sequence, mine] { node->gathering().begin_gather(sequence, mine); })) {
     return not_running();

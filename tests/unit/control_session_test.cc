@@ -108,6 +108,32 @@ TEST(ControlGather, LargeContributionsArriveWhole) {
   });
 }
 
+TEST(ControlGather, OneRankMayContributeWhatTheOthersDoNot) {
+  constexpr uint32_t kRanks = 176;  // of which one has a topology of 800 KB
+  Joined joined = join_all(kRanks);
+  ASSERT_TRUE(joined.all()) << joined.text();
+  for_each_rank(kRanks, [&](uint32_t rank) {
+    const Bytes mine(rank == 170 ? 800'000 : 8, static_cast<std::byte>(rank));
+    const auto all = joined.sessions[rank]->all_gather(mine, Deadline::after_ms(60'000));
+    ASSERT_TRUE(all.ok()) << all.status().message();
+    EXPECT_EQ((*all)[170].size(), 800'000u);
+  });
+}
+
+TEST(ControlGather, MoreThanCanTravelIsOneErrorForAll) {
+  Joined joined = join_all(3);
+  ASSERT_TRUE(joined.all()) << joined.text();
+  for_each_rank(3, [&](uint32_t rank) {
+    const Bytes mine(rank == 2 ? (64u << 20) : (33u << 20));
+    const auto all = joined.sessions[rank]->all_gather(mine, Deadline::after_ms(60'000));
+    EXPECT_EQ(all.status().code(), Code::kInvalidArgument);
+    EXPECT_EQ(
+        all.status().message(),
+        "ranks contribute 136314880 bytes and more to one all-gather of initialisation, rank 2 the most with "
+        "67108864; 134217728 in all are the limit");
+  });
+}
+
 TEST(ControlGather, ARankThatNeverComesIsNamedToAllWithinTheDeadline) {
   constexpr uint32_t kRanks = 12;  // ranks 9 to 11 are below rank 1
   Joined joined = join_all(kRanks);
