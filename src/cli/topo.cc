@@ -119,7 +119,7 @@ void add_diff(CLI::App& topo, const std::shared_ptr<TopoArguments>& arguments, i
 void add_topo(CLI::App& app, int& status) {
   const auto arguments = std::make_shared<TopoArguments>();
   CLI::App* command = app.add_subcommand("topo", "Show a topology: this machine's, a file's, or a cluster's");
-  command->add_option(
+  const CLI::Option* input = command->add_option(
       "input", arguments->input.text,
       "A file (its kind is recognised; - for standard input) or a notation, as \"2*dgx-h100 + mi300x-8 "
       "via rail(8, 50GB/s)\"; without it, this machine");
@@ -141,8 +141,15 @@ void add_topo(CLI::App& app, int& status) {
   command->add_option("--id-file", arguments->job.id_file,
                       "Where rank 0 leaves the job's id, and the others find it");
   add_diff(*command, arguments, status);
-  command->callback([command, arguments, &status] {
-    if (command->get_subcommands().empty()) status = show(*arguments);
+  command->callback([command, input, arguments, &status] {
+    if (!command->get_subcommands().empty()) return;
+    // An unset variable of a script, most likely: this machine in place of what was meant would be a lie.
+    if (input->count() > 0 && arguments->input.text.empty()) {
+      status = refuse(Status(Code::kInvalidUsage,
+                             "the name of the file or the notation is empty: leave it out for this machine"));
+      return;
+    }
+    status = show(*arguments);
   });
 }
 

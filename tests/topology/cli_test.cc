@@ -161,10 +161,11 @@ TEST(ComityTopo, SaysWhatIsWrongWithItsArguments) {
     const char* arguments;
     const char* says;
   };
-  for (const Case& each : {Case{"/nonexistent/topo.xml", "No such file"}, Case{"absent.json", "No such file"},
-                           Case{"'2*dgx-h10'", "is dgx-h100 meant?"}, Case{"'2*dgx-h100 via'", "^"},
-                           Case{"dgx-h100 --format png", "--format"}, Case{"dgx-h100 --from png", "--from"},
-                           Case{"dgx-h100 dgx-h100", "dgx-h100"}}) {
+  for (const Case& each :
+       {Case{"/nonexistent/topo.xml", "No such file"}, Case{"absent.json", "No such file"},
+        Case{"'2*dgx-h10'", "is dgx-h100 meant?"}, Case{"'2*dgx-h100 via'", "^"},
+        Case{"''", "is empty: leave it out for this machine"}, Case{"dgx-h100 --format png", "--format"},
+        Case{"dgx-h100 --from png", "--from"}, Case{"dgx-h100 dgx-h100", "dgx-h100"}}) {
     const Outcome outcome = topo(each.arguments);
     EXPECT_EQ(outcome.status, 2) << each.arguments << "\n" << outcome.text;
     expect_says(outcome, each.says);

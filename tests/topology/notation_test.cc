@@ -160,6 +160,24 @@ TEST(Notation, MeansTheSameWithOtherBlanks) {
   EXPECT_EQ(hash(a), hash(b));
 }
 
+TEST(Notation, TakesWhatIsClear) {
+  const uint64_t plain = hash(graph_of("2*dgx-h100 via rail(8, 400Gbit/s)"));
+  for (const char* text :
+       {"2*DGX-H100 via rail(8, 400Gbit/s)", "2x dgx-h100 via rail(8, 400Gb/s)",
+        "2xdgx-h100 via rail(8, 400Gbps)", "2 X Dgx-h100 via rail(8, 0.4 Tb/s)",
+        "2\xc3\x97 dgx-h100 via rail(8, 400 gbit/s)", "2*dgx-h100 via rail(8, 50GB/s, InfiniBand)"})
+    EXPECT_EQ(hash(graph_of(text)), plain) << text;
+}
+
+// Links of one edit that are not equal: what is slower already stays.
+TEST(Notation, NeverMakesALinkFasterThanItWas) {
+  const Graph graph = graph_of(
+      "mi300x-8 ~ link(h0.gpu0, h0.gpu1, 10GB/s) ~ link(h0.gpu0, 20GB/s) ~ link(h0.gpu0, h0.gpu2, 20GB/s)");
+  EXPECT_EQ(links(graph, "h0.gpu0", "h0.gpu1").at(0).bandwidth_bytes_per_s, 10'000'000'000u);
+  EXPECT_EQ(links(graph, "h0.gpu1", "h0.gpu0").at(0).bandwidth_bytes_per_s, 10'000'000'000u);
+  EXPECT_EQ(links(graph, "h0.gpu0", "h0.gpu2").at(0).bandwidth_bytes_per_s, 20'000'000'000u);
+}
+
 struct Wrong {
   const char* text;
   size_t column;  // from 1
@@ -219,6 +237,15 @@ INSTANTIATE_TEST_SUITE_P(
         Wrong{"mi300x-8 ~ link(h0.gpu0, h0.gpu1)", 33, "expected the speed that is left"},
         Wrong{"mi300x-8 - link(h0.gpu0, h0.gpu1, h0.gpu2)", 35, "a link has two ends"},
         Wrong{"mi300x-8 - link(h0.gpu0) + dgx-h100", 26, "expected - link(...)"},
+        Wrong{"2*dgx-h100 via rail(8, 50GB/s) ~ link(h0.nic0, 100GB/s)", 39,
+              "this one has 50 GB/s, less than 100"},
+        Wrong{"mi300x-8 ~ link(h0.gpu0, h0.gpu1, 64.001GB/s)", 17, "this one has 64 GB/s"},
+        Wrong{"h100", 1, "is dgx-h100 meant?"}, Wrong{"DGX-H10", 1, "is dgx-h100 meant?"},
+        Wrong{"dgx", 1, "is dgx-1v or dgx-a100 or dgx-b200 or dgx-h100 or dgx-h200 meant?"},
+        Wrong{"2x", 3, "expected a machine"}, Wrong{"2 dgx-h100", 3, "as 2*dgx-h100"},
+        Wrong{"dgx-h100*2", 9, "the number stands before the machine"},
+        Wrong{"dgx-h100 via switch(400gb/s)", 24, "Gbit/s for bits, GB/s for bytes"},
+        Wrong{"dgx-h100 via switch(400)", 24, "expected a unit"},
         Wrong{"100*nvl72 + 100*cloudmatrix384", 17, "more than 4096 hosts"},
         Wrong{"cpu-1s + 4000*mi300x-8{slices=8}", 15, "links in all"}));
 

@@ -93,9 +93,9 @@ inline constexpr uint32_t kMostSlices = 32;
 
 // From the text of a machine's file. kInvalidArgument naming the field: "devices.link.source: ...".
 Result<Machine> parse_machine(std::string_view json);
-// Of the catalogue by name: the file in share/comity/machines beside the running program if there is one (so
-// that an operator may correct a figure), else the copy built in. kInvalidArgument listing the names nearest
-// to it.
+// Of the catalogue by name, whatever the case of its letters: the file in share/comity/machines beside the
+// running program if there is one (so that an operator may correct a figure), else the copy built in.
+// kInvalidArgument listing the names nearest to it.
 Result<Machine> find_machine(std::string_view name);
 // Names of all machines, ascending.
 std::vector<std::string> machine_names();

@@ -50,15 +50,34 @@ size_t distance(std::string_view a, std::string_view b) {
   return row[b.size()];
 }
 
-Status unknown(std::string_view name, const std::vector<std::string>& names) {
-  const auto nearest = std::min_element(names.begin(), names.end(), [name](const auto& a, const auto& b) {
+std::string lower(std::string_view text) {
+  std::string all(text);
+  for (char& c : all) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return all;
+}
+
+// "dgx-h100" of "dgx-h10", "dgx-h100 or dgx-h200" of "dgx": what may be meant; empty: nothing is near.
+std::string guesses(const std::string& name, const std::vector<std::string>& names) {
+  const auto nearest = std::min_element(names.begin(), names.end(), [&name](const auto& a, const auto& b) {
     return distance(name, a) < distance(name, b);
   });
+  if (nearest != names.end() && distance(name, *nearest) <= 2) return *nearest;
+  std::string guesses;
+  for (const std::string& each : names) {
+    if (name.size() >= 3 && each.find(name) != std::string::npos)
+      guesses += (guesses.empty() ? "" : " or ") + each;
+  }
+  if (guesses.empty() && nearest != names.end() && distance(name, *nearest) <= 3) return *nearest;
+  return guesses;
+}
+
+Status unknown(std::string_view name, const std::vector<std::string>& names) {
   std::string all;
   for (const std::string& each : names) all += (all.empty() ? "" : ", ") + each;
-  if (nearest != names.end() && distance(name, *nearest) <= 3) {
+  const std::string near = guesses(lower(name), names);
+  if (!near.empty()) {
     return Status(Code::kInvalidArgument,
-                  fmt::format("there is no machine \"{}\"; is {} meant? There are {}", name, *nearest, all));
+                  fmt::format("there is no machine \"{}\"; is {} meant? There are {}", name, near, all));
   }
   return Status(Code::kInvalidArgument, fmt::format("there is no machine \"{}\"; there are {}", name, all));
 }
@@ -73,12 +92,13 @@ std::vector<std::string> machine_names() {
 
 Result<Machine> find_machine(std::string_view name) {
   const std::vector<EmbeddedMachine> machines = embedded_machines();
+  const std::string wanted = lower(name);
   const auto found = std::find_if(machines.begin(), machines.end(),
-                                  [name](const EmbeddedMachine& each) { return each.name == name; });
+                                  [&wanted](const EmbeddedMachine& each) { return each.name == wanted; });
   if (found == machines.end()) return unknown(name.substr(0, 64), machine_names());
   const std::string folder = installed_folder();
   if (!folder.empty()) {
-    const std::string path = fmt::format("{}/{}.json", folder, name);
+    const std::string path = fmt::format("{}/{}.json", folder, wanted);
     COMITY_ASSIGN_OR_RETURN(const std::optional<std::string> text, read_if_there(path));
     if (text) {
       Result<Machine> machine = parse_machine(*text);

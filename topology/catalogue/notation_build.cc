@@ -133,6 +133,33 @@ bool is_meant(const Graph& graph, const Link& link, uint32_t a, int64_t b) {
   return graph.nodes[a].kind == NodeKind::kNic ? is_network(link.kind) : joins_islands(link.kind);
 }
 
+// ~ says what is left of a link, so it never makes one faster. Of several that are meant, the slower ones stay.
+template <typename Meant>
+Status degrade(const Notation::Edit& edit, std::string_view text, const Meant& meant, Graph& graph) {
+  uint64_t most = 0;
+  bool is_known = true;
+  for (const Link& link : graph.links) {
+    if (!meant(link)) continue;
+    most = std::max(most, link.total_bytes_per_s());
+    is_known = is_known && link.bandwidth_bytes_per_s != 0;
+  }
+  if (is_known && edit.bandwidth_bytes_per_s > most) {
+    return caret_error(
+        text, edit.column,
+        fmt::format(
+            "~ says what is left of a link, and this one has {:.6g} GB/s, less than {:.6g}; what it has "
+            "whole is said by the network's speed and {{nic_speed=...}}",
+            static_cast<double>(most) / 1e9, static_cast<double>(edit.bandwidth_bytes_per_s) / 1e9));
+  }
+  for (Link& link : graph.links) {
+    if (!meant(link)) continue;
+    if (link.bandwidth_bytes_per_s != 0 && link.total_bytes_per_s() <= edit.bandwidth_bytes_per_s) continue;
+    link.bandwidth_bytes_per_s = std::max<uint64_t>(1, edit.bandwidth_bytes_per_s / link.count);
+    link.source = Source::kDataSheet;
+  }
+  return {};
+}
+
 Status apply(const Notation::Edit& edit, std::string_view text, Graph& graph) {
   const int64_t a = graph.find(edit.a), b = edit.b.empty() ? -1 : graph.find(edit.b);
   for (const auto& [id, node] : {std::pair{&edit.a, a}, std::pair{&edit.b, b}}) {
@@ -155,12 +182,7 @@ Status apply(const Notation::Edit& edit, std::string_view text, Graph& graph) {
     graph.links.erase(std::remove_if(graph.links.begin(), graph.links.end(), meant), graph.links.end());
     return {};
   }
-  for (Link& link : graph.links) {
-    if (!meant(link)) continue;
-    link.bandwidth_bytes_per_s = std::max<uint64_t>(1, edit.bandwidth_bytes_per_s / link.count);
-    link.source = Source::kDataSheet;
-  }
-  return {};
+  return degrade(edit, text, meant, graph);
 }
 
 Result<Graph> hosts_of(const Notation& notation, std::string_view text) {

@@ -24,6 +24,43 @@ bool is_name(char c) {
   return is_name_start(c) || is_digit(c) || c == '-' || c == '_' || c == '.';
 }
 
+char lower(char c) {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
+
+// But for the case of letters.
+bool is_same_word(std::string_view a, std::string_view b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](char one, char other) { return lower(one) == lower(other); });
+}
+
+struct Unit {
+  std::string_view text;
+  double bytes;
+  bool any_case = false;  // "bit" tells bits from bytes; else the case of the b does
+};
+constexpr Unit kUnits[] = {{"TB/s", 1e12},
+                           {"GB/s", 1e9},
+                           {"MB/s", 1e6},
+                           {"Tbit/s", 1.25e11, true},
+                           {"Gbit/s", 1.25e8, true},
+                           {"Mbit/s", 1.25e5, true},
+                           {"Tb/s", 1.25e11},
+                           {"Gb/s", 1.25e8},
+                           {"Mb/s", 1.25e5},
+                           {"Tbps", 1.25e11},
+                           {"Gbps", 1.25e8},
+                           {"Mbps", 1.25e5}};
+
+// The unit that a text begins with; nullptr: none.
+const Unit* unit_at(std::string_view text) {
+  for (const Unit& each : kUnits) {
+    const std::string_view begin = text.substr(0, each.text.size());
+    if (each.any_case ? is_same_word(begin, each.text) : begin == each.text) return &each;
+  }
+  return nullptr;
+}
+
 class Parser {
  public:
   explicit Parser(std::string_view text) : text_(text) {}
@@ -38,6 +75,7 @@ class Parser {
     }
     while (peek() == '-' || peek() == '~') COMITY_RETURN_IF_ERROR(edit());
     if (peek() == 0) return std::move(read_);
+    if (peek() == '*') return wrong("the number stands before the machine, as 2*dgx-h100");
     return wrong(read_.fabric.column > 0 || !read_.edits.empty()
                      ? "expected - link(...), ~ link(...) or the end"
                      : "expected +, via, - link(...), ~ link(...) or the end");
@@ -100,26 +138,37 @@ class Parser {
       if (fraction) unit *= 10;
     }
     peek();
-    struct Unit {
-      std::string_view text;
-      double bytes;
-    };
-    for (const Unit& each : {Unit{"TB/s", 1e12}, Unit{"GB/s", 1e9}, Unit{"MB/s", 1e6},
-                             Unit{"Tbit/s", 1.25e11}, Unit{"Gbit/s", 1.25e8}, Unit{"Mbit/s", 1.25e5}}) {
-      if (text_.substr(at_, each.text.size()) != each.text) continue;
-      at_ += each.text.size();
-      const double bytes = value / unit * each.bytes;
-      if (!(bytes >= 1 && bytes <= 1e15)) return wrong(begin, "a speed is from 1 byte/s to 1000 TB/s");
-      return static_cast<uint64_t>(std::llround(bytes));
+    const Unit* unit_said = unit_at(text_.substr(at_));
+    if (unit_said == nullptr) return wrong(unit_advice());
+    at_ += unit_said->text.size();
+    const double bytes = value / unit * unit_said->bytes;
+    if (!(bytes >= 1 && bytes <= 1e15)) return wrong(begin, "a speed is from 1 byte/s to 1000 TB/s");
+    return static_cast<uint64_t>(std::llround(bytes));
+  }
+
+  std::string_view unit_advice() const {
+    for (const std::string_view vague : {"gb/s", "mb/s", "tb/s", "gbps", "mbps", "tbps"}) {
+      if (is_same_word(text_.substr(at_, vague.size()), vague))
+        return "are bits or bytes meant? Write Gbit/s for bits, GB/s for bytes (or Mbit/s, MB/s, Tbit/s, "
+               "TB/s)";
     }
-    return wrong("expected a unit: GB/s, MB/s, TB/s, Gbit/s, Mbit/s or Tbit/s");
+    return "expected a unit: GB/s, MB/s, TB/s, Gbit/s, Mbit/s or Tbit/s";
+  }
+
+  // "2*m", and as people write it "2x m", "2xm", "2 x m".
+  bool take_times() {
+    if (take('*') || take('x') || take('X')) return true;
+    constexpr std::string_view kTimes = "\xc3\x97";  // the sign itself
+    if (text_.substr(at_, kTimes.size()) != kTimes) return false;
+    at_ += kTimes.size();
+    return true;
   }
 
   Status group() {
     Notation::Group group;
     if (is_digit(peek())) {
       COMITY_ASSIGN_OR_RETURN(group.count, whole("the number of machines", 1, kMostNotationHosts));
-      COMITY_RETURN_IF_ERROR(expect('*'));
+      if (!take_times()) return wrong("expected * between number and machine, as 2*dgx-h100");
     }
     const std::string_view name = word();
     group.column = at_;
@@ -193,12 +242,14 @@ class Parser {
     }
     COMITY_ASSIGN_OR_RETURN(fabric.bandwidth_bytes_per_s, speed());
     if (take(',')) {
-      const std::string_view network = word();
+      std::string network(word());
+      const size_t size = network.size();
+      std::transform(network.begin(), network.end(), network.begin(), lower);
       LinkKind kind = LinkKind::kEthernet;
       if (!topology::parse(network, kind) || !is_network(kind))
         return wrong("expected a network: infiniband, roce or ethernet");
-      fabric.network = network;
-      at_ += network.size();
+      fabric.network = std::move(network);
+      at_ += size;
     }
     return expect(')');
   }
