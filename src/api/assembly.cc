@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <exception>
 #include <mutex>
+#include <optional>
 
 #include "comity/comity.h"
 #include "src/api/calibrate.h"
@@ -16,6 +17,7 @@
 #include "src/base/settings.h"
 #include "src/base/text.h"
 #include "src/base/this_host.h"
+#include "src/control/descriptor_fetch.h"
 #include "src/device/host/arena.h"
 #include "src/device/registry.h"
 #include "transports/shm/shm_transport.h"
@@ -27,16 +29,33 @@ namespace {
 constexpr uint8_t kUnreached = UINT8_MAX;
 constexpr const char* kTransportNames[] = {"shm", "tcp"};  // in order of preference
 
-// Fetches descriptors over the control plane.
+// A descriptor on its way over the control plane.
+class ControlFetch final : public DescriptorFetch {
+ public:
+  explicit ControlFetch(control::DescriptorRequest request) : fetch_(std::move(request)) {}
+  Result<int> poll() override {
+    COMITY_ASSIGN_OR_RETURN(std::optional<UniqueFd> descriptor, fetch_.poll());
+    return descriptor.has_value() ? descriptor->release() : -1;
+  }
+  void wait(int limit_ms) const override { fetch_.wait(limit_ms); }
+  std::vector<uint32_t> gone() const override { return fetch_.gone(); }
+
+ private:
+  control::DescriptorFetch fetch_;
+};
+
 class ControlDescriptors final : public DescriptorSource {
  public:
   ControlDescriptors(const Secret& secret, uint64_t communicator)
       : secret_(secret), communicator_(communicator) {}
-  Result<int> fetch(std::string_view owner_socket_name, uint32_t arena) override {
-    COMITY_ASSIGN_OR_RETURN(UniqueFd fd,
-                            control::fetch_descriptor({std::string(owner_socket_name), arena}, secret_,
-                                                      communicator_, Deadline::after_ms(10'000)));
-    return fd.release();
+  std::unique_ptr<DescriptorFetch> fetch(std::string_view owner_socket_name, uint32_t arena,
+                                         std::span<const uint32_t> held) override {
+    control::DescriptorRequest request;
+    request.socket_name = owner_socket_name;
+    request.arenas = {arena, {held.begin(), held.end()}};
+    request.secret = secret_;
+    request.communicator = communicator_;
+    return std::make_unique<ControlFetch>(std::move(request));
   }
 
  private:

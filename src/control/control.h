@@ -54,12 +54,6 @@ struct JoinOptions {
   const std::atomic<bool>* cancelled = nullptr;
 };
 
-// The name of a local socket and a number; another process on this host asks it for a descriptor.
-struct DescriptorRequest {
-  std::string socket_name;  // abstract unix name of the owner's process (from descriptor_socket_name())
-  uint32_t arena = 0;
-};
-
 class Session {
  public:
   // Meets the other ranks and stands in the tree. Blocks until all `nranks` are connected or the deadline
@@ -119,9 +113,5 @@ void serve_descriptors(DescriptorProvider provider);
 // Abstract unix socket name at which this process answers, unguessable and without a file; starts the
 // service.
 Result<std::string> descriptor_socket_name();
-// Asks another process (authenticated with `secret`, role kDescriptor; the owner accepts the secret of any
-// communicator alive there). Blocks up to the deadline. Errors: kSystemError, kRemoteError, kTimeout.
-Result<UniqueFd> fetch_descriptor(const DescriptorRequest& request, const Secret& secret,
-                                  uint64_t communicator_id, Deadline deadline);
 
 }  // namespace comity::control

@@ -43,7 +43,11 @@ UniqueId id_from_hex(const std::string& hex) {
   return id;
 }
 
-ControlProcess::ControlProcess(const std::string& id, uint32_t rank, uint32_t nranks, uint64_t within_ms) {
+ControlProcess::ControlProcess(const std::string& id, uint32_t rank, uint32_t nranks, uint64_t within_ms)
+    : ControlProcess({COMITY_CONTROL_WORKER, id, std::to_string(rank), std::to_string(nranks),
+                      std::to_string(within_ms)}) {}
+
+ControlProcess::ControlProcess(std::vector<std::string> arguments) {
   UniqueFd child_in;
   UniqueFd child_out;
   make_pipe(child_in, to_);
@@ -52,11 +56,10 @@ ControlProcess::ControlProcess(const std::string& id, uint32_t rank, uint32_t nr
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_adddup2(&actions, child_in.get(), 0);
   posix_spawn_file_actions_adddup2(&actions, child_out.get(), 1);
-  std::string arguments[] = {COMITY_CONTROL_WORKER, id, std::to_string(rank), std::to_string(nranks),
-                             std::to_string(within_ms)};
-  char* argv[] = {arguments[0].data(), arguments[1].data(), arguments[2].data(),
-                  arguments[3].data(), arguments[4].data(), nullptr};
-  if (::posix_spawn(&pid_, argv[0], &actions, nullptr, argv, environ) != 0) pid_ = -1;
+  std::vector<char*> argv;
+  for (std::string& argument : arguments) argv.push_back(argument.data());
+  argv.push_back(nullptr);
+  if (::posix_spawn(&pid_, argv[0], &actions, nullptr, argv.data(), environ) != 0) pid_ = -1;
   posix_spawn_file_actions_destroy(&actions);
 }
 

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "src/base/unique_fd.h"
 #include "src/control/control.h"
@@ -22,6 +23,8 @@ class ControlProcess {
       : ControlProcess(hex_of(id), rank, nranks, within_ms) {}
   // `id` in hex, or "create": then the worker's first line is the hex of one that it made.
   ControlProcess(const std::string& id, uint32_t rank, uint32_t nranks, uint64_t within_ms = 30'000);
+  // Any program that is driven so: its path and arguments.
+  explicit ControlProcess(std::vector<std::string> arguments);
   ~ControlProcess();
   ControlProcess(const ControlProcess&) = delete;
   ControlProcess& operator=(const ControlProcess&) = delete;
@@ -36,6 +39,7 @@ class ControlProcess {
   void signal(int number);
   // Stops it and waits until all its threads are; SIGCONT wakes it.
   void stop();
+  pid_t pid() const { return pid_; }
   // Waits for its end; the exit status, or 128 + signal; -1 after `within_ms`.
   int wait_end(uint64_t within_ms = 30'000);
 

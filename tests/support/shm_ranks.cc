@@ -34,15 +34,17 @@ socklen_t fill(sockaddr_un& address, std::string_view name) {
   return static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
 }
 
-class SocketDescriptors final : public DescriptorSource {
+// Asks when it is polled, and waits: the owner is a thread that does nothing else.
+class SocketFetch final : public DescriptorFetch {
  public:
-  Result<int> fetch(std::string_view owner, uint32_t arena) override {
-    UniqueFd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  SocketFetch(std::string_view owner, uint32_t arena) : owner_(owner), arena_(arena) {}
+  Result<int> poll() override {
+    const UniqueFd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
     sockaddr_un address;
-    const socklen_t length = fill(address, owner);
+    const socklen_t length = fill(address, owner_);
     if (::connect(socket.get(), reinterpret_cast<sockaddr*>(&address), length) != 0 ||
-        ::send(socket.get(), &arena, sizeof(arena), 0) != sizeof(arena)) {
-      return Status(Code::kSystemError, fmt::format("asking {}: {}", owner, std::strerror(errno)));
+        ::send(socket.get(), &arena_, sizeof(arena_), 0) != sizeof(arena_)) {
+      return Status(Code::kSystemError, fmt::format("asking {}: {}", owner_, std::strerror(errno)));
     }
     char byte = 0;
     iovec data{&byte, 1};
@@ -56,10 +58,24 @@ class SocketDescriptors final : public DescriptorSource {
       return Status(Code::kRemoteError, "no answer");
     const cmsghdr* header = CMSG_FIRSTHDR(&message);
     if (header == nullptr)
-      return Status(Code::kRemoteError, fmt::format("{} has no memory {}", owner, arena));
+      return Status(Code::kRemoteError, fmt::format("{} has no memory {}", owner_, arena_));
     int fd = -1;
     std::memcpy(&fd, CMSG_DATA(header), sizeof(fd));
     return fd;
+  }
+  void wait(int) const override {}
+  std::vector<uint32_t> gone() const override { return {}; }
+
+ private:
+  std::string owner_;
+  uint32_t arena_;
+};
+
+class SocketDescriptors final : public DescriptorSource {
+ public:
+  std::unique_ptr<DescriptorFetch> fetch(std::string_view owner, uint32_t arena,
+                                         std::span<const uint32_t>) override {
+    return std::make_unique<SocketFetch>(owner, arena);
   }
 };
 

@@ -7,6 +7,7 @@
 
 #include <string>
 
+#include "src/control/descriptor_fetch.h"
 #include "tests/support/control_process.h"
 #include "tests/support/control_ranks.h"
 
@@ -30,7 +31,7 @@ class ControlDescriptor : public ::testing::Test {
     name_ = owner_->ask("serve hello");
   }
   Result<UniqueFd> fetch(uint32_t arena, const Secret& secret, uint64_t communicator) {
-    return fetch_descriptor({name_, arena}, secret, communicator, Deadline::after_ms(10'000));
+    return fetch_descriptor({name_, {arena, {}}, secret, communicator, Deadline::after_ms(10'000)});
   }
   std::unique_ptr<ControlProcess> owner_;
   std::unique_ptr<Session> session_;
@@ -45,6 +46,37 @@ TEST_F(ControlDescriptor, PassesTheMemoryOfAnotherProcess) {
     EXPECT_EQ(::pread(fd->get(), text, 5, 0), 5);
     EXPECT_STREQ(text, "hello");
   }
+}
+
+TEST_F(ControlDescriptor, SaysWhichOfTheMappedArenasAreGone) {
+  DescriptorFetch fetch(
+      {name_, {1, {1, 2, 3}}, session_->data_secret(), session_->communicator_id(), Deadline::never()});
+  const Deadline deadline = Deadline::after_ms(60'000);
+  auto polled = fetch.poll();
+  for (; polled.ok() && !polled->has_value() && !deadline.passed(); polled = fetch.poll()) fetch.wait(100);
+  ASSERT_TRUE(polled.ok()) << polled.status().message();
+  EXPECT_TRUE(polled->has_value());
+  EXPECT_EQ(fetch.gone(), (std::vector<uint32_t>{2, 3}));
+}
+
+// Whoever waits looks at other things meanwhile, for as long as it takes.
+TEST_F(ControlDescriptor, WaitsForAStoppedOwnerWithoutBlocking) {
+  owner_->stop();
+  DescriptorFetch fetch(
+      {name_, {1, {}}, session_->data_secret(), session_->communicator_id(), Deadline::never()});
+  const uint64_t began = now_ns();
+  for (int i = 0; i < 1000; ++i) {
+    const auto polled = fetch.poll();
+    ASSERT_TRUE(polled.ok()) << polled.status().message();
+    ASSERT_FALSE(polled->has_value());
+  }
+  EXPECT_LT(now_ns() - began, 5'000'000'000u);
+  owner_->signal(SIGCONT);
+  const Deadline deadline = Deadline::after_ms(60'000);
+  auto polled = fetch.poll();
+  for (; polled.ok() && !polled->has_value() && !deadline.passed(); polled = fetch.poll()) fetch.wait(100);
+  ASSERT_TRUE(polled.ok()) << polled.status().message();
+  EXPECT_TRUE(polled->has_value());
 }
 
 TEST_F(ControlDescriptor, NamesAnArenaThatDoesNotExist) {
@@ -70,8 +102,8 @@ TEST_F(ControlDescriptor, RefusesACommunicatorThatIsNotAliveThere) {
 
 TEST_F(ControlDescriptor, TimesOutOnAStoppedOwnerAndFailsOnADeadOne) {
   owner_->stop();
-  const auto late = fetch_descriptor({name_, 1}, session_->data_secret(), session_->communicator_id(),
-                                     Deadline::after_ms(100));
+  const auto late = fetch_descriptor(
+      {name_, {1, {}}, session_->data_secret(), session_->communicator_id(), Deadline::after_ms(100)});
   EXPECT_EQ(late.status().code(), Code::kTimeout) << late.status().message();
   owner_->signal(SIGKILL);
   ASSERT_EQ(owner_->wait_end(), 128 + SIGKILL);
@@ -81,8 +113,8 @@ TEST_F(ControlDescriptor, TimesOutOnAStoppedOwnerAndFailsOnADeadOne) {
 
 TEST_F(ControlDescriptor, ANonsenseNameIsRefused) {
   const std::string long_name(200, 'x');
-  const auto fd = fetch_descriptor({long_name, 1}, session_->data_secret(), session_->communicator_id(),
-                                   Deadline::after_ms(1000));
+  const auto fd = fetch_descriptor(
+      {long_name, {1, {}}, session_->data_secret(), session_->communicator_id(), Deadline::after_ms(1000)});
   EXPECT_EQ(fd.status().code(), Code::kInvalidArgument);
 }
 
@@ -96,8 +128,11 @@ TEST(ControlDescriptorOfThreads, RanksOfOneProcessCanAskThemselves) {
   serve_descriptors([&](uint32_t) -> Result<UniqueFd> { return UniqueFd(::dup(read_end.get())); });
   const auto name = descriptor_socket_name();
   ASSERT_TRUE(name.ok()) << name.status().message();
-  const auto fd = fetch_descriptor({*name, 1}, joined.sessions[1]->data_secret(),
-                                   joined.sessions[1]->communicator_id(), Deadline::after_ms(10'000));
+  const auto fd = fetch_descriptor({*name,
+                                    {1, {}},
+                                    joined.sessions[1]->data_secret(),
+                                    joined.sessions[1]->communicator_id(),
+                                    Deadline::after_ms(10'000)});
   serve_descriptors(nullptr);
   ASSERT_TRUE(fd.ok()) << fd.status().message();
   struct stat original;

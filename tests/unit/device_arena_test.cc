@@ -301,8 +301,11 @@ TEST(PeerArenas, MapAPeersMemoryOnce) {
   EXPECT_EQ(peers.map(kPeer, 7, -1).value(), *mapped);
   region->data()[12345] = std::byte{77};
   EXPECT_EQ((*mapped)[12345], std::byte{77});
-  peers.forget(kPeer);
+  EXPECT_EQ(peers.held_of(kPeer), std::vector<uint32_t>{7});
+  peers.forget(kPeer, {7});
   EXPECT_EQ(peers.find(kPeer, 7), nullptr);
+  EXPECT_EQ(peers.bytes_of(kPeer, 7), 0u);
+  EXPECT_TRUE(peers.held_of(kPeer).empty());
   EXPECT_TRUE(peers.map(kPeer, 7, fd->get()).ok());
 }
 

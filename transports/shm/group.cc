@@ -239,12 +239,12 @@ Progress ShmGroup::poll() {
       finish_packed();
       return finish();
     }
-    if (!choose_path()) return Progress::kFailed;
+    choose_path();
   }
   return follow();
 }
 
-bool ShmGroup::choose_path() {
+void ShmGroup::choose_path() {
   uint32_t all = ~0u;
   for (uint32_t k = 0; k < core_.size(); ++k) all &= core_.hello(k).buffers.flags;
   const bool direct = (all & kHelloDirect) != 0;
@@ -254,10 +254,9 @@ bool ShmGroup::choose_path() {
     tuned_direct_ = direct;
     tuned_since_ns_ = now_ns();
   }
+  stream_ = way == kWayStream;
   if (direct) {
-    if (!map_buffers()) return false;
-    direct_.start(mapped_, way == kWayStream);
-    stage_ = Stage::kDirect;
+    stage_ = Stage::kMapDirect;
   } else if (shape_.contribution <= plain_eager_bytes(core_.size())) {
     if (!eager_said_) {
       pack(eager_slot(core_.me));
@@ -265,20 +264,33 @@ bool ShmGroup::choose_path() {
     }
     stage_ = Stage::kEager;
   } else if (way == kWayCross && cross_may_pay() && (all & kHelloCross) != 0) {
-    if (!map_buffers()) return false;
-    cross_.start(crossed_);
-    stage_ = Stage::kCross;
+    stage_ = Stage::kMapCross;
   } else {
     if (!staged_started_) staged_.start();
     staged_started_ = false;
-    staged_.set_stream(way == kWayStream);
+    staged_.set_stream(stream_);
     stage_ = Stage::kStaged;
   }
-  return true;
 }
 
-// Fills mapped_ and crossed_: where everyone's buffers are.
-bool ShmGroup::map_buffers() {
+// Once everyone's buffers are mapped goes on by the path that needs them.
+Progress ShmGroup::map_and_follow() {
+  const Progress mapped = map_buffers();
+  if (mapped != Progress::kDone) return mapped;
+  if (stage_ == Stage::kMapDirect) {
+    direct_.start(mapped_, stream_);
+    stage_ = Stage::kDirect;
+  } else {
+    cross_.start(crossed_);
+    stage_ = Stage::kCross;
+  }
+  return follow();
+}
+
+// Fills mapped_ and crossed_: where everyone's buffers are. kBusy: a descriptor is on its way, others may be
+// too.
+Progress ShmGroup::map_buffers() {
+  bool pending = false;
   for (uint32_t k = 0; k < core_.size(); ++k) {
     const HelloBuffers& hello = core_.hello(k).buffers;
     const Extents extents = shape_.extents(k, hello.stride);
@@ -290,13 +302,15 @@ bool ShmGroup::map_buffers() {
       if (extents.src != 0) member.at.src = call_->src[0].data;
       if (extents.dst != 0) member.at.dst = call_->dst[0].data;
     } else if (!map_member(k, hello, extents)) {
-      return false;
+      if (stage_ == Stage::kDead) return Progress::kFailed;
+      pending = true;
     }
     mapped_[k] = member.at;
   }
-  return true;
+  return pending ? Progress::kBusy : Progress::kDone;
 }
 
+// False: not yet, or failed.
 bool ShmGroup::map_member(uint32_t k, const HelloBuffers& hello, const Extents& extents) {
   CrossBuffers& member = crossed_[k];
   const bool here = core_.members[k].peer->plain_addressable;
@@ -309,9 +323,11 @@ bool ShmGroup::map_member(uint32_t k, const HelloBuffers& hello, const Extents& 
     PeerMemory& memory = core_.members[k].peer->memory;
     place = in_arena ? memory.at(arena, offset, bytes) : reinterpret_cast<std::byte*>(offset);
     if (place != nullptr) return true;
-    if (in_arena)
-      return fail(memory.failure().code(), std::string(memory.failure().message())) == Progress::kDone;
-    return fail(Code::kRemoteError, "a member announced no buffer") == Progress::kDone;
+    if (!in_arena)
+      static_cast<void>(fail(Code::kRemoteError, "a member announced no buffer"));
+    else if (!memory.pending())
+      static_cast<void>(fail(memory.failure().code(), std::string(memory.failure().message())));
+    return false;
   };
   return locate(src_in_arena, hello.src_arena, hello.src_offset, extents.src, member.at.src) &&
          locate(dst_in_arena, hello.dst_arena, hello.dst_offset, extents.dst, member.at.dst);
@@ -324,6 +340,9 @@ Progress ShmGroup::follow() {
       for (uint32_t k = 0; k < core_.size(); ++k) parts_[k] = eager_slot(k);
       finish_packed();
       return finish();
+    case Stage::kMapDirect:
+    case Stage::kMapCross:
+      return map_and_follow();
     case Stage::kDirect:
       return finish_when_done(direct_.advance());
     case Stage::kStaged:

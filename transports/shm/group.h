@@ -37,7 +37,17 @@ class ShmGroup final : public GroupProvider {
   void tell_progress() override { static_cast<void>(core_.beat()); }
 
  private:
-  enum class Stage : uint8_t { kIdle, kHello, kEager, kDirect, kCross, kStaged, kDead };
+  enum class Stage : uint8_t {
+    kIdle,
+    kHello,
+    kEager,
+    kMapDirect,
+    kMapCross,
+    kDirect,
+    kCross,
+    kStaged,
+    kDead
+  };
 
   // Whether all members' areas are found: a member's is there once it made its provider.
   bool find_peers();
@@ -51,9 +61,10 @@ class ShmGroup final : public GroupProvider {
   uint32_t tuned_kind(bool direct) const;
   std::byte* eager_slot(uint32_t k) const;
   Progress see_hellos();
-  // Of a call that is not inline, after all hellos. False: failed.
-  bool choose_path();
-  bool map_buffers();
+  // Of a call that is not inline, after all hellos.
+  void choose_path();
+  Progress map_and_follow();
+  Progress map_buffers();
   bool map_member(uint32_t k, const HelloBuffers& hello, const Extents& extents);
   Progress follow();
   void pack(std::byte* to) const;
@@ -77,6 +88,7 @@ class ShmGroup final : public GroupProvider {
   Stage stage_ = Stage::kIdle;
   bool found_ = false;
   bool eager_said_ = false;      // this rank's contribution was there before its hello
+  bool stream_ = false;          // store around the caches, in this call
   bool staged_started_ = false;  // staged_ was, before the hello
   uint32_t seen_ = 0;            // members whose hello was seen
   // Of member 0: the tuner, and what it took for this call if plain [0] or direct [1].

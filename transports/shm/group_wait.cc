@@ -22,6 +22,8 @@ Awaited ShmGroup::awaited() const {
       return core_.members[k].hello == nullptr ||
              core_.hello(k).sequence.load(std::memory_order_acquire) != core_.sequence;
     });
+  } else if (stage_ == Stage::kMapDirect || stage_ == Stage::kMapCross) {
+    list("to hand over its memory", [&](uint32_t k) { return core_.members[k].peer->memory.pending(); });
   } else if (stage_ == Stage::kEager) {
     list("to do its part", [&](uint32_t k) {
       return (core_.hello(k).buffers.flags & kHelloEager) == 0 && steps(k) < core_.position(1);

@@ -12,14 +12,17 @@
 namespace comity::shm {
 
 struct Peer {
-  Peer(uint32_t its_rank, Address its_address, PeerMemory its_memory)
-      : rank(its_rank), address(std::move(its_address)), memory(std::move(its_memory)) {}
+  Peer(uint32_t its_rank, Address its_address, PeerRegions& regions)
+      : rank(its_rank),
+        address(std::move(its_address)),
+        memory(its_rank, address.process, address.socket_name, regions) {}
   uint32_t rank;
   Address address;
   Board board;
   std::shared_ptr<const SharedRegion>
-      region;         // the board's, if it is this process's own: unmapped when the last lets go
-  PeerMemory memory;  // its arenas, mapped here
+      region;             // the board's, if it is this process's own: unmapped when the last lets go
+  SharedMapping mapping;  // of the board, if it is another process's
+  PeerMemory memory;      // its arenas, mapped here
   bool same_process = false;
   bool plain_addressable = false;  // its plain pointers are used here as they are
   bool cross_memory = false;       // the kernel lets this process read and write that process's memory

@@ -10,11 +10,14 @@
 
 #include "src/base/fork.h"
 #include "src/base/log.h"
+#include "src/base/unique_fd.h"
 #include "transports/shm/doorbell.h"
 #include "transports/shm/group.h"
 
 namespace comity::shm {
 namespace {
+
+constexpr uint64_t kBoardWithinMs = 10'000;
 
 // Boards of this process by number, so that ranks that are its threads share one mapping and its lifetime.
 // Under ProcessLock::kBoards.
@@ -39,7 +42,7 @@ std::shared_ptr<const SharedRegion> find_local_board(uint32_t number) {
 class ShmTransport final : public Transport {
  public:
   ShmTransport(const TransportContext& context, const ShmOptions& options)
-      : context_(context), options_(options), peers_(context.nranks) {}
+      : context_(context), options_(options), regions_(context.descriptors), peers_(context.nranks) {}
   Status open();
 
   std::string_view name() const override { return "shm"; }
@@ -56,6 +59,7 @@ class ShmTransport final : public Transport {
 
  private:
   Status map_board(Peer& peer);
+  Result<UniqueFd> fetch_board(const Address& address) const;
   void probe_cross_memory(Peer& peer) const;
   void count_cores();
   std::unique_ptr<ShmGroup> make_group(std::span<const uint32_t> members, uint64_t key, int area);
@@ -67,7 +71,7 @@ class ShmTransport final : public Transport {
   uint64_t probe_ = 0;
   std::shared_ptr<const SharedRegion> region_;
   Board board_;
-  PeerArenas arenas_;
+  PeerRegions regions_;
   std::vector<std::unique_ptr<Peer>> peers_;  // by rank; null: not reached
   Status failure_;                            // a group that this rank alone could not have
   bool crowded_ = false;                      // more ranks here than cores they may use
@@ -109,8 +113,7 @@ Status ShmTransport::reach(uint32_t peer_rank, std::span<const std::byte> addres
         fmt::format("shm: rank {} is on another host or of another user: {}, uid {}; here {}, uid {}",
                     peer_rank, decoded->host, decoded->uid, address_.host, address_.uid));
   }
-  PeerMemory memory(peer_rank, decoded->process, decoded->socket_name, &arenas_, context_.descriptors);
-  auto peer = std::make_unique<Peer>(peer_rank, std::move(decoded).value(), std::move(memory));
+  auto peer = std::make_unique<Peer>(peer_rank, std::move(decoded).value(), regions_);
   peer->same_process = peer->address.process == address_.process;
   COMITY_RETURN_IF_ERROR(map_board(*peer).in(fmt::format("shm: mapping the board of rank {}", peer_rank)));
   peer->plain_addressable = peer->same_process && options_.address_plain;
@@ -122,17 +125,33 @@ Status ShmTransport::reach(uint32_t peer_rank, std::span<const std::byte> addres
 
 Status ShmTransport::map_board(Peer& peer) {
   const Address& address = peer.address;
-  MappedRegion mapped;
+  std::byte* data = nullptr;
+  uint64_t bytes = 0;
   if (peer.same_process) {
     peer.region = find_local_board(address.board_arena);
     if (peer.region == nullptr) return Status(Code::kRemoteError, "the rank has ended");
-    mapped = MappedRegion{peer.region->data(), peer.region->bytes()};
+    data = peer.region->data();
+    bytes = peer.region->bytes();
   } else {
-    COMITY_ASSIGN_OR_RETURN(mapped, map_region(arenas_, context_.descriptors, address.process,
-                                               address.socket_name, address.board_arena));
+    COMITY_ASSIGN_OR_RETURN(const UniqueFd descriptor, fetch_board(address));
+    COMITY_ASSIGN_OR_RETURN(peer.mapping, SharedMapping::import(descriptor.get()));
+    data = peer.mapping.data();
+    bytes = peer.mapping.bytes();
   }
-  COMITY_ASSIGN_OR_RETURN(peer.board, Board::open(mapped.data, mapped.bytes, peer.rank));
+  COMITY_ASSIGN_OR_RETURN(peer.board, Board::open(data, bytes, peer.rank));
   return {};
+}
+
+Result<UniqueFd> ShmTransport::fetch_board(const Address& address) const {
+  if (context_.descriptors == nullptr)
+    return Status(Code::kInternalError, "there is no way to ask another process for its memory");
+  const auto fetch = context_.descriptors->fetch(address.socket_name, address.board_arena, {});
+  for (const Deadline deadline = Deadline::after_ms(kBoardWithinMs); !deadline.passed();) {
+    COMITY_ASSIGN_OR_RETURN(const int fd, fetch->poll());
+    if (fd >= 0) return own_fd(fd);
+    fetch->wait(deadline.left_ms(100));
+  }
+  return Status(Code::kTimeout, "the process that owns the memory did not answer in time");
 }
 
 // Whether the kernel lets us read that process, and it is that process: PIDs are other ones in another PID

@@ -139,8 +139,7 @@ class GroupProvider {
  public:
   virtual ~GroupProvider() = default;
   // Announces the call. `call` and its spans must stay valid until poll() returned something other than
-  // kBusy. Never blocks, except to map a peer's memory at first sight (bounded by a deadline; failure is
-  // kFailed at poll()).
+  // kBusy. Never blocks.
   virtual void start(const GroupCall& call) = 0;
   // Advances. May spin for some hundred ns. After kMismatch or kFailed the provider is unusable.
   virtual Progress poll() = 0;
@@ -153,13 +152,27 @@ class GroupProvider {
   virtual void tell_progress() {}
 };
 
-// Gives the transport a descriptor of a peer's memory: the API implements it with the control plane.
+// A descriptor of a peer's memory, on its way. One thread at a time.
+class DescriptorFetch {
+ public:
+  virtual ~DescriptorFetch() = default;  // gives it up
+  // The descriptor, which becomes the caller's, or -1: not yet. Never blocks; waits for a live owner without
+  // an end. Not after it gave a descriptor or an error: kSystemError, kRemoteError, or the owner's.
+  virtual Result<int> poll() = 0;
+  // Blocks until poll() may get further, `limit_ms` at most. For set-up.
+  virtual void wait(int limit_ms) const = 0;
+  // Of the arenas said to be held, those that their owner gave back. Once poll() gave the descriptor.
+  virtual std::vector<uint32_t> gone() const = 0;
+};
+
+// Gives the transport descriptors of peers' memory: the API implements it with the control plane.
 class DescriptorSource {
  public:
   virtual ~DescriptorSource() = default;
-  // Blocks up to a few seconds; the descriptor becomes the caller's. Errors: kSystemError, kRemoteError,
-  // kTimeout.
-  virtual Result<int> fetch(std::string_view owner_socket_name, uint32_t arena) = 0;
+  // Asks for that of an arena. `held`: arenas of the same process that are mapped here, to hear which of them
+  // are gone. Never blocks.
+  virtual std::unique_ptr<DescriptorFetch> fetch(std::string_view owner_socket_name, uint32_t arena,
+                                                 std::span<const uint32_t> held) = 0;
 };
 
 // What a transport is made with. Pointers stay valid as long as the transport.

@@ -212,17 +212,21 @@ class PeerArenas {
   // mapped already. Errors as SharedMapping::import; for this process's own nonce `fd` is not looked at. Any
   // thread; blocks.
   Result<std::byte*> map(uint64_t nonce, uint32_t number, int fd);
-  // Unmaps all of a process (it ended). The caller guarantees that nothing uses them. Any thread; blocks.
-  void forget(uint64_t nonce);
+  // The numbers that are mapped of a process. Any thread; blocks.
+  std::vector<uint32_t> held_of(uint64_t nonce) const;
+  // Unmaps these of a process (it gave them back, or ended), and keeps nothing of them. The caller guarantees
+  // that nothing uses them, and that nobody else is in a method of this object.
+  void forget(uint64_t nonce, const std::vector<uint32_t>& numbers);
 
  private:
   struct Entry;
   struct Table;
   const Entry* lookup(uint64_t nonce, uint32_t number) const;
   void insert(Entry* added);
+  void publish(size_t slots);
 
   std::atomic<const Table*> table_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::vector<std::unique_ptr<Entry>> entries_;
   std::vector<std::unique_ptr<Table>> tables_;  // the last is in use; earlier ones may still have readers
 };

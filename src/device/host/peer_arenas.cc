@@ -1,4 +1,5 @@
-#include <cassert>
+#include <algorithm>
+#include <iterator>
 
 #include "src/base/hash.h"
 #include "src/device/host/arena.h"
@@ -8,7 +9,6 @@ namespace comity {
 struct PeerArenas::Entry {
   uint64_t nonce;
   uint32_t number;
-  std::atomic<std::byte*> data;  // null once forgotten
   SharedMapping mapping;
 };
 
@@ -17,6 +17,11 @@ struct PeerArenas::Table {
   explicit Table(size_t slot_count) : slots(slot_count) {}
   size_t first_slot(uint64_t nonce, uint32_t number) const {
     return ((nonce ^ number) * kGoldenRatio >> 32) & (slots.size() - 1);
+  }
+  void place(const Entry* entry) const {
+    size_t slot = first_slot(entry->nonce, entry->number);
+    while (slots[slot].load(std::memory_order_relaxed) != nullptr) slot = (slot + 1) & (slots.size() - 1);
+    slots[slot].store(entry, std::memory_order_release);
   }
   mutable std::vector<std::atomic<const Entry*>> slots;  // a power of two of them
 };
@@ -40,14 +45,13 @@ const PeerArenas::Entry* PeerArenas::lookup(uint64_t nonce, uint32_t number) con
 std::byte* PeerArenas::find(uint64_t nonce, uint32_t number) const {
   if (nonce == process_nonce()) return RegionTable::instance().base_of(number);
   const Entry* entry = lookup(nonce, number);
-  return entry != nullptr ? entry->data.load(std::memory_order_acquire) : nullptr;
+  return entry != nullptr ? entry->mapping.data() : nullptr;
 }
 
 uint64_t PeerArenas::bytes_of(uint64_t nonce, uint32_t number) const {
   if (nonce == process_nonce()) return RegionTable::instance().bytes_of(number);
   const Entry* entry = lookup(nonce, number);
-  const bool mapped = entry != nullptr && entry->data.load(std::memory_order_acquire) != nullptr;
-  return mapped ? entry->mapping.bytes() : 0;
+  return entry != nullptr ? entry->mapping.bytes() : 0;
 }
 
 Result<std::byte*> PeerArenas::map(uint64_t nonce, uint32_t number, int fd) {
@@ -59,45 +63,41 @@ Result<std::byte*> PeerArenas::map(uint64_t nonce, uint32_t number, int fd) {
   }
   COMITY_ASSIGN_OR_RETURN(SharedMapping mapping, SharedMapping::import(fd));
   std::byte* data = mapping.data();
-  if (const Entry* forgotten = lookup(nonce, number)) {
-    for (const auto& entry : entries_) {
-      if (entry.get() != forgotten) continue;
-      entry->mapping = std::move(mapping);
-      entry->data.store(data, std::memory_order_release);
-      break;
-    }
-    return data;
-  }
-  entries_.push_back(std::unique_ptr<Entry>(new Entry{nonce, number, data, std::move(mapping)}));
+  entries_.push_back(std::unique_ptr<Entry>(new Entry{nonce, number, std::move(mapping)}));
   insert(entries_.back().get());
   return data;
 }
 
-// Half full at most. A larger table is filled before it is published.
+// Half full at most.
 void PeerArenas::insert(Entry* added) {
-  Table* table = tables_.back().get();
-  const auto place = [](Table& into, const Entry* entry) {
-    size_t slot = into.first_slot(entry->nonce, entry->number);
-    while (into.slots[slot].load(std::memory_order_relaxed) != nullptr)
-      slot = (slot + 1) & (into.slots.size() - 1);
-    into.slots[slot].store(entry, std::memory_order_release);
-  };
-  if (entries_.size() * 2 <= table->slots.size()) {
-    place(*table, added);
-    return;
-  }
-  tables_.push_back(std::make_unique<Table>(table->slots.size() * 2));
-  for (const auto& entry : entries_) place(*tables_.back(), entry.get());
+  const Table& table = *tables_.back();
+  if (entries_.size() * 2 > table.slots.size()) return publish(table.slots.size() * 2);
+  table.place(added);
+}
+
+// A table of all entries, filled before it is published.
+void PeerArenas::publish(size_t slots) {
+  tables_.push_back(std::make_unique<Table>(slots));
+  for (const auto& entry : entries_) tables_.back()->place(entry.get());
   table_.store(tables_.back().get(), std::memory_order_release);
 }
 
-void PeerArenas::forget(uint64_t nonce) {
+std::vector<uint32_t> PeerArenas::held_of(uint64_t nonce) const {
   const std::lock_guard lock(mutex_);
+  std::vector<uint32_t> numbers;
   for (const auto& entry : entries_) {
-    if (entry->nonce != nonce) continue;
-    entry->data.store(nullptr, std::memory_order_release);
-    entry->mapping = SharedMapping();
+    if (entry->nonce == nonce) numbers.push_back(entry->number);
   }
+  return numbers;
+}
+
+void PeerArenas::forget(uint64_t nonce, const std::vector<uint32_t>& numbers) {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(entries_, [&](const auto& entry) {
+    return entry->nonce == nonce && std::find(numbers.begin(), numbers.end(), entry->number) != numbers.end();
+  });
+  publish(tables_.back()->slots.size());
+  tables_.erase(tables_.begin(), std::prev(tables_.end()));
 }
 
 }  // namespace comity
