@@ -183,7 +183,9 @@ COMITY_API comityResult_t comityCommInitAll(comityComm_t* comms, int ndev, const
 /* Gives back `comm` and all that it holds, after its collectives completed. Every rank calls it; it tells
  * the others that this rank leaves in order and does not wait for them. The handle is dead afterwards,
  * whatever is returned: calls with it are refused. Memory of comityMemAlloc stays. Blocks at most some tens
- * of milliseconds.
+ * of milliseconds: what this rank sent and a peer has not taken yet is kept on its way behind the caller's
+ * back. exit() waits for that as long as bytes move, and at most 30 s while a living peer takes nothing;
+ * _exit() and a signal that kills do not, and may cost the peers data.
  * Errors: comityInvalidArgument (NULL, or a handle that is none or dead), comityInvalidUsage (inside a
  * group), or the error that the communicator had. */
 COMITY_API comityResult_t comityCommDestroy(comityComm_t comm);

@@ -63,6 +63,20 @@ class ControlDescriptors final : public DescriptorSource {
   uint64_t communicator_;
 };
 
+// Hands connections that are done to the control plane. After a fault nothing on them is waited for any more.
+class ControlConnections final : public ConnectionKeeper {
+ public:
+  explicit ControlConnections(const control::Session& session) : session_(session) {}
+  void keep(int socket, std::span<const std::byte> unsent) override {
+    UniqueFd owned = own_fd(socket);
+    if (session_.verdict() == nullptr)
+      control::finish_connection(std::move(owned), Bytes(unsent.begin(), unsent.end()));
+  }
+
+ private:
+  const control::Session& session_;
+};
+
 // The session as the engine sees it.
 class SessionOversight final : public engine::Oversight {
  public:
@@ -113,6 +127,7 @@ class AssemblyImpl final : public Assembly {
   friend class Builder;
   std::unique_ptr<control::Session> session_;
   std::unique_ptr<ControlDescriptors> descriptors_;
+  std::unique_ptr<ControlConnections> connections_;
   std::unique_ptr<SessionOversight> oversight_;
   std::vector<std::unique_ptr<Transport>> transports_;
   std::unique_ptr<SelectedPlans> plans_;
@@ -186,12 +201,14 @@ class Builder {
     control::Session& session = *made_->session_;
     made_->descriptors_ =
         std::make_unique<ControlDescriptors>(session.data_secret(), session.communicator_id());
+    made_->connections_ = std::make_unique<ControlConnections>(session);
     TransportContext context;
     context.rank = rank_;
     context.nranks = nranks_;
     context.communicator = session.communicator_id();
     context.secret = session.data_secret();
     context.descriptors = made_->descriptors_.get();
+    context.connections = made_->connections_.get();
     COMITY_ASSIGN_OR_RETURN(context.descriptor_socket_name, control::descriptor_socket_name());
     COMITY_ASSIGN_OR_RETURN(const auto wanted, wanted_transports());
     for (const char* name : kTransportNames) {

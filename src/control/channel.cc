@@ -9,6 +9,8 @@
 #include <cstring>
 #include <utility>
 
+#include "src/control/parting.h"
+
 namespace comity::control {
 namespace {
 constexpr size_t kHeaderBytes = 8;
@@ -45,26 +47,19 @@ void Channel::send(uint16_t type, std::span<const std::byte> payload) {
 
 void Channel::close() {
   loop_.unwatch(std::exchange(watch_, 0));
-  loop_.cancel(std::exchange(timer_, 0));
   fd_.reset();
   events_ = {};
   out_.clear();
 }
 
-void Channel::close_after_flush(uint64_t limit_ms) {
+void Channel::close_after_flush() {
   if (!is_open()) return;
-  lingering_ = true;
-  events_ = {};
-  in_.clear();
-  timer_ = loop_.after_ms(limit_ms, [self = shared_from_this()] { self->close(); });
-  end_direction_when_flushed();
-  update_interest();
-}
-
-void Channel::end_direction_when_flushed() {
-  if (!out_.empty() || direction_ended_) return;
-  direction_ended_ = true;
-  ::shutdown(fd_.get(), SHUT_WR);
+  Bytes unsent;
+  for (const Bytes& frame : out_) unsent.insert(unsent.end(), frame.begin(), frame.end());
+  unsent.erase(unsent.begin(), unsent.begin() + static_cast<ptrdiff_t>(out_offset_));
+  loop_.unwatch(std::exchange(watch_, 0));
+  part_with(loop_, std::move(fd_), std::move(unsent), kControlPatience);
+  close();
 }
 
 void Channel::update_interest() {
@@ -128,7 +123,6 @@ bool Channel::read_some(std::string& why, bool& silent) {
       why = fmt::format("its control connection broke: {}", std::strerror(errno));
       return false;
     }
-    if (lingering_) continue;
     in_.insert(in_.end(), buffer.begin(), buffer.begin() + n);
     if (!deliver(why)) return false;
   }
@@ -144,8 +138,6 @@ void Channel::on_ready(uint32_t events) {
     fail(why, silent);
     return;
   }
-  if (!fd_.valid()) return;
-  if (lingering_) end_direction_when_flushed();
   update_interest();
 }
 

@@ -39,12 +39,12 @@ class Channel : public std::enable_shared_from_this<Channel> {
   bool flushed() const { return out_.empty(); }
   // For options of the socket; -1 once closed.
   int fd() const { return fd_.get(); }
-  bool is_open() const { return fd_.valid() && !lingering_; }
+  bool is_open() const { return fd_.valid(); }
   // Closes at once; no event follows.
   void close();
   // Sends what is queued, then ends its direction and waits until the peer ends too, so that nothing sent is
-  // lost; closes after `limit_ms` in any case. No event follows.
-  void close_after_flush(uint64_t limit_ms);
+  // lost (see parting.h, which holds the socket from now on). No event follows.
+  void close_after_flush();
 
  private:
   Channel(Loop& loop, UniqueFd fd, uint32_t max_payload_bytes, Events events);
@@ -53,7 +53,6 @@ class Channel : public std::enable_shared_from_this<Channel> {
   bool read_some(std::string& why, bool& silent);
   bool deliver(std::string& why);
   void fail(const std::string& why, bool silent);
-  void end_direction_when_flushed();
   void update_interest();
 
   Loop& loop_;
@@ -61,10 +60,7 @@ class Channel : public std::enable_shared_from_this<Channel> {
   uint32_t max_payload_bytes_;
   Events events_;
   uint64_t watch_ = 0;
-  uint64_t timer_ = 0;
   uint32_t interest_ = 0;
-  bool lingering_ = false;
-  bool direction_ended_ = false;
   Bytes in_;
   std::deque<Bytes> out_;
   size_t out_offset_ = 0;  // bytes of out_.front() already sent

@@ -104,6 +104,11 @@ class Session {
 // which is everybody's; `why` where it does not answer.
 Status give_up_joining(const UniqueId& id, uint32_t rank, uint32_t nranks, const Status& why);
 
+// Takes over a data connection that is done: sends `unsent`, ends its direction and closes it once nothing of
+// what was sent can be lost, which the end of the process waits for as long as bytes move, and for 30 s without
+// movement. Any thread; does not block, except once the process ends. See src/base/drain.h.
+void finish_connection(UniqueFd socket, Bytes unsent);
+
 // --- Descriptors of this process's memory, for peers on the same host
 // -------------------------------------------- Called on the control thread with an arena's number; returns a
 // descriptor that stays the callee's, or an error.

@@ -8,6 +8,7 @@
 #include <csignal>
 #include <cstring>
 #include <system_error>
+#include <utility>
 
 #include "src/base/clock.h"
 #include "src/base/errno_text.h"
@@ -165,11 +166,20 @@ void Loop::run_tasks() {
   for (const Task& task : tasks) task();
 }
 
+void Loop::begin_to_end() {
+  ending_ = true;
+  run_tasks();  // what was handed over before the end is part of it
+  for (const Task& task : end_tasks_) task();
+}
+
 void Loop::run() {
   thread_id_ = std::this_thread::get_id();
   epoll_event events[64];
-  while (!stopping_.load()) {
-    const int count = ::epoll_wait(epoll_.get(), events, 64, run_timers());
+  while (true) {
+    if (stopping_.load() && !ending_) begin_to_end();
+    const int timeout_ms = run_timers();
+    if (ending_ && holds_ == 0) break;
+    const int count = ::epoll_wait(epoll_.get(), events, 64, timeout_ms);
     for (int i = 0; i < count; ++i) {
       if (events[i].data.u64 == kEventId) {
         uint64_t drained = 0;

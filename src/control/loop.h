@@ -1,8 +1,9 @@
 // The control thread: one per process, asleep in epoll until a socket, a timer or a posted task wakes it.
 //
-// It starts at the first use and is stopped and joined when the process exits. The Loop itself is never
-// destroyed, so that whoever still holds something of it during exit finds it; post() then answers false. All
-// signals are blocked on the thread: an application's handlers run on the application's threads.
+// It starts at the first use, and is stopped and joined when the process exits, after what holds it: sockets
+// whose last bytes may still be lost. The Loop itself is never destroyed, so that whoever still holds
+// something of it during exit finds it; post() then answers false. All signals are blocked on the thread: an
+// application's handlers run on the application's threads.
 #pragma once
 
 #include <atomic>
@@ -45,6 +46,12 @@ class Loop {
   // Calls `task` once, `ms` from now. cancel() of a timer that fired, or of 0, does nothing.
   uint64_t after_ms(uint64_t ms, Task task);
   void cancel(uint64_t timer);
+  // The process exits: the thread stops as soon as nothing holds it. Whoever holds it knows a deadline.
+  bool ending() const { return ending_; }
+  void hold() { ++holds_; }
+  void release() { --holds_; }
+  // Runs `task` once when ending begins, before the thread may stop. Holds what it captures for ever.
+  void at_end(Task task) { end_tasks_.push_back(std::move(task)); }
 
  private:
   struct Watch {
@@ -58,6 +65,7 @@ class Loop {
   void stop();
   void run();
   void run_tasks();
+  void begin_to_end();
   int run_timers();  // milliseconds until the next one, -1: none
   void wake();
 
@@ -74,6 +82,9 @@ class Loop {
   std::map<std::pair<uint64_t, uint64_t>, Task> timers_;  // by (time in ns, id)
   std::unordered_map<uint64_t, uint64_t> timer_times_;    // id to time
   uint64_t next_id_ = 1;
+  uint64_t holds_ = 0;
+  bool ending_ = false;
+  std::vector<Task> end_tasks_;
 };
 
 }  // namespace comity::control

@@ -169,7 +169,7 @@ void Meeting::on_visit(uint32_t rank, const Visit& visit, Channel& channel) {
   const bool had_all = book_.all_came();
   const Answer answer = book_.answer(rank, visit);
   channel.send(static_cast<uint16_t>(MessageType::kAnswer), encode(answer));
-  channel.close_after_flush(2000);
+  channel.close_after_flush();
   if (visit.purpose == VisitPurpose::kDone && rank == 0) {
     close();
   } else if (!had_failed && book_.failed()) {

@@ -85,6 +85,8 @@ class Node final : public TreePort, public std::enable_shared_from_this<Node> {
   void leave(bool orderly);
   // See Session.
   void begin_work();
+  // Finishes if its user left, all neighbours know, and nobody is below it or the process ends.
+  void check_left();
   Gathering& gathering() { return gathering_; }
 
   bool has_parent() const override { return parent_ && parent_->channel->is_open(); }
@@ -153,7 +155,8 @@ class Node final : public TreePort, public std::enable_shared_from_this<Node> {
   // node_leave.cc
   bool on_leaving(Neighbour& neighbour, std::span<const std::byte> payload);
   void depart(const Fault& why);
-  void check_left();
+  void hold_loop();
+  void release_loop();
   void finish();
   void stop_timers();
 
@@ -187,6 +190,7 @@ class Node final : public TreePort, public std::enable_shared_from_this<Node> {
     uint64_t patience = 0;  // the root goes on without those who are silent
     uint64_t cut_off = 0;   // the root gives up to find more than half
     uint64_t stuck = 0;     // whoever holds a fault for so long leads itself
+    uint64_t known = 0;     // the process may end though not everybody knows that this rank left
   } timers_;
   bool patient_ = true;
   bool pinged_ = false;   // and no answer yet
@@ -195,6 +199,7 @@ class Node final : public TreePort, public std::enable_shared_from_this<Node> {
   bool joined_ = false;
   bool left_ = false;
   bool departing_ = false;  // left at once, and sees to it that somebody hears why
+  bool holds_loop_ = false;
   bool finished_ = false;
 };
 

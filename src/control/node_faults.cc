@@ -324,7 +324,7 @@ void Node::on_called(uint32_t caller, UniqueFd fd) {
   caller_->channel = open_channel(std::move(fd), caller, Side::kCaller);
   if (const Verdict* verdict = this->verdict()) {
     send(caller_->channel, MessageType::kVerdict, encode(Fault{verdict->code, verdict->message}));
-    caller_->channel->close_after_flush(kAnswerWithinMs);
+    caller_->channel->close_after_flush();
     caller_.reset();
   }
 }

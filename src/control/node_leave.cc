@@ -11,7 +11,14 @@
 namespace comity::control {
 namespace {
 
-constexpr uint64_t kFlushWithinMs = 1000;
+// For others to hear that this rank leaves, when the process ends.
+constexpr uint64_t kKnownWithinMs = 10'000;
+
+// Relays that their user has left go when the process does, and lose nothing of what they passed on.
+void end_relays() {
+  const auto standing = standing_nodes();
+  for (const auto& node : standing) node->check_left();
+}
 
 }  // namespace
 
@@ -45,6 +52,7 @@ void Node::leave(bool orderly) {
     for_each_neighbour([&](Neighbour& neighbour) {
       neighbour.channel->send(static_cast<uint16_t>(MessageType::kLeaving), payload);
     });
+    hold_loop();
     if (mending_ || (!parent_ && options_.rank != 0)) return finish();  // those below find others
     return check_left();
   }
@@ -60,6 +68,7 @@ void Node::leave(bool orderly) {
 // Stays until a parent has read why, or the verdict is there; without a parent it looks for one first.
 void Node::depart(const Fault& why) {
   departing_ = true;
+  hold_loop();
   if (acceptor_) std::exchange(acceptor_, nullptr)->close();
   to_children(MessageType::kFarewell, encode(why));
   decision_.set_gone(options_.rank);
@@ -67,17 +76,32 @@ void Node::depart(const Fault& why) {
   press();
 }
 
+// The process does not end before others know that this rank left, or why: they would take it for dead.
+void Node::hold_loop() {
+  static const Loop* told = nullptr;
+  if (std::exchange(told, &loop_) != &loop_) loop_.at_end(end_relays);
+  loop_.hold();
+  holds_loop_ = true;
+  timers_.known = loop_.after_ms(kKnownWithinMs, [self = shared_from_this()] { self->release_loop(); });
+}
+
+void Node::release_loop() {
+  loop_.cancel(std::exchange(timers_.known, 0));
+  if (std::exchange(holds_loop_, false)) loop_.release();
+}
+
 void Node::check_left() {
   if (!left_ || finished_ || departing_) return;
   bool all_know = true;
   for_each_neighbour([&](Neighbour& neighbour) { all_know &= neighbour.knows; });
   if (!all_know) return;
+  release_loop();
   {
     const std::lock_guard<std::mutex> lock(waits_.mutex);
     waits_.left = true;
     waits_.changed.notify_all();
   }
-  if (children_.empty()) finish();
+  if (children_.empty() || loop_.ending()) finish();
 }
 
 void Node::stop_timers() {
@@ -92,6 +116,7 @@ void Node::finish() {
   const auto self = shared_from_this();
   finished_ = true;
   stop_timers();
+  release_loop();
   inquest_.stop();
   if (joining_) std::exchange(joining_, nullptr)->stop(Status(Code::kRemoteError, "left"), false);
   if (acceptor_) std::exchange(acceptor_, nullptr)->close();
@@ -99,7 +124,7 @@ void Node::finish() {
   if (summons_) std::exchange(summons_, nullptr)->cancel();
   if (caller_) caller_->channel->close();
   caller_.reset();
-  for_each_neighbour([](Neighbour& neighbour) { neighbour.channel->close_after_flush(kFlushWithinMs); });
+  for_each_neighbour([](Neighbour& neighbour) { neighbour.channel->close_after_flush(); });
   parent_.reset();
   children_.clear();
   standing_nodes().erase(self);

@@ -4,7 +4,6 @@
 #include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
-#include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
@@ -14,14 +13,14 @@
 #include <cerrno>
 #include <cstring>
 
-#include "src/base/clock.h"
+#include "src/base/drain.h"
 
 namespace comity::tcp {
 namespace {
 
 // Copying this little beside its header is cheaper than a system call with two pieces.
 constexpr size_t kCoalesceBytes = 1024;
-constexpr uint64_t kLingerMs = 20;
+constexpr uint64_t kPatienceMs = 2'000;
 constexpr uint32_t kHeldBackBytes = 32 * 1024;  // shorter segments always go
 constexpr uint32_t kMeasuredSegments = 16;
 
@@ -49,19 +48,22 @@ void keep_alive(int fd) {
 
 TcpEndpoint::TcpEndpoint(EndpointConfig config) : config_(std::move(config)), receiver_(config_.limits) {}
 
-// Closing with unread bytes, or getting bytes after closing, resets the connection, and what the peer has not
-// received yet is lost: so this waits, briefly, until the peer's system has all that was sent.
+// A segment whose payload is not out belongs to a call that did not complete: its end is cut off, and the peer
+// sees that. Everything else was handed over as sent, and arrives.
 TcpEndpoint::~TcpEndpoint() {
-  if (!socket_.valid()) return;
-  ::shutdown(socket_.get(), SHUT_WR);
-  const Deadline deadline = Deadline::after_ms(kLingerMs);
-  for (int unsent = 1; unsent > 0 && status_.ok();) {
-    std::array<std::byte, 4096> unread;
-    while (::recv(socket_.get(), unread.data(), unread.size(), MSG_DONTWAIT) > 0) {
-    }
-    if (::ioctl(socket_.get(), SIOCOUTQ, &unsent) != 0 || deadline.passed()) break;
-    if (unsent > 0) sched_yield();
+  if (!socket_.valid() || (sending() && (total_ > sizeof(SegmentHeader) || send_error_ != 0))) return;
+  std::vector<std::byte> unsent = unsent_header();
+  if (config_.keeper != nullptr) {
+    config_.keeper->keep(socket_.release(), unsent);
+  } else {
+    drain_and_close(Drain(std::move(socket_), std::move(unsent)), kPatienceMs);
   }
+}
+
+std::vector<std::byte> TcpEndpoint::unsent_header() const {
+  if (!sending()) return {};
+  const auto* header = reinterpret_cast<const std::byte*>(&header_);
+  return {header + sent_, header + total_};
 }
 
 std::string TcpEndpoint::describe() const {
@@ -200,10 +202,10 @@ void TcpEndpoint::receive_failed(int error) {
   }
   if (error != 0)
     return fail(Code::kRemoteError, fmt::format("the connection failed: {}", std::strerror(error)));
+  ended_ = receiver_.at_boundary();
   fail(Code::kRemoteError,
-       receiver_.at_boundary()
-           ? "it closed the connection (its process ended, or left the communicator first)"
-           : "it closed the connection in the middle of a segment (its process died)");
+       ended_ ? "it closed the connection (its process ended, or left the communicator first)"
+              : "it closed the connection in the middle of a segment (its process died)");
 }
 
 }  // namespace comity::tcp

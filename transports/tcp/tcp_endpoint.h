@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "comity/plugin/transport.h"
 #include "src/base/socket.h"
@@ -25,12 +26,14 @@ struct EndpointConfig {
   // Keeps little unsent data in the kernel, so that try_send() refuses early and a faster rail gets more
   // segments.
   bool one_of_several = false;
+  ConnectionKeeper* keeper = nullptr;  // outlives the endpoint; may be null
 };
 
 class TcpEndpoint final : public Endpoint {
  public:
   explicit TcpEndpoint(EndpointConfig config);
-  // Says goodbye: what the kernel holds is still sent.
+  // Loses nothing of what was sent: the keeper takes the connection, or else this waits, for as long as bytes
+  // move and at most 2 s while nothing does.
   ~TcpEndpoint() override;
   TcpEndpoint(const TcpEndpoint&) = delete;
   TcpEndpoint& operator=(const TcpEndpoint&) = delete;
@@ -40,6 +43,7 @@ class TcpEndpoint final : public Endpoint {
   uint64_t transmitted() const override { return transmitted_; }
   bool progress(SegmentSink& sink) override;
   const Status& status() const override { return status_; }
+  bool ended() const override { return ended_; }
   std::string describe() const override;
 
   // Takes a connected, authenticated, non-blocking socket; once.
@@ -63,6 +67,7 @@ class TcpEndpoint final : public Endpoint {
   bool flush();
   bool receive(SegmentSink& sink);
   void receive_failed(int error);
+  std::vector<std::byte> unsent_header() const;
   ssize_t write_some();
 
   EndpointConfig config_;
@@ -71,6 +76,7 @@ class TcpEndpoint final : public Endpoint {
   SocketAddress remote_;
   Status status_;
   bool announced_ = false;
+  bool ended_ = false;
 
   // The segment being sent: header_ then payload_, total_ bytes, sent_ of them gone.
   SegmentHeader header_;

@@ -194,6 +194,7 @@ void TcpTransport::make_endpoint(uint32_t peer, uint32_t index, uint32_t count) 
   config.index = index;
   config.interface = interface.name;
   config.one_of_several = count > 1;
+  config.keeper = context_.connections;
   config.traits.segment_bytes = count > 1 ? kSegmentBytesShared : kSegmentBytesAlone;
   config.traits.latency_ns = self_.host == to.address.host ? 5'000 : 15'000;
   const uint64_t bits_per_s = interface.speed_bits_per_s > 0 ? interface.speed_bits_per_s : 40'000'000'000u;

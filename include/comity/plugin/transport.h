@@ -89,6 +89,9 @@ class Endpoint {
   virtual uint64_t transmitted() const = 0;
   // Pushes out what waits, takes in what arrived. Never blocks. True if anything moved.
   virtual bool progress(SegmentSink& sink) = 0;
+  // True once the peer ended the connection in order: all that it sent here was delivered, and status() is an
+  // error, since nothing follows.
+  virtual bool ended() const { return false; }
   // Success until the connection failed; then the first error, for good, naming peer, address and cause. A
   // failed endpoint accepts nothing and delivers nothing.
   virtual const Status& status() const = 0;
@@ -175,6 +178,16 @@ class DescriptorSource {
                                                  std::span<const uint32_t> held) = 0;
 };
 
+// Takes over connections that are done, whose last bytes may still be on their way: the API implements it with
+// the control plane.
+class ConnectionKeeper {
+ public:
+  virtual ~ConnectionKeeper() = default;
+  // Takes the connected, non-blocking stream socket: sends `unsent`, ends its direction, reads and discards
+  // what comes, and closes it when nothing of what was sent can be lost any more. Never blocks.
+  virtual void keep(int socket, std::span<const std::byte> unsent) = 0;
+};
+
 // What a transport is made with. Pointers stay valid as long as the transport.
 struct TransportContext {
   uint32_t rank = 0;
@@ -182,7 +195,8 @@ struct TransportContext {
   uint64_t communicator = 0;           // public id
   std::array<std::byte, 32> secret{};  // every socket proves it
   DescriptorSource* descriptors = nullptr;
-  std::string descriptor_socket_name;  // of this process
+  ConnectionKeeper* connections = nullptr;  // null: closing a connection waits for the peer, up to 2 s
+  std::string descriptor_socket_name;       // of this process
 };
 
 class Transport {
