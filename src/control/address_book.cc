@@ -9,40 +9,48 @@ constexpr size_t kAddressBytes = 28;
 
 }  // namespace
 
-uint32_t AddressBook::host_of(const std::vector<Bytes>& addresses) {
-  const auto [found, is_new] = host_index_.try_emplace(addresses, static_cast<uint32_t>(hosts_.size()));
-  if (is_new) hosts_.push_back(addresses);
+uint32_t AddressBook::host_of(const Host& host) {
+  const auto [found, is_new] = host_index_.try_emplace(host, static_cast<uint32_t>(hosts_.size()));
+  if (is_new) hosts_.push_back(host);
   return found->second;
 }
 
-void AddressBook::set(uint32_t rank, const std::vector<SocketAddress>& addresses) {
-  std::vector<Bytes> portless;
-  const Entry entry{rank, 0, static_cast<uint32_t>(ports_.size())};
+void AddressBook::set(uint32_t rank, const std::vector<SocketAddress>& addresses,
+                      const ProcessName& process) {
+  Host host{{}, process.space};
+  Entry entry{rank, 0, static_cast<uint32_t>(ports_.size()), process.pid, process.started};
   for (SocketAddress address : addresses) {
-    if (portless.size() == kMaxAddresses) break;
+    if (host.addresses.size() == kMaxAddresses) break;
     ports_.push_back(address.port());
     address.set_port(0);
-    portless.push_back(address.encode());
+    host.addresses.push_back(address.encode());
   }
+  entry.host = host_of(host);
   const auto at = std::lower_bound(entries_.begin(), entries_.end(), rank,
                                    [](const Entry& have, uint32_t wanted) { return have.rank < wanted; });
-  const bool known = at != entries_.end() && at->rank == rank;
-  const auto place = known ? at : entries_.insert(at, entry);
-  *place = entry;
-  place->host = host_of(portless);
+  if (at != entries_.end() && at->rank == rank) {
+    *at = entry;
+  } else {
+    entries_.insert(at, entry);
+  }
 }
 
 void AddressBook::add(const AddressBook& other) {
-  for (const Entry& entry : other.entries_) set(entry.rank, other.of(entry.rank));
+  for (const Entry& entry : other.entries_) set(entry.rank, other.of(entry.rank), other.process_of(entry));
+}
+
+const AddressBook::Entry* AddressBook::find(uint32_t rank) const {
+  const auto at = std::lower_bound(entries_.begin(), entries_.end(), rank,
+                                   [](const Entry& have, uint32_t wanted) { return have.rank < wanted; });
+  return at == entries_.end() || at->rank != rank ? nullptr : &*at;
 }
 
 std::vector<SocketAddress> AddressBook::of(uint32_t rank) const {
-  const auto at = std::lower_bound(entries_.begin(), entries_.end(), rank,
-                                   [](const Entry& have, uint32_t wanted) { return have.rank < wanted; });
   std::vector<SocketAddress> addresses;
-  if (at == entries_.end() || at->rank != rank) return addresses;
-  uint32_t port = at->ports;
-  for (const Bytes& bytes : hosts_[at->host]) {
+  const Entry* entry = find(rank);
+  if (entry == nullptr) return addresses;
+  uint32_t port = entry->ports;
+  for (const Bytes& bytes : hosts_[entry->host].addresses) {
     auto address = SocketAddress::decode(bytes.data(), bytes.size());
     const uint16_t its_port = ports_[port++];
     if (!address.ok()) continue;
@@ -52,17 +60,39 @@ std::vector<SocketAddress> AddressBook::of(uint32_t rank) const {
   return addresses;
 }
 
+ProcessName AddressBook::process_of(const Entry& entry) const {
+  return ProcessName{hosts_[entry.host].space, entry.pid, entry.started};
+}
+
+ProcessName AddressBook::process_of(uint32_t rank) const {
+  const Entry* entry = find(rank);
+  return entry == nullptr ? ProcessName{} : process_of(*entry);
+}
+
+std::optional<uint32_t> AddressBook::neighbour_of(uint32_t rank) const {
+  const Entry* own = find(rank);
+  const ProcessName self = process_of(rank);
+  if (own == nullptr || self.space == 0) return std::nullopt;
+  const auto mine = static_cast<size_t>(own - entries_.data());
+  for (size_t i = 1; i < entries_.size(); ++i) {
+    const Entry& other = entries_[(mine + i) % entries_.size()];
+    const ProcessName process = process_of(other);
+    if (process.space == self.space && process != self) return other.rank;
+  }
+  return std::nullopt;
+}
+
 Bytes AddressBook::encode() const {
   ByteWriter writer;
   writer.put(static_cast<uint32_t>(hosts_.size()));
   for (const auto& host : hosts_) {
-    writer.put(static_cast<uint8_t>(host.size()));
-    for (const Bytes& address : host) writer.put_blob(address);
+    writer.put(host.space).put(static_cast<uint8_t>(host.addresses.size()));
+    for (const Bytes& address : host.addresses) writer.put_blob(address);
   }
   writer.put(static_cast<uint32_t>(entries_.size()));
   for (const Entry& entry : entries_) {
-    writer.put(entry.rank).put(entry.host);
-    for (size_t i = 0; i < hosts_[entry.host].size(); ++i) writer.put(ports_[entry.ports + i]);
+    writer.put(entry.rank).put(entry.host).put(entry.pid).put(entry.started);
+    for (size_t i = 0; i < hosts_[entry.host].addresses.size(); ++i) writer.put(ports_[entry.ports + i]);
   }
   return writer.take();
 }
@@ -73,24 +103,28 @@ std::optional<AddressBook> AddressBook::decode(std::span<const std::byte> bytes,
   // Nothing is reserved by a stranger's number: it must cost its own bytes first.
   const auto hosts = reader.get<uint32_t>();
   for (uint32_t i = 0; i < hosts && reader.ok(); ++i) {
-    std::vector<Bytes> host;
+    Host host{{}, reader.get<uint64_t>()};
     const auto count = reader.get<uint8_t>();
     if (count > kMaxAddresses) return std::nullopt;
     for (uint8_t k = 0; k < count; ++k) {
       const auto blob = reader.get_blob();
       if (blob.size() != kAddressBytes || !SocketAddress::decode(blob.data(), blob.size()).ok())
         return std::nullopt;
-      host.emplace_back(blob.begin(), blob.end());
+      host.addresses.emplace_back(blob.begin(), blob.end());
     }
     if (!book.host_index_.try_emplace(host, i).second) return std::nullopt;
     book.hosts_.push_back(std::move(host));
   }
   const auto count = reader.get<uint32_t>();
   for (uint32_t i = 0; i < count && reader.ok(); ++i) {
-    Entry entry{reader.get<uint32_t>(), reader.get<uint32_t>(), static_cast<uint32_t>(book.ports_.size())};
+    const auto rank = reader.get<uint32_t>();
+    const auto host = reader.get<uint32_t>();
+    const auto pid = reader.get<uint32_t>();
+    const Entry entry{rank, host, static_cast<uint32_t>(book.ports_.size()), pid, reader.get<uint32_t>()};
     if (entry.rank >= nranks || entry.host >= book.hosts_.size()) return std::nullopt;
     if (!book.entries_.empty() && entry.rank <= book.entries_.back().rank) return std::nullopt;
-    for (size_t k = 0; k < book.hosts_[entry.host].size(); ++k) book.ports_.push_back(reader.get<uint16_t>());
+    for (size_t k = 0; k < book.hosts_[entry.host].addresses.size(); ++k)
+      book.ports_.push_back(reader.get<uint16_t>());
     book.entries_.push_back(entry);
   }
   return reader.at_end() ? std::optional(std::move(book)) : std::nullopt;

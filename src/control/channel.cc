@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <array>
@@ -139,6 +140,17 @@ void Channel::on_ready(uint32_t events) {
     return;
   }
   update_interest();
+}
+
+void Channel::peer_ended() {
+  const std::shared_ptr<Channel> self = shared_from_this();
+  std::string why = "its process ended";
+  bool silent = false;
+  int unread = 0;
+  while (is_open() && ::ioctl(fd_.get(), FIONREAD, &unread) == 0 && unread > 0) {
+    if (!read_some(why, silent)) break;
+  }
+  if (fd_.valid()) fail(why, false);
 }
 
 void Channel::fail(const std::string& why, bool silent) {

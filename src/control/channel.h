@@ -42,6 +42,8 @@ class Channel : public std::enable_shared_from_this<Channel> {
   bool is_open() const { return fd_.valid(); }
   // Closes at once; no event follows.
   void close();
+  // The peer's process has ended, whoever keeps the connection open: delivers what it still sent, then fails.
+  void peer_ended();
   // Sends what is queued, then ends its direction and waits until the peer ends too, so that nothing sent is
   // lost (see parting.h, which holds the socket from now on). No event follows.
   void close_after_flush();

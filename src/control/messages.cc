@@ -223,6 +223,18 @@ std::optional<Leaving> decode_leaving(std::span<const std::byte> bytes) {
   return reader.at_end() ? std::optional(leaving) : std::nullopt;
 }
 
+Bytes encode(const Ended& ended) {
+  ByteWriter writer;
+  writer.put(ended.rank);
+  return writer.take();
+}
+
+std::optional<Ended> decode_ended(std::span<const std::byte> bytes) {
+  ByteReader reader(bytes);
+  const Ended ended{reader.get<uint32_t>()};
+  return reader.at_end() ? std::optional(ended) : std::nullopt;
+}
+
 Bytes encode(const Lead& lead) {
   ByteWriter writer;
   writer.put(lead.ballot).put(static_cast<uint8_t>(lead.proposal.has_value()));

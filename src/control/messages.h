@@ -43,6 +43,7 @@ enum class MessageType : uint16_t {
   kFarewell = 25,  // to all neighbours: I end at once; this is why
   kPing = 26,      // up: are you there?
   kPong = 27,
+  kEnded = 28,  // to a rank's parent: its process has ended; if it had not left, that is a fault
 };
 
 // --- Meeting ---------------------------------------------------------------------------------------------
@@ -113,6 +114,9 @@ struct Fault {  // kDeclare, kVerdict
 };
 // Cut to what a message holds, so that the declaring rank has the same sentence as those that are told.
 Fault fault_of(Code code, std::string text);
+struct Ended {  // kEnded
+  uint32_t rank = 0;
+};
 struct Leaving {  // kLeaving
   uint64_t last_number = 0;
 };
@@ -141,6 +145,7 @@ Bytes encode(const Opinion& opinion);
 Bytes encode(const Inquiry& inquiry);
 Bytes encode(const Fault& fault);
 Bytes encode(const Leaving& leaving);
+Bytes encode(const Ended& ended);
 Bytes encode(const Lead& lead);
 Bytes encode(const TreeState& state);
 std::optional<Gathered> decode_gathered(std::span<const std::byte> bytes);
@@ -149,6 +154,7 @@ std::optional<Opinion> decode_opinion(std::span<const std::byte> bytes);
 std::optional<Inquiry> decode_inquiry(std::span<const std::byte> bytes);
 std::optional<Fault> decode_fault(std::span<const std::byte> bytes);
 std::optional<Leaving> decode_leaving(std::span<const std::byte> bytes);
+std::optional<Ended> decode_ended(std::span<const std::byte> bytes);
 std::optional<Lead> decode_lead(std::span<const std::byte> bytes);
 // Ranks at or above `nranks` are malformed.
 std::optional<TreeState> decode_tree_state(std::span<const std::byte> bytes, uint32_t nranks);

@@ -68,7 +68,7 @@ void Node::start(Listeners listeners) {
     Meeting::close_if_here(communicator_);
     return go();
   }
-  book_.set(options_.rank, listeners.addresses);
+  book_.set(options_.rank, listeners.addresses, this_process());
   Joining::Options options;
   options.rank = options_.rank;
   options.nranks = options_.nranks;
@@ -124,6 +124,7 @@ Node::Neighbour& Node::new_child(uint32_t rank, UniqueFd fd) {
   child = Neighbour{};
   child.rank = rank;
   child.channel = open_channel(std::move(fd), rank, Side::kChild);
+  watch_process(rank);
   return child;
 }
 
@@ -132,6 +133,7 @@ void Node::on_parent_proven(uint32_t parent, UniqueFd fd) {
   parent_->rank = parent;
   parent_->standing = !joined_;  // one that took this rank in afterwards says so by kLead
   parent_->channel = open_channel(std::move(fd), parent, Side::kParent);
+  watch_process(parent);
   to_parent(MessageType::kStanding, {});
   if (!joined_) return check_ready();
   to_parent(MessageType::kState, encode(decision_.state()));
@@ -175,6 +177,7 @@ void Node::go() {
   if (joining_) std::exchange(joining_, nullptr)->complete();
   joined_ = true;
   register_communicator(communicator_, data_secret_);
+  watch_processes();
   set_joined(Status());
 }
 
@@ -223,6 +226,8 @@ bool Node::on_any_message(Neighbour& neighbour, MessageType type, std::span<cons
     }
     case MessageType::kFarewell:
       return on_farewell(neighbour, payload);
+    case MessageType::kEnded:
+      return on_ended(payload);
     case MessageType::kLeaving:
       return on_leaving(neighbour, payload);
     case MessageType::kLeavingAck:

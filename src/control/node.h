@@ -11,12 +11,14 @@
 // to
 //                          a ping is left
 //   the root misses ranks  it calls them: with a ballot above theirs they leave whom they followed
+//   a process ends         its neighbours in the tree and one rank more on its machine hear of it, whoever
+//                          keeps its connections open; that one tells its parent, which may be elsewhere
 //
 // A rank that leaves in order tells its neighbours and stays as a relay, unseen by its user, until everybody
 // below it has left too, or its process ends; its neighbours then close the connection without a fault.
 //
-// Everything is on the control thread but what says otherwise. In three files: node.cc joins and reads
-// messages, node_faults.cc decides and mends, node_leave.cc leaves.
+// Everything is on the control thread but what says otherwise. In four files: node.cc joins and reads
+// messages, node_faults.cc decides and mends, node_processes.cc hears of ends, node_leave.cc leaves.
 #pragma once
 
 #include <array>
@@ -41,6 +43,7 @@
 #include "src/control/joining.h"
 #include "src/control/loop.h"
 #include "src/control/mending.h"
+#include "src/control/process_watch.h"
 #include "src/control/tree_port.h"
 #include "src/control/unique_id.h"
 
@@ -152,6 +155,13 @@ class Node final : public TreePort, public std::enable_shared_from_this<Node> {
   Summons& summons();
   void greet(Neighbour& child);
 
+  // node_processes.cc
+  void watch_processes();
+  void watch_process(uint32_t rank);
+  void on_process_ended(uint32_t rank);
+  bool on_ended(std::span<const std::byte> payload);
+  Neighbour* neighbour(uint32_t rank);
+
   // node_leave.cc
   bool on_leaving(Neighbour& neighbour, std::span<const std::byte> payload);
   void depart(const Fault& why);
@@ -181,6 +191,8 @@ class Node final : public TreePort, public std::enable_shared_from_this<Node> {
   Decision decision_;
   std::shared_ptr<Mending> mending_;
   std::shared_ptr<Summons> summons_;
+  std::shared_ptr<ProcessWatch> processes_;
+  RankSet ended_;                    // whose process has ended
   RankSet lost_;                     // children whose connection broke, and that are being called
   std::optional<Neighbour> caller_;  // a root that calls, and did not yet say with which ballot
   struct Timers {

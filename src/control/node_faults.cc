@@ -227,13 +227,14 @@ void Node::on_closed(uint32_t peer, Side side, const std::string& why, bool sile
 void Node::on_child_lost(const Neighbour& gone) {
   if (gone.leaving || verdict() != nullptr) return;
   lost_.add(gone.rank);
+  if (ended_.contains(gone.rank)) return on_child_failed(gone.rank, true);
   summons().call_once(gone.rank);
 }
 
 void Node::hold_death_of(uint32_t rank, bool refused) {
   if (refused) {
-    declare_fault(Code::kRemoteError,
-                  fmt::format("rank {} died or was killed (its control connection closed)", rank));
+    const char* how = ended_.contains(rank) ? "its process ended" : "its control connection closed";
+    declare_fault(Code::kRemoteError, fmt::format("rank {} died or was killed ({})", rank, how));
   } else {
     declare_fault(Code::kRemoteError,
                   fmt::format("rank {} does not answer: it is stopped, or its host is down or "
@@ -259,7 +260,9 @@ void Node::on_parent_lost(const Neighbour& gone, bool silent) {
   if (verdict() != nullptr) return;
   if (left_ && !departing_) return finish();  // a relay has nothing more to pass on; those below find others
   const bool is_fault = gone.standing && !gone.leaving;
-  if (silent && is_fault) hold_death_of(gone.rank, false);
+  const bool ended = ended_.contains(gone.rank);
+  if (ended) decision_.set_gone(gone.rank);
+  if ((silent || ended) && is_fault) hold_death_of(gone.rank, ended);
   mend(gone.rank, is_fault);
 }
 
@@ -281,7 +284,9 @@ void Node::mend(uint32_t lost_parent, bool is_fault) {
     if (self->departing_) return self->finish();
     self->become_root();
   };
-  mending_ = Mending::start(loop_, tree_call(), book_, lost_parent, decision_.below(), std::move(events));
+  RankSet not_these = decision_.below();
+  not_these.add(ended_);
+  mending_ = Mending::start(loop_, tree_call(), book_, lost_parent, not_these, std::move(events));
 }
 
 void Node::become_root() {

@@ -122,6 +122,7 @@ void Node::finish() {
   if (acceptor_) std::exchange(acceptor_, nullptr)->close();
   if (mending_) std::exchange(mending_, nullptr)->cancel();
   if (summons_) std::exchange(summons_, nullptr)->cancel();
+  if (processes_) std::exchange(processes_, nullptr)->stop();
   if (caller_) caller_->channel->close();
   caller_.reset();
   for_each_neighbour([](Neighbour& neighbour) { neighbour.channel->close_after_flush(); });

@@ -25,19 +25,8 @@ struct Parting {
   uint64_t acknowledged_ns = 0;  // 0: not yet
 };
 
-// All of the process. Control thread only; never destroyed, as the thread may outlive statics.
 class Partings {
  public:
-  static Partings& instance() {
-    static const bool forgotten_by_children = [] {
-      on_fork_in_child([] { current() = new Partings(); });
-      return true;
-    }();
-    static_cast<void>(forgotten_by_children);
-    if (current() == nullptr) current() = new Partings();
-    return *current();
-  }
-
   void add(Loop& loop, Drain drain, const Patience& patience) {
     if (!std::exchange(told_of_end_, true)) loop.at_end([this, &loop] { on_end(loop); });
     loop.hold();
@@ -50,10 +39,6 @@ class Partings {
   }
 
  private:
-  static Partings*& current() {
-    static Partings* all = nullptr;
-    return all;
-  }
   using Iterator = std::list<Parting>::iterator;
 
   void on_end(Loop& loop) {
@@ -110,10 +95,13 @@ class Partings {
   bool told_of_end_ = false;
 };
 
+// Control thread only.
+constinit OfThisProcess<Partings> partings;
+
 }  // namespace
 
 void part_with(Loop& loop, UniqueFd socket, std::vector<std::byte> unsent, const Patience& patience) {
-  Partings::instance().add(loop, Drain(std::move(socket), std::move(unsent)), patience);
+  partings.get().add(loop, Drain(std::move(socket), std::move(unsent)), patience);
 }
 
 void finish_connection(UniqueFd socket, Bytes unsent) {

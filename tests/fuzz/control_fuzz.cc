@@ -75,6 +75,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       const auto book = AddressBook::decode(bytes, 1000);
       if (!book) break;
       for (uint32_t rank = 0; rank < 1000; ++rank) (void)book->of(rank);
+      for (uint32_t rank = 0; rank < 1000; rank += 99) (void)book->neighbour_of(rank);
       (void)book->encode();
       break;
     }

@@ -54,7 +54,7 @@ MAKES_DESCRIPTOR = re.compile(
 MAKES_STREAM = re.compile(r"\bstd::[io]?fstream\b|\bstd::basic_[io]?fstream\b|\bstd::filebuf\b")
 RECEIVES_DESCRIPTOR = re.compile(r"\bMSG_CMSG_CLOEXEC\b")
 # In open_fd's argument, straight after "return".
-OPENED = re.compile(r"\b(?:open_fd\(\[[&=]?\]\s*(?:\(\)\s*)?\{\s*return\s+(?:static_cast<int>\()?|own_fd\()\s*(?:::)?(?:syscall\()?(?:::)?(?:fcntl\([^;]*)?$")
+OPENED = re.compile(r"\b(?:open_fd\(\s*\[[&=]?\]\s*(?:\(\)\s*)?\{\s*return\s+(?:static_cast<int>\()?|own_fd\()\s*(?:::)?(?:syscall\()?(?:::)?(?:fcntl\([^;]*)?$")
 LIBRARY = ("include/", "src/", "topology/", "transports/", "algorithms/", "integrations/")
 # Programs, which are not loaded into others, and where open_fd is made.
 OPENS_FREELY = ("src/cli/", "src/base/fork.cc", "src/base/file.cc")

@@ -2,11 +2,15 @@
 // says what was wrong. A program of its own, so that the test's process need not fork.
 #include <fmt/core.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -291,6 +295,108 @@ void storm() {
   for (std::thread& thread : threads) thread.join();
 }
 
+// --- Deaths ----------------------------------------------------------------------------------------------
+
+// A child that outlives its parent and has all that it has: made by fork(), or behind the back of its
+// handlers.
+enum class Left { kByFork, kByClone };
+
+pid_t leave_child(Left how) {
+  const pid_t pid =
+      how == Left::kByFork ? ::fork() : static_cast<pid_t>(::syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0));
+  if (pid != 0) return pid;
+  for (int fd = 0; fd <= 2; ++fd) ::close(fd);  // the test reads to the end of them
+  ::alarm(kLimitS);
+  for (;;) ::pause();
+}
+
+struct DeathBoard {
+  comityUniqueId id{};
+  std::atomic<int> running{0};  // ranks that are in the middle of it
+  std::atomic<int> child{0};
+  std::atomic<int> gone{0};
+  std::atomic<int64_t> heard_ns[3] = {};
+};
+
+int64_t now_ns() {
+  return std::chrono::steady_clock::now().time_since_epoch().count();
+}
+
+// Collectives until an error, which must name who died.
+void survive(comityComm_t comm, int rank, int victim, DeathBoard& board) {
+  std::vector<int> buffer(1000);
+  for (int round = 0;; ++round) {
+    if (comityAllReduce(buffer.data(), buffer.data(), buffer.size(), comityInt32, comityMax, comm, nullptr) !=
+        comitySuccess)
+      break;
+    if (round == 3) ++board.running;
+  }
+  board.heard_ns[rank] = now_ns();
+  const std::string why = comityGetLastError(comm);
+  if (why.find(fmt::format("rank {}", victim)) == std::string::npos) fail("heard: " + why);
+  comityCommAbort(comm);
+}
+
+// Three ranks; `victim` has left a child behind when it is killed. Says after how long the others knew.
+void death(int victim, Left how) {
+  auto& board =
+      *new (::mmap(nullptr, sizeof(DeathBoard), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0))
+          DeathBoard;
+  must(comityGetUniqueId(&board.id), "comityGetUniqueId");
+  std::vector<pid_t> ranks;
+  for (int rank = 0; rank < 3; ++rank) {
+    ranks.push_back(start([&] {
+      comityComm_t comm = join(board.id, 3, rank);
+      if (rank == victim) board.child = leave_child(how);
+      survive(comm, rank, victim, board);
+    }));
+  }
+  while (board.running < 3) sched_yield();
+  const int64_t killed_ns = now_ns();
+  ::kill(ranks[static_cast<size_t>(victim)], SIGKILL);
+  ::waitpid(ranks[static_cast<size_t>(victim)], nullptr, 0);
+  if (::kill(board.child, 0) != 0) fail("the child of the victim is not there");
+  for (int rank = 0; rank < 3; ++rank) {
+    if (rank == victim) continue;
+    reap(ranks[static_cast<size_t>(rank)]);
+    fmt::print("rank {} knew after {} ms\n", rank, (board.heard_ns[rank] - killed_ns) / 1'000'000);
+    if (board.heard_ns[rank] - killed_ns > 10'000'000'000) fail("known too late");
+  }
+  ::kill(board.child, SIGKILL);
+}
+
+// Rank `leaver` leaves in order and ends, but for a child; the others must not take that for a death.
+void departure(int leaver, Left how) {
+  auto& board =
+      *new (::mmap(nullptr, sizeof(DeathBoard), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0))
+          DeathBoard;
+  must(comityGetUniqueId(&board.id), "comityGetUniqueId");
+  std::vector<pid_t> ranks;
+  for (int rank = 0; rank < 3; ++rank) {
+    ranks.push_back(start([&] {
+      comityComm_t comm = join(board.id, 3, rank);
+      std::vector<int> buffer(kCount);
+      for (int round = 0; round < 4; ++round) all_reduce(comm, rank, 3, round, buffer.data());
+      if (rank == leaver) {
+        board.child = leave_child(how);
+      } else {
+        while (board.gone == 0) sched_yield();
+        const int64_t until_ns = now_ns() + 500'000'000;  // a death would have been known by then
+        comityResult_t error = comitySuccess;
+        while (error == comitySuccess && now_ns() < until_ns) must(comityCommGetAsyncError(comm, &error), "");
+        if (error != comitySuccess) fail(fmt::format("took it for a death: {}", comityGetLastError(comm)));
+      }
+      must(comityCommDestroy(comm), "comityCommDestroy");
+    }));
+  }
+  reap(ranks[static_cast<size_t>(leaver)]);
+  board.gone = 1;
+  for (int rank = 0; rank < 3; ++rank) {
+    if (rank != leaver) reap(ranks[static_cast<size_t>(rank)]);
+  }
+  ::kill(board.child, SIGKILL);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -311,9 +417,22 @@ int main(int argc, char** argv) {
     memory();
   } else if (scenario == "storm") {
     storm();
+  } else if (scenario == "death-fork") {
+    death(1, Left::kByFork);
+  } else if (scenario == "death-clone") {
+    death(1, Left::kByClone);
+  } else if (scenario == "death-fork-root") {
+    death(0, Left::kByFork);
+  } else if (scenario == "death-clone-root") {
+    death(0, Left::kByClone);
+  } else if (scenario == "departure-clone") {
+    departure(1, Left::kByClone);
+  } else if (scenario == "departure-clone-root") {
+    departure(0, Left::kByClone);
   } else {
     return 2;
   }
+  std::fflush(stdout);
   (void)!::write(1, "right\n", 6);
   return 0;
 }

@@ -96,6 +96,7 @@ TEST(ControlMessages, TreeMessagesRoundTripAndNothingShorterPasses) {
   expect_only_whole(encode(Inquiry{1, 2}), decode_inquiry);
   expect_only_whole(encode(Fault{Code::kRemoteError, "rank 3 died"}), decode_fault);
   expect_only_whole(encode(Leaving{7}), decode_leaving);
+  expect_only_whole(encode(Ended{7}), decode_ended);
   expect_only_whole(encode(Lead{7, std::nullopt}), decode_lead);
   expect_only_whole(encode(Lead{7, Fault{Code::kRemoteError, "rank 3 died"}}), decode_lead);
   TreeState state;
@@ -222,15 +223,18 @@ TEST(AddressBook, KeepsAddressesOncePerHostAndPortsPerRank) {
     SocketAddress second = address_of(rank < 256 ? "[fd00::1]:1" : "[fd00::2]:1");
     first.set_port(static_cast<uint16_t>(1000 + rank));
     second.set_port(static_cast<uint16_t>(3000 + rank));
-    book.set(rank, {first, second});
+    book.set(rank, {first, second}, ProcessName{rank < 256 ? 7u : 8u, 100 + rank / 2, 5});
   }
   const Bytes encoded = book.encode();
-  EXPECT_LT(encoded.size(), 512 * 12 + 200u);
+  EXPECT_LT(encoded.size(), 512 * 20 + 200u);
   const auto decoded = AddressBook::decode(encoded, 512);
   ASSERT_TRUE(decoded);
   ASSERT_EQ(decoded->of(300).size(), 2u);
   EXPECT_EQ(decoded->of(300)[0].text(), "10.0.0.2:1300");
   EXPECT_EQ(decoded->of(3)[1].text(), "[fd00::1]:3003");
+  EXPECT_EQ(decoded->process_of(300), (ProcessName{8, 250, 5}));
+  EXPECT_EQ(decoded->neighbour_of(4), 6u) << "5 is a thread of the same process";
+  EXPECT_EQ(decoded->neighbour_of(255), 0u) << "256 is on another host";
   EXPECT_TRUE(decoded->of(512).empty());
   EXPECT_FALSE(AddressBook::decode(encoded, 511)) << "a rank that is not there";
   const auto decode = [](std::span<const std::byte> bytes) { return AddressBook::decode(bytes, 4); };
@@ -239,6 +243,7 @@ TEST(AddressBook, KeepsAddressesOncePerHostAndPortsPerRank) {
   small.set(1, {});
   small.set(3, {address_of("10.0.0.1:6")});
   EXPECT_EQ(small.size(), 2u);
+  EXPECT_FALSE(small.neighbour_of(3)) << "nobody says what process it is";
   EXPECT_EQ(small.of(3)[0].text(), "10.0.0.1:6");
   expect_only_whole(small.encode(), decode);
 }
