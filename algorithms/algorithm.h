@@ -46,6 +46,9 @@ std::span<const Algorithm> all();
 const Algorithm* find(Collective collective, std::string_view name);
 // The names for a collective, for messages: "ring, direct, ...".
 std::string names_of(Collective collective);
+// The hash of the plan that this request gets, equal on all ranks; takes no other rank's part. It covers all
+// that the steps are made from: algorithm, release of the library, and every field of the request.
+uint64_t hash_of(const Algorithm& algorithm, const Request& request, const plan::Shape& shape);
 // All parts at once, for the verifier, printers and tests. kInvalidArgument if the algorithm does not apply.
 Result<plan::Plan> make_plan(const Algorithm& algorithm, const Request& request);
 

@@ -98,16 +98,17 @@ plan::Group barrier_group(const Members& members) {
   return group;
 }
 
-uint32_t add_group(Part& part, Steps& steps, plan::Group group, GroupRuns runs, std::vector<After> after) {
+uint32_t add_group(Part& part, Steps& steps, plan::Group group, GroupRuns runs, Steps::Turn turn,
+                   std::vector<After> after) {
   part.groups.push_back(std::move(group));
   return steps.group(static_cast<uint32_t>(part.groups.size() - 1), std::move(runs.src), std::move(runs.dst),
-                     std::move(after));
+                     turn, std::move(after));
 }
 
 Part part_of_group(uint32_t rank, plan::Group group, GroupRuns runs) {
   Part part = empty_part(rank, 1);
   Steps steps(part.lanes[0].steps);
-  add_group(part, steps, std::move(group), std::move(runs), {});
+  add_group(part, steps, std::move(group), std::move(runs), {}, {});
   return part;
 }
 

@@ -32,7 +32,8 @@ plan::Group barrier_group(const Members& members);
 // A part of one lane and one step: the group.
 Part part_of_group(uint32_t rank, plan::Group group, GroupRuns runs);
 // Appends the group to the part and its step to the lane.
-uint32_t add_group(Part& part, Steps& steps, plan::Group group, GroupRuns runs, std::vector<After> after);
+uint32_t add_group(Part& part, Steps& steps, plan::Group group, GroupRuns runs, Steps::Turn turn,
+                   std::vector<After> after);
 
 // Whether one host's ranks reach each other's memory: where the algorithm named "group" applies.
 bool reaches_all_memory(const topology::Topology& topology);

@@ -4,6 +4,8 @@
 #include <array>
 
 #include "algorithms/catalogue.h"
+#include "comity/comity.h"
+#include "src/plan/hash.h"
 
 namespace comity::algorithms {
 
@@ -53,6 +55,12 @@ std::string names_of(Collective collective) {
     names += algorithm.name;
   }
   return names;
+}
+
+uint64_t hash_of(const Algorithm& algorithm, const Request& request, const plan::Shape& shape) {
+  const auto& [topology, root, block_bytes] = request;  // all there is to a request
+  return plan::hash_of(shape,
+                       {algorithm.name, COMITY_VERSION_CODE, topology::hash(*topology), root, block_bytes});
 }
 
 Result<plan::Plan> make_plan(const Algorithm& algorithm, const Request& request) {

@@ -67,11 +67,13 @@ uint32_t Steps::fold(const Fold& fold) {
   return reduce(std::move(sources), fold.into, std::move(after), fold.last);
 }
 
-uint32_t Steps::group(uint32_t index, std::vector<ChunkRun> src, std::vector<ChunkRun> dst,
+uint32_t Steps::group(uint32_t index, std::vector<ChunkRun> src, std::vector<ChunkRun> dst, Turn turn,
                       std::vector<After> after) {
   Step step;
   step.kind = StepKind::kGroup;
   step.group = index;
+  step.order = turn.order;
+  step.lag = turn.lag;
   step.src = std::move(src);
   step.dst = std::move(dst);
   step.after = std::move(after);

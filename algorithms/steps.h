@@ -68,7 +68,12 @@ class Steps {
     std::vector<After> in_place = {};
   };
   uint32_t fold(const Fold& fold);
-  uint32_t group(uint32_t index, std::vector<ChunkRun> src, std::vector<ChunkRun> dst,
+  // When a group's call starts among a rank's others: see plan::Group.
+  struct Turn {
+    uint32_t order = 0;
+    uint32_t lag = 0;
+  };
+  uint32_t group(uint32_t index, std::vector<ChunkRun> src, std::vector<ChunkRun> dst, Turn turn,
                  std::vector<After> after = {});
 
   ChunkRun landed(uint32_t recv) const { return {Space::kReceived, recv, run(recv).first, run(recv).count}; }

@@ -104,6 +104,15 @@ Shape shape(const Request& request) {
   return shape;
 }
 
+// The all-gather of a tile comes as late as the window allows, so that the tiles between are on their way
+// across hosts; of the two calls that are due then it comes first: it frees the tile that the other needs.
+struct Turns {
+  explicit Turns(const Shape& shape) : gather{0, shape.window - 1} {
+    (shape.window == 1 ? gather : scatter).order = 1;
+  }
+  Steps::Turn scatter, gather;
+};
+
 // What one rank does across hosts.
 class Across {
  public:
@@ -211,13 +220,14 @@ Part part(const Request& request, const Shape& shape, uint32_t rank) {
     gathered.dst.push_back(moved_to(Space::kOutput, 0, scattered.src.back()));
   }
   scattered.dst = gathered.src = {gathered.dst[members.me]};
+  const Turns turns(shape);
   Steps scatter(part.lanes[kScatterLane].steps, kScatterLane);
   const uint32_t shared =
-      add_group(part, scatter, reduce_scatter_group(members, scattered, false), scattered, {});
+      add_group(part, scatter, reduce_scatter_group(members, scattered, false), scattered, turns.scatter, {});
   const std::vector<After> complete =
       Across(columns, shape, host, Space::kOutput, {scatter.done(shared)}).add(across, begin, end);
   Steps gather(part.lanes[kGatherLane].steps, kGatherLane);
-  add_group(part, gather, all_gather_group(members, gathered), gathered, complete);
+  add_group(part, gather, all_gather_group(members, gathered), gathered, turns.gather, complete);
   return part;
 }
 

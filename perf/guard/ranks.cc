@@ -42,7 +42,9 @@ class NamedPlans final : public engine::PlanSource {
                                                               : "ring";
     const algorithms::Algorithm* algorithm = algorithms::find(collective, name);
     if (algorithm == nullptr) return Status(Code::kInternalError, fmt::format("no algorithm {}", name));
-    engine::PlannedPart planned{algorithm->shape(request), {}};
+    engine::PlannedPart planned;
+    planned.shape = algorithm->shape(request);
+    planned.hash = algorithms::hash_of(*algorithm, request, planned.shape);
     planned.part = algorithm->part(request, planned.shape, rank_);
     return planned;
   }

@@ -16,8 +16,10 @@ Result<engine::PlannedPart> SelectedPlans::generate(Collective collective, uint3
   const bool forced = forced_ != nullptr && collective == forced_->collective;
   const algorithms::Algorithm& algorithm = forced ? *forced_ : *range.algorithm;
   algorithms::Request request{&topology_, root, block_bytes};
-  engine::PlannedPart planned{algorithm.shape(request), {}};
+  engine::PlannedPart planned;
+  planned.shape = algorithm.shape(request);
   planned.part = algorithm.part(request, planned.shape, rank_);
+  planned.hash = algorithms::hash_of(algorithm, request, planned.shape);
   COMITY_LOG_INFO("rank {}: {} of blocks from {} bytes: {}, {}", rank_, name_of(collective), block_bytes,
                   algorithm.name, forced ? "for calibration" : range.why);
   return planned;

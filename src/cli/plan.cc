@@ -13,6 +13,7 @@
 #include "src/cli/command.h"
 #include "src/cli/topo_input.h"
 #include "src/plan/cost.h"
+#include "src/plan/hash.h"
 #include "src/plan/json.h"
 #include "src/plan/print.h"
 #include "topology/planning.h"
@@ -165,7 +166,7 @@ void print_text(const plan::Plan& plan, const Chosen& chosen, const plan::Cost& 
                 const topology::Topology& topology, const PlanArguments& arguments) {
   fmt::print("{}", plan::to_text(plan, {arguments.most_ranks}));
   const auto busiest = std::max_element(cost.sent_bytes.begin(), cost.sent_bytes.end());
-  fmt::print("chosen {}\n", chosen.why);
+  fmt::print("hash {:016x}; chosen {}\n", plan::hash_of(plan), chosen.why);
   fmt::print(
       "{} tile{}, {} messages in each; the busiest rank sends {} bytes; {:.1f} us at {} ns and {:.1f} GB/s "
       "inside a {}",

@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "src/cli/command.h"
+#include "src/plan/hash.h"
 #include "src/plan/json.h"
 #include "src/plan/print.h"
 #include "src/plan/verify.h"
@@ -46,9 +47,9 @@ void print_proved(const std::string& path, const plan::Plan& plan) {
     for (const plan::Lane& lane : part.lanes) steps += lane.steps.size();
   }
   constexpr std::string_view kPlacements[] = {"in and out of place", "out of place", "in place"};
-  fmt::print("{}: proved: {} {}, {} ranks, {} steps, {}\n", path, name_of(plan.shape.collective),
-             plan.shape.algorithm, plan.shape.nranks, steps,
-             kPlacements[static_cast<size_t>(plan.shape.placement)]);
+  fmt::print("{}: proved: {} {}, {} ranks, {} steps, {}, hash {:016x}\n", path,
+             name_of(plan.shape.collective), plan.shape.algorithm, plan.shape.nranks, steps,
+             kPlacements[static_cast<size_t>(plan.shape.placement)], plan::hash_of(plan));
 }
 
 void print_refused(const std::string& path, const plan::Plan& plan, const plan::Violation& violation) {

@@ -24,11 +24,11 @@ std::string describe(const CallRecord& record) {
                      details.empty() ? "" : fmt::format(" ({})", details));
 }
 
-uint64_t signature_of(const CallRecord& record, uint64_t plan_name_hash) {
+uint64_t signature_of(const CallRecord& record, uint64_t plan_hash) {
   uint64_t hash = mix(record.number);
   hash = mix(hash ^ record.count);
   hash = mix(hash ^ pack(record));
-  return mix(hash ^ plan_name_hash);
+  return mix(hash ^ plan_hash);
 }
 
 // A sequence lock whose payload is atomic too, so that no fence is needed: each payload store is a release,

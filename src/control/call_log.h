@@ -17,7 +17,7 @@ namespace comity::control {
 
 struct CallRecord {
   uint64_t number = 0;     // of the collective in its communicator, from 1
-  uint64_t signature = 0;  // hash of all that follows and the plan's name; travels with first messages
+  uint64_t signature = 0;  // hash of all that follows and the plan; travels with first messages
   uint64_t count = 0;
   uint32_t root = 0;
   Collective collective = Collective::kBarrier;
@@ -27,9 +27,9 @@ struct CallRecord {
 
 // "all_reduce of 1024 float32 (sum)", "broadcast of 8 float32 (root 1)", "barrier": for verdicts.
 std::string describe(const CallRecord& record);
-// The 64-bit signature of a call (all fields of `record` but signature, and a hash of the plan's name). Pure,
+// The 64-bit signature of a call (all fields of `record` but signature, and the plan's hash). Pure,
 // a few ns.
-uint64_t signature_of(const CallRecord& record, uint64_t plan_name_hash);
+uint64_t signature_of(const CallRecord& record, uint64_t plan_hash);
 
 class CallLog {
  public:

@@ -11,6 +11,12 @@
 namespace comity::engine {
 namespace {
 
+// Null too where the members are not ascending, which is all that providers know.
+GroupProvider* provider_for(const plan::Group& group, BindingContext& context) {
+  const bool ascending = std::is_sorted(group.members.begin(), group.members.end());
+  return ascending ? context.provider_of(group.members) : nullptr;
+}
+
 class Binder {
  public:
   Binder(const plan::Shape& shape, const plan::Part& part, bool in_place, bool on_device,
@@ -30,7 +36,9 @@ class Binder {
         COMITY_RETURN_IF_ERROR(add(lane, step));
       }
     }
+    sort_groups();
     lay_out_memory();
+    bound_->group_alone = is_group_alone();
     return std::move(bound_);
   }
 
@@ -165,7 +173,8 @@ class Binder {
     const plan::Group& group = part_.groups[step.group];
     bound.kind = BoundKind::kGroup;
     bound.group = static_cast<uint32_t>(bound_->groups.size());
-    bound_->groups.push_back({group.collective, group.root, group.last, context_.provider_of(group.members)});
+    bound_->groups.push_back(
+        {group.collective, group.root, group.last, step.order, step.lag, provider_for(group, context_)});
     for (uint32_t member : group.members) {
       if (member != context_.rank()) bound_->transports |= context_.transport_bit(member);
     }
@@ -177,6 +186,33 @@ class Binder {
     bound_->runs.insert(bound_->runs.end(), step.dst.begin(), step.dst.end());
     bound_->max_group_runs = std::max<uint64_t>(bound_->max_group_runs, step.src.size() + step.dst.size());
     return {};
+  }
+
+  void sort_groups() {
+    std::vector<BoundGroup>& groups = bound_->groups;
+    std::sort(groups.begin(), groups.end(),
+              [](const BoundGroup& a, const BoundGroup& b) { return a.order < b.order; });
+    for (uint32_t lane = 0; lane < part_.lanes.size(); ++lane) {
+      for (uint32_t i = 0; i < part_.lanes[lane].steps.size(); ++i) {
+        const plan::Step& step = part_.lanes[lane].steps[i];
+        if (step.kind != plan::StepKind::kGroup) continue;
+        const auto found =
+            std::lower_bound(groups.begin(), groups.end(), step.order,
+                             [](const BoundGroup& group, uint32_t order) { return group.order < order; });
+        bound_->steps[ids_[lane][i]].group = static_cast<uint32_t>(found - groups.begin());
+      }
+    }
+  }
+
+  // Such a call needs no executor.
+  bool is_group_alone() const {
+    const Binding& bound = *bound_;
+    if (bound.on_device || bound.steps.size() != 1 || bound.steps[0].kind != BoundKind::kGroup) return false;
+    const uint64_t chunks = bound.shape.weights.size();
+    return bound.shape.tile_bytes == kMaxGroupTile &&
+           std::all_of(bound.runs.begin(), bound.runs.end(), [chunks](const plan::ChunkRun& run) {
+             return run.space != plan::Space::kScratch && run.first == 0 && run.count == chunks;
+           });
   }
 
   // Bytes to keep for a run: its length in a full tile, and room for the rounding of shorter ones.
@@ -213,9 +249,20 @@ class Binder {
   std::vector<std::vector<bool>> fused_;
 };
 
-bool providers_reach(const plan::Part& part, BindingContext& context) {
-  return std::all_of(part.groups.begin(), part.groups.end(),
-                     [&](const plan::Group& group) { return context.provider_of(group.members) != nullptr; });
+// Whether each group of a part has a provider: what it decides about a group all its members decide alike.
+std::vector<bool> provided(const plan::Part& part, BindingContext& context) {
+  std::vector<bool> provided;
+  for (const plan::Group& group : part.groups) provided.push_back(provider_for(group, context) != nullptr);
+  return provided;
+}
+
+// In tiles of which length a part runs. All ranks must come to the same, so it goes by what all of them know.
+uint64_t tile_bytes(const plan::Shape& shape, const plan::Part& part, const std::vector<bool>& provided) {
+  if (shape.tile_bytes != plan::kWholeBlock) return std::min(shape.tile_bytes, kMaxGroupTile);
+  for (size_t i = 0; i < part.groups.size(); ++i) {
+    if (provided[i] && part.groups[i].members.size() == shape.nranks) return kMaxGroupTile;
+  }
+  return kMaxTile;
 }
 
 }  // namespace
@@ -228,19 +275,13 @@ Result<std::unique_ptr<Binding>> bind(const PlannedPart& planned, bool in_place,
                               planned.shape.algorithm, context.rank(), checked.violation.rule,
                               checked.violation.lane, checked.violation.step, checked.violation.message));
   }
-  if (planned.part.lanes.size() > kMaxLanes) {
-    return Status(Code::kInternalError,
-                  fmt::format("plan {} has {} lanes; the engine carries out {}", planned.shape.algorithm,
-                              planned.part.lanes.size(), kMaxLanes));
-  }
+  const std::vector<bool> kept = provided(planned.part, context);
   plan::Shape shape = planned.shape;
-  const bool grouped = plan::has_groups(planned.part) && providers_reach(planned.part, context);
-  shape.tile_bytes =
-      std::min(shape.tile_bytes,
-               grouped ? kMaxGroupTile : (shape.tile_bytes == plan::kWholeBlock ? kMaxTile : kMaxGroupTile));
-  const plan::Part part = grouped ? planned.part : plan::expand(planned.part);
+  shape.tile_bytes = tile_bytes(planned.shape, planned.part, kept);
+  const bool all_kept = std::find(kept.begin(), kept.end(), false) == kept.end();
+  const plan::Part part = all_kept ? planned.part : plan::expand(planned.part, kept);
   COMITY_ASSIGN_OR_RETURN(auto bound, Binder(shape, part, in_place, on_device, context).run());
-  bound->name_hash = plan::name_hash(planned.shape);
+  bound->plan_hash = planned.hash;
   return bound;
 }
 

@@ -1,9 +1,9 @@
 // Binding: a Part made ready for one communicator: flat, indexes resolved, user addresses left open.
 //
 // A binding serves every count and type of its size class. Making it may allocate; executing it does not.
-// Lowerings decided here: groups go to providers or are expanded; a recv whose only consumer is the reduce
-// behind it is fused with it (each segment is reduced as it arrives); dependencies that only in-place calls
-// need are dropped.
+// Lowerings decided here: each group goes to its provider or, if none reaches all its members, is expanded
+// (all members decide alike); a recv whose only consumer is the reduce behind it is fused with it (each
+// segment is reduced as it arrives); dependencies that only in-place calls need are dropped.
 #pragma once
 
 #include <cstdint>
@@ -43,19 +43,22 @@ struct BoundGroup {
   Collective collective;
   uint32_t root = 0;
   bool last = false;
+  uint32_t order = 0;  // calls start by ascending (tile + lag, order)
+  uint32_t lag = 0;
   GroupProvider* provider = nullptr;
 };
 
 struct Binding {
   plan::Shape shape;  // tile_bytes already limited to what the engine executes at once
-  uint64_t name_hash = 0;
+  uint64_t plan_hash = 0;
   bool in_place = false;
   bool on_device = false;  // buffers that the CPU cannot address: sends and receives go through bounce memory
   std::vector<std::vector<uint32_t>> lanes;  // step ids in order of issue
   std::vector<BoundStep> steps;              // by id
   std::vector<plan::ChunkRun> runs;
-  std::vector<uint32_t> after;  // ids
-  std::vector<BoundGroup> groups;
+  std::vector<uint32_t> after;     // ids
+  std::vector<BoundGroup> groups;  // by ascending order
+  bool group_alone = false;    // all there is is one group step over whole blocks of the caller's host memory
   std::vector<Link*> links;    // every link used, once
   uint32_t transports = 0;     // bit i: transport i is used
   uint64_t scratch_bytes = 0;  // per window slot: scratch slots of the plan, then landings
@@ -77,7 +80,8 @@ class BindingContext {
   virtual uint32_t transport_bit(uint32_t peer) const = 0;
 };
 
-// Most bytes of a block that one tile may have when executed: with a provider, and step by step.
+// Most bytes of a block that one tile may have when executed; where the plan's tile is the whole block, only
+// if a provider carries out a group of all ranks (which all ranks have and know), else kMaxTile.
 inline constexpr uint64_t kMaxGroupTile = uint64_t{64} << 20;
 inline constexpr uint64_t kMaxTile = uint64_t{1} << 20;
 

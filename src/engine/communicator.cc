@@ -8,16 +8,6 @@
 #include "src/engine/driver.h"
 
 namespace comity::engine {
-namespace {
-
-// A call whose whole plan is one group step over whole blocks of host memory needs no executor.
-bool is_group_alone(const Binding& binding) {
-  return !binding.on_device && binding.steps.size() == 1 && binding.steps[0].kind == BoundKind::kGroup &&
-         binding.shape.tile_bytes == kMaxGroupTile;
-}
-
-}  // namespace
-
 Communicator::Communicator(CommunicatorOptions options) : options_(std::move(options)) {
   links_.resize(options_.nranks);
   alone_pieces_.resize(2 * size_t{options_.nranks} + 2);
@@ -168,12 +158,12 @@ Status Communicator::start(const Call& call) {
     fail(binding.status());
     return error_;
   }
-  record.signature = control::signature_of(record, (*binding)->name_hash);
+  record.signature = control::signature_of(record, (*binding)->plan_hash);
   if (options_.calls != nullptr) options_.calls->record(record);
   in_flight_ = true;
   binding_ = *binding;
-  if (is_group_alone(*binding_) && block_bytes <= kMaxGroupTile) {
-    alone_call_.signature = group_signature(record.signature, 0, 0);
+  if (binding_->group_alone && block_bytes <= kMaxGroupTile) {
+    alone_call_.signature = group_signature(record.signature, 0, binding_->groups[0].order);
     start_group_alone(*binding_, call, block_bytes);
     return {};
   }

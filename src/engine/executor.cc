@@ -325,17 +325,14 @@ bool Executor::poll_tokens() {
 // ----------------------------------------------------------------------------------------------------------
 
 // A provider's calls are numbered by the order of their start, which must be equal on all members whatever is
-// ready first on each: so group g follows group 0 by a fixed number of tiles, as many as the window allows.
+// ready first on each: the plan states it, by tile and lag, then by order.
 bool Executor::groups_turn(uint64_t tile, uint32_t group) const {
   const auto count = static_cast<uint32_t>(binding_->groups.size());
-  const uint64_t lag = count > 1 ? (binding_->shape.window - 1) / (count - 1) : 0;
   uint32_t next = 0;
   uint64_t earliest = UINT64_MAX;
   for (uint32_t g = 0; g < count; ++g) {
-    const uint64_t at = group_next_[g] + g * lag;
-    const bool sooner =
-        lag == 0 ? at < earliest : at <= earliest;  // of equals the later group: it frees a tile
-    if (group_next_[g] == tiles_ || !sooner) continue;
+    const uint64_t at = group_next_[g] + binding_->groups[g].lag;
+    if (group_next_[g] == tiles_ || at >= earliest) continue;
     earliest = at;
     next = g;
   }
@@ -392,7 +389,7 @@ void Executor::start_group(uint32_t slot, const BoundStep& step) {
   group_call_.op = args_.op;
   group_call_.root = group.root;
   group_call_.divisor = group.last ? args_.divisor : 0;
-  group_call_.signature = group_signature(args_.signature, slots_[slot].tile, step.group);
+  group_call_.signature = group_signature(args_.signature, slots_[slot].tile, group.order);
   group_call_.src = std::span(pieces_.data(), step.src_count);
   group_call_.dst = std::span(pieces_.data() + step.src_count, step.dst_count);
   provider_ = group.provider;

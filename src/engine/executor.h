@@ -32,9 +32,10 @@ struct Arguments {
   std::byte* bounce = nullptr;   // window * binding.bounce_bytes of host memory, if binding.on_device
 };
 
-// What members of a group compare: the call, and which of its group steps this is.
-inline uint64_t group_signature(uint64_t call, uint64_t tile, uint32_t group) {
-  return mix(call, tile << 8 | group);
+// What members of a group compare: the call, and which of its group steps this is, by its place in the order
+// that they share (they number their own groups differently).
+inline uint64_t group_signature(uint64_t call, uint64_t tile, uint32_t order) {
+  return mix(call, tile << 32 | order);
 }
 
 class Executor final : public CompletionSink {
@@ -110,7 +111,7 @@ class Executor final : public CompletionSink {
   std::vector<uint8_t> complete_;  // window x steps
   std::vector<LaneState> lanes_;
   std::vector<PendingToken> tokens_;
-  // Group calls start in an order that all members share: by group, the tile that is next.
+  // By group, the tile that is next.
   std::vector<uint64_t> group_next_;
   // The one group call in flight.
   GroupProvider* provider_ = nullptr;

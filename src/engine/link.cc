@@ -181,7 +181,8 @@ bool Link::fail(const char* what, const SegmentHeader& header) {
 // A peer that is a call ahead may use lanes that this rank has not bound yet.
 bool Link::open_lane(const SegmentHeader& header) {
   if (header.lane < rx_.size()) return true;
-  if (header.lane >= kMaxLanes || header.communicator != communicator_) return fail("unknown lane", header);
+  if (header.lane >= plan::kMaxLanes || header.communicator != communicator_)
+    return fail("unknown lane", header);
   if (Status opened = ensure_lanes(header.lane + 1u); !opened.ok()) {
     error_ = opened;
     return false;

@@ -20,11 +20,9 @@
 #include "comity/plugin/result.h"
 #include "comity/plugin/transport.h"
 #include "src/engine/mapping.h"
+#include "src/plan/plan.h"
 
 namespace comity::engine {
-
-// Most lanes of a plan.
-inline constexpr uint32_t kMaxLanes = 64;
 
 // When the bytes of a sent segment may be overwritten. There is one release point in the code:
 // LaneTx::release().
@@ -94,8 +92,9 @@ class Link final : public SegmentSink {
   bool arrived(const SegmentHeader& header, const std::byte* payload) override;
 
  private:
-  static constexpr uint32_t kPosted =
-      64;  // posted and incomplete messages of one lane, one way; a power of two
+  // Posted and incomplete messages of one lane, one way. Of sends a plan never needs more than one.
+  static constexpr uint32_t kPosted = plan::kMaxPosted;
+  static_assert((kPosted & (kPosted - 1)) == 0);
 
   // A bounded queue over a fixed array.
   template <typename T>

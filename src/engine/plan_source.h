@@ -13,6 +13,7 @@ namespace comity::engine {
 struct PlannedPart {
   plan::Shape shape;
   plan::Part part;
+  uint64_t hash = 0;  // of the whole plan, equal on all ranks: plan::hash_of
 };
 
 class PlanSource {

@@ -3,7 +3,9 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <map>
 #include <optional>
+#include <utility>
 
 #include "src/plan/checks.h"
 #include "src/plan/print.h"
@@ -22,12 +24,13 @@ class PartChecker {
       : shape_(shape), part_(part), defined_(part.groups.size(), false) {}
 
   std::optional<Violation> run() {
-    if (part_.lanes.size() > kMostLanes)
-      fail("bounds", fmt::format("{} lanes, most {}", part_.lanes.size(), kMostLanes));
+    if (part_.lanes.size() > kMaxLanes)
+      fail("bounds", fmt::format("{} lanes; the engine carries out {}", part_.lanes.size(), kMaxLanes));
     for (lane_ = 0; lane_ < part_.lanes.size() && !violation_; ++lane_) {
       steps_ = &part_.lanes[lane_].steps;
       for (step_ = 0; step_ < steps_->size() && !violation_; ++step_) check_step((*steps_)[step_], step_);
     }
+    if (!violation_) check_orders();
     return violation_;
   }
 
@@ -43,6 +46,7 @@ class PartChecker {
   void check_step(const Step& step, uint32_t index) {
     check_form(step) && check_runs(step, index) && check_after(step, index) &&
         (step.kind != StepKind::kGroup || check_group(step));
+    if (!violation_ && !in_group_) count_steps(step);
   }
 
   // How many sources and destinations each kind has, and whether the peer is one.
@@ -175,6 +179,8 @@ class PartChecker {
   }
 
   bool check_group(const Step& step);
+  void check_orders();
+  void count_steps(const Step& step);
   bool check_members(const Group& group);
   bool check_group_shape(const Step& step, const Group& group, uint32_t member);
   bool check_definition(const Group& group);
@@ -186,12 +192,42 @@ class PartChecker {
   bool in_group_ = false;
   uint32_t lane_ = 0;
   uint32_t step_ = 0;
+  uint64_t expanded_ = 0;  // steps so far, groups expanded
   std::optional<Violation> violation_;
 };
+
+void PartChecker::count_steps(const Step& step) {
+  expanded_ += step.kind == StepKind::kGroup ? part_.groups[step.group].definition.size() : 1;
+  if (expanded_ >= kMaxSteps)
+    fail("bounds", fmt::format("{} steps, groups expanded; the engine carries out fewer than {}", expanded_,
+                               kMaxSteps));
+}
+
+// Group steps start one after the other; two of one place would leave to each rank which comes first.
+void PartChecker::check_orders() {
+  std::map<uint32_t, std::pair<uint32_t, uint32_t>> taken;  // order -> lane, step
+  for (lane_ = 0; lane_ < part_.lanes.size() && !violation_; ++lane_) {
+    const std::vector<Step>& steps = part_.lanes[lane_].steps;
+    for (step_ = 0; step_ < steps.size() && !violation_; ++step_) {
+      const Step& step = steps[step_];
+      if (step.kind != StepKind::kGroup) continue;
+      const auto [first, fresh] = taken.try_emplace(step.order, lane_, step_);
+      if (!fresh) {
+        fail("shape",
+             fmt::format("{} has the same place, order {}, as lane {}'s step {}: which one starts first?",
+                         describe(step), step.order, first->second.first, first->second.second));
+      }
+    }
+  }
+}
 
 bool PartChecker::check_group(const Step& step) {
   if (step.group >= part_.groups.size()) {
     return fail("bounds", fmt::format("group {} of {}", step.group, part_.groups.size()));
+  }
+  if (step.lag >= shape_.window) {
+    return fail("bounds", fmt::format("{}: the window has {} tile{}", describe(step), shape_.window,
+                                      shape_.window == 1 ? "" : "s"));
   }
   const Group& group = part_.groups[step.group];
   if (!check_members(group)) return false;
@@ -294,8 +330,8 @@ std::string shape_fault(const Shape& shape) {
     if (weight == 0 || weight > kMostWeight)
       return fmt::format("chunk weight {} is not 1 to {}", weight, kMostWeight);
   }
-  if (shape.window == 0 || shape.window > kMostWindow)
-    return fmt::format("window {} is not 1 to {}", shape.window, kMostWindow);
+  if (shape.window == 0 || shape.window > kMaxWindow)
+    return fmt::format("window {} is not 1 to {}", shape.window, kMaxWindow);
   if (shape.tile_bytes == 0 || shape.tile_bytes % 64 != 0 || shape.tile_bytes > kWholeBlock) {
     return fmt::format("tile of {} bytes is not a multiple of 64 up to {}", shape.tile_bytes, kWholeBlock);
   }

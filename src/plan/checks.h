@@ -10,10 +10,8 @@
 namespace comity::plan {
 
 inline constexpr uint32_t kMostRanks = 1u << 20;
-inline constexpr uint32_t kMostLanes = 1u << 16;
 inline constexpr uint32_t kMostChunks = 1u << 16;
 inline constexpr uint32_t kMostWeight = 1u << 16;
-inline constexpr uint32_t kMostWindow = 64;
 inline constexpr uint32_t kMostSlots = 1u << 16;
 
 // Blocks that this very rank has: only the root has a reduce's output and a broadcast's input (a caller may

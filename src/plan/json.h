@@ -10,7 +10,8 @@
 //                           "definition": [STEP, ...]}, ...]}, ...]}
 //   STEP = {"kind": "send" | "recv" | "copy" | "reduce" | "group", "peer": 1, "src": [RUN, ...], "dst": [RUN,
 //   ...],
-//           "after": [{"lane": 0, "step": 3, "in_place_only": true}, ...], "last": true, "group": 0}
+//           "after": [{"lane": 0, "step": 3, "in_place_only": true}, ...], "last": true,
+//           "group": 0, "order": 0, "lag": 0}
 //   RUN = {"space": "input" | "output" | "scratch" | "received", "block": 0, "first": 0, "count": 1}
 //
 // What a step, `after` or part leaves out is its default (0, false, none); everything of the shape must be

@@ -224,7 +224,7 @@ class Reader {
         !number(value, at, "root", true, kMostReadRanks, shape.root) ||
         !array(value, at, "weights", true, kMostChunks, shape.weights, weight) ||
         !number(value, at, "scratch_slots", true, kMostSlots, shape.scratch_slots) ||
-        !number(value, at, "window", true, kMostWindow, shape.window) ||
+        !number(value, at, "window", true, kMaxWindow, shape.window) ||
         !word(value, at, "placement", kPlacementNames, shape.placement)) {
       return false;
     }
@@ -259,7 +259,7 @@ class Reader {
     if (part.rank != at.index)
       return fail({&at, "rank"},
                   fmt::format("{} is not {}: parts are in the order of ranks", part.rank, at.index));
-    return array(value, at, "lanes", true, kMostLanes, part.lanes,
+    return array(value, at, "lanes", true, kMaxLanes, part.lanes,
                  [this](const Json& lane, const Place& place, Lane& to) {
                    constexpr std::string_view kLane[] = {"steps"};
                    return object(lane, place, kLane) && read_steps(lane, place, "steps", to.steps);
@@ -298,7 +298,8 @@ class Reader {
   }
 
   bool read_step(const Json& value, const Place& at, Step& step) {
-    constexpr std::string_view kFields[] = {"kind", "peer", "src", "dst", "after", "last", "group"};
+    constexpr std::string_view kFields[] = {"kind", "peer",  "src",   "dst", "after",
+                                            "last", "group", "order", "lag"};
     const auto run = [this](const Json& element, const Place& place, ChunkRun& to) {
       return read_run(element, place, to);
     };
@@ -318,7 +319,9 @@ class Reader {
                           flag(after, place, "in_place_only", false, to.in_place_only);
                  }) &&
            flag(value, at, "last", false, step.last) &&
-           number(value, at, "group", step.kind == StepKind::kGroup, UINT32_MAX, step.group);
+           number(value, at, "group", step.kind == StepKind::kGroup, UINT32_MAX, step.group) &&
+           number(value, at, "order", false, UINT32_MAX, step.order) &&
+           number(value, at, "lag", false, UINT32_MAX, step.lag);
   }
 
   bool read_run(const Json& value, const Place& at, ChunkRun& run) {

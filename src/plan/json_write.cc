@@ -106,6 +106,8 @@ class Writer {
     if (step.peer != 0 || step.kind == StepKind::kSend || step.kind == StepKind::kRecv)
       add(", \"peer\": {}", step.peer);
     if (step.group != 0 || step.kind == StepKind::kGroup) add(", \"group\": {}", step.group);
+    if (step.order != 0 || step.kind == StepKind::kGroup) add(", \"order\": {}", step.order);
+    if (step.lag != 0) add(", \"lag\": {}", step.lag);
     if (!step.src.empty()) runs("src", step.src);
     if (!step.dst.empty()) runs("dst", step.dst);
     if (!step.after.empty()) {

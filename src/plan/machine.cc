@@ -39,6 +39,11 @@ Machine::Machine(const MachineInput& input)
     if (goal_.synchronizes) state.end.resize(lanes);
     for (uint32_t lane = 0; lane < parts_[rank].lanes.size(); ++lane) {
       lanes_.push_back({rank, lane, 0, 0, false, Clock(lanes)});
+      const std::vector<Step>& steps = parts_[rank].lanes[lane].steps;
+      for (uint32_t step = 0; step < steps.size(); ++step) {
+        if (steps[step].kind != StepKind::kGroup) continue;
+        state.turns.push_back({lane, step, wiring_.ranks[rank].lane_begin[lane] + step, 0});
+      }
     }
   }
   for (size_t i = 0; i < meetings_.size(); ++i) {
@@ -138,11 +143,23 @@ void Machine::close(uint32_t rank, uint32_t tile) {
 bool Machine::ready(const Instance& at) {
   const Step& step = step_of(at);
   const Slot& state = slot(at);
+  const std::optional<Instance>& in_group = ranks_[at.rank].in_group;
+  if (in_group && in_group->lane == at.lane) return false;
   for (const After& after : step.after) {
     if (after.in_place_only && !in_place_) continue;
     if (state.done[wiring_.ranks[at.rank].lane_begin[after.lane] + after.step] == 0) return false;
   }
-  return step.kind != StepKind::kSend || !channels_[wiring_.ranks[at.rank].channel[at.flat]].message;
+  const uint32_t channel = wiring_.ranks[at.rank].channel[at.flat];
+  switch (step.kind) {
+    case StepKind::kSend:
+      return !channels_[channel].message;
+    case StepKind::kRecv:
+      return channels_[channel].posted.size() < kMaxPosted;
+    case StepKind::kGroup:
+      return has_turn(at);
+    default:
+      return true;
+  }
 }
 
 void Machine::issue(const Instance& at) {
@@ -197,6 +214,7 @@ void Machine::keep_clock(const Instance& at) {
 void Machine::complete(const Instance& at) {
   Slot& state = slot(at);
   state.done[at.flat] = 1;
+  if (step_of(at).kind == StepKind::kGroup) ranks_[at.rank].in_group.reset();
   if (--state.left == 0) close(at.rank, at.tile);
   wake_rank(at.rank);
 }

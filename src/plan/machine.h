@@ -2,9 +2,12 @@
 //
 // It executes all parts at once, symbolically, in one order: every lane issues its next step as soon as it
 // may, and it may at the latest moment that any runtime allows: a send only once the previous message of its
-// channel was received, its completion only when its own message was received, a group only when all members
-// are there. Each condition stays true once it is true, so this order stalls exactly if every order does: no
-// stall here means no deadlock anywhere.
+// channel was received, its completion only when its own message was received, a receive only while fewer
+// than kMaxPosted of its channel wait, a group only in its turn, once the group before it is complete, and
+// its completion only when all members are there, until when its lane issues nothing (a runtime without a
+// provider for this group works through its definition there). Each condition stays true once it is true, so
+// this order stalls exactly if every order does: no stall here means no deadlock anywhere, whichever groups
+// have a provider.
 //
 // What the order happened to be is not relied on. Every access to a cell is compared with the accesses before
 // it, one of them a write: the earlier step must be *surely* complete, that is, a chain of issues in lane
@@ -84,12 +87,19 @@ class Machine {
     std::vector<uint32_t> waiters;  // dependents yet to issue
     std::vector<Reader> readers;
   };
+  // A group step, and the tile of its next call.
+  struct Turn {
+    uint32_t lane = 0, step = 0, flat = 0;
+    uint64_t tile = 0;
+  };
   struct Rank {
     uint32_t first_lane = 0;  // index into lanes_
     Layout layout;
     std::vector<Cell> cells;
     std::vector<Slot> slots;
-    Clock end;  // for goals that synchronize: what its completions imply
+    Clock end;                              // for goals that synchronize: what its completions imply
+    std::vector<Turn> turns = {};           // of its group steps
+    std::optional<Instance> in_group = {};  // the call that is not complete
   };
   struct LaneState {
     uint32_t rank = 0, lane = 0;
@@ -126,6 +136,8 @@ class Machine {
   void open(uint32_t rank, uint32_t tile);
   void close(uint32_t rank, uint32_t tile);
   bool ready(const Instance& at);
+  bool has_turn(const Instance& at) const;
+  const Turn* next_turn(uint32_t rank) const;
   void issue(const Instance& at);
   void learn(const Instance& at);
   void keep_clock(const Instance& at);
@@ -153,6 +165,8 @@ class Machine {
   void fail_race(const Instance& at, uint32_t earlier, const ChunkRun& run, std::string_view how);
   Violation stalled();
   std::string why_stalled(const LaneState& lane, Instance& at);
+  std::string why_group_stalls(const Instance& call) const;
+  std::string whose_turn(const Instance& at) const;
   Instance instance_of(uint32_t rank, uint32_t flat, uint32_t tile) const;
 
   const Shape& shape_;

@@ -98,11 +98,46 @@ std::string Machine::why_stalled(const LaneState& lane, Instance& at) {
   for (const After& after : step.after) {
     const uint32_t flat = wiring_.ranks[at.rank].lane_begin[after.lane] + after.step;
     if ((after.in_place_only && !in_place_) || state.done[flat] != 0) continue;
-    return fmt::format("{} for lane {}'s {}, which {}", what, after.lane,
-                       describe(step_of(instance_of(at.rank, flat, at.tile))),
-                       state.issued[flat] != 0 ? "waits for its peer" : "is never issued");
+    const Instance other = instance_of(at.rank, flat, at.tile);
+    return fmt::format(
+        "{} for lane {}'s {}, which {}", what, after.lane, describe(step_of(other)),
+        state.issued[flat] != 0 ? "waits for its peer" : "is never issued" + whose_turn(other));
   }
-  return fmt::format("{} until rank {} has received the message before it", what, step.peer);
+  if (ranks_[at.rank].in_group &&
+      (ranks_[at.rank].in_group->lane == at.lane || step.kind == StepKind::kGroup)) {
+    return fmt::format("{} for {}", what, why_group_stalls(*ranks_[at.rank].in_group));
+  }
+  switch (step.kind) {
+    case StepKind::kGroup:
+      return fmt::format("{} for its turn{}", what, whose_turn(at));
+    case StepKind::kRecv:
+      return fmt::format("{}: {} receives from rank {} in its lane wait already, the most there may be", what,
+                         kMaxPosted, step.peer);
+    default:
+      return fmt::format("{} until rank {} has received the message before it", what, step.peer);
+  }
+}
+
+std::string Machine::why_group_stalls(const Instance& call) const {
+  const MeetingState& meeting = meetings_[wiring_.ranks[call.rank].channel[call.flat]];
+  const Group& group = parts_[call.rank].groups[step_of(call).group];
+  std::string absent;
+  for (size_t member = 0; member < group.members.size(); ++member) {
+    if (meeting.arrived[member] > meeting.finished) continue;
+    absent += fmt::format("{}{}", absent.empty() ? "" : ", ", group.members[member]);
+  }
+  return fmt::format("the call of lane {}'s {} in tile {}, to which rank {} never comes", call.lane,
+                     describe(step_of(call)), call.tile, absent);
+}
+
+// ": the plan starts ... before it" for a group step that does not come next, else nothing.
+std::string Machine::whose_turn(const Instance& at) const {
+  const Turn* next = next_turn(at.rank);
+  if (step_of(at).kind != StepKind::kGroup || next == nullptr) return {};
+  if (next->flat == at.flat && next->tile == at.tile) return {};
+  const Instance other = instance_of(at.rank, next->flat, static_cast<uint32_t>(next->tile));
+  return fmt::format(": the plan starts lane {}'s {} of tile {} before it", other.lane,
+                     describe(step_of(other)), other.tile);
 }
 
 }  // namespace comity::plan

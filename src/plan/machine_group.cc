@@ -1,12 +1,37 @@
 // Groups carried out whole: a call happens when all members have come to it.
 
 #include <algorithm>
+#include <utility>
 
 #include "src/plan/machine.h"
 
 namespace comity::plan {
 
+// The group step whose call is to start next on this rank; null after the last.
+const Machine::Turn* Machine::next_turn(uint32_t rank) const {
+  const Turn* next = nullptr;
+  std::pair<uint64_t, uint32_t> earliest;
+  for (const Turn& turn : ranks_[rank].turns) {
+    if (turn.tile == tiles_) continue;
+    const Step& step = parts_[rank].lanes[turn.lane].steps[turn.step];
+    const std::pair<uint64_t, uint32_t> when{turn.tile + step.lag, step.order};
+    if (next != nullptr && when > earliest) continue;
+    next = &turn;
+    earliest = when;
+  }
+  return next;
+}
+
+bool Machine::has_turn(const Instance& at) const {
+  if (ranks_[at.rank].in_group) return false;
+  const Turn* next = next_turn(at.rank);
+  return next != nullptr && next->flat == at.flat && next->tile == at.tile;
+}
+
 void Machine::issue_group(const Instance& at, const Step& step) {
+  Rank& rank = ranks_[at.rank];
+  rank.in_group = at;
+  for (Turn& turn : rank.turns) turn.tile += turn.flat == at.flat ? 1 : 0;
   const uint32_t index = wiring_.ranks[at.rank].channel[at.flat];
   MeetingState& meeting = meetings_[index];
   const Group& group = *wiring_.meetings[index].group;

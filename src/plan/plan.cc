@@ -10,11 +10,11 @@ namespace {
 constexpr uint64_t kChunkAlignment = 64;
 
 // Where each step of a lane lies once groups are expanded: begin of step i, and the end as the last entry.
-std::vector<uint32_t> expanded_begins(const Part& part, const Lane& lane) {
+std::vector<uint32_t> expanded_begins(const Part& part, const Lane& lane, const std::vector<bool>& kept) {
   std::vector<uint32_t> begins{0};
   begins.reserve(lane.steps.size() + 1);
   for (const Step& step : lane.steps) {
-    const bool group = step.kind == StepKind::kGroup && step.group < part.groups.size();
+    const bool group = step.kind == StepKind::kGroup && step.group < part.groups.size() && !kept[step.group];
     const size_t length = group ? part.groups[step.group].definition.size() : 1;
     begins.push_back(begins.back() + static_cast<uint32_t>(length));
   }
@@ -23,8 +23,8 @@ std::vector<uint32_t> expanded_begins(const Part& part, const Lane& lane) {
 
 class Expander {
  public:
-  explicit Expander(const Part& part) : part_(part) {
-    for (const Lane& lane : part.lanes) begins_.push_back(expanded_begins(part, lane));
+  Expander(const Part& part, const std::vector<bool>& kept) : part_(part), kept_(kept) {
+    for (const Lane& lane : part.lanes) begins_.push_back(expanded_begins(part, lane, kept));
   }
 
   Part run() const {
@@ -41,7 +41,7 @@ class Expander {
 
  private:
   bool is_group(const Step& step) const {
-    return step.kind == StepKind::kGroup && step.group < part_.groups.size();
+    return step.kind == StepKind::kGroup && step.group < part_.groups.size() && !kept_[step.group];
   }
 
   void add(uint32_t lane, uint32_t index, std::vector<Step>& steps) const {
@@ -99,6 +99,7 @@ class Expander {
   }
 
   const Part& part_;
+  const std::vector<bool>& kept_;  // by group: stays whole
   std::vector<std::vector<uint32_t>> begins_;
 };
 
@@ -155,7 +156,13 @@ uint64_t tile_length(const Shape& shape, uint64_t block_bytes, uint64_t tile) {
 }
 
 Part expand(const Part& part) {
-  return Expander(part).run();
+  return expand(part, std::vector<bool>(part.groups.size(), false));
+}
+
+Part expand(const Part& part, const std::vector<bool>& kept) {
+  Part expanded = Expander(part, kept).run();
+  if (std::find(kept.begin(), kept.end(), true) != kept.end()) expanded.groups = part.groups;
+  return expanded;
 }
 
 bool has_groups(const Part& part) {
@@ -163,19 +170,6 @@ bool has_groups(const Part& part) {
     return std::any_of(lane.steps.begin(), lane.steps.end(),
                        [](const Step& step) { return step.kind == StepKind::kGroup; });
   });
-}
-
-uint64_t name_hash(const Shape& shape) {
-  Fnv hash;
-  hash.text(shape.algorithm)
-      .number(static_cast<uint64_t>(shape.collective))
-      .number(shape.nranks)
-      .number(shape.root);
-  hash.number(shape.weights.size());
-  for (const uint32_t weight : shape.weights) hash.number(weight);
-  hash.number(shape.scratch_slots).number(shape.window).number(shape.tile_bytes);
-  hash.number(static_cast<uint64_t>(shape.placement));
-  return mix(hash.value());
 }
 
 }  // namespace comity::plan

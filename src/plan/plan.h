@@ -68,6 +68,8 @@ struct Step {
   std::vector<After> after;
   bool last = false;   // reduce: the result holds every rank's contribution; avg divides here, exactly once
   uint32_t group = 0;  // group: index into Part::groups
+  uint32_t order = 0;  // group: its place among the Plan's, see Group
+  uint32_t lag = 0;    // group: how many tiles it runs behind, below the window
   bool operator==(const Step&) const = default;
 };
 
@@ -81,6 +83,11 @@ struct Step {
 //   reduce_scatter  src {x_0 .. x_m-1} dst {y}            y = reduction of all members' x_i, i this member
 //   barrier         src {}             dst {}
 // A dst may be exactly a src (in place by plan); user placement aliases further as described at Placement.
+//
+// Calls of groups start one after the other: on each rank by ascending (tile + lag, order) of their steps,
+// each once the one before is complete, whatever is ready first. All members of a call state the same two
+// numbers, and no rank has one `order` twice, so all ranks start what they share in one order. A lag lets
+// tile t of one group run beside tile t + lag of another, for what lies between to overlap with both.
 struct Group {
   Collective collective = Collective::kAllReduce;
   std::vector<uint32_t> members;  // ranks, in the order that folds and blocks follow
@@ -108,6 +115,13 @@ struct Part {
 // output; all_gather: input == output + rank * block; reduce_scatter: output == input + rank * block.
 enum class Placement : uint8_t { kBoth = 0, kOutOfPlaceOnly = 1, kInPlaceOnly = 2 };
 
+// What the engine carries out, and so what every Plan keeps: check_part() refuses more, and verify() proves
+// that no more is needed.
+inline constexpr uint32_t kMaxLanes = 64;
+inline constexpr uint32_t kMaxWindow = 64;
+inline constexpr uint32_t kMaxPosted = 64;       // receives of one lane from one rank that wait at once
+inline constexpr uint32_t kMaxSteps = 1u << 24;  // of one part, groups expanded
+
 // What all ranks of a Plan share.
 struct Shape {
   std::string algorithm;  // its name: "ring"
@@ -116,7 +130,7 @@ struct Shape {
   uint32_t root = 0;                    // broadcast, reduce
   std::vector<uint32_t> weights = {1};  // of the chunks of a tile; each 1..2^16, at most 2^16 of them
   uint32_t scratch_slots = 0;
-  uint32_t window = 1;             // tiles in flight, 1..64
+  uint32_t window = 1;             // tiles in flight, 1..kMaxWindow
   uint64_t tile_bytes = 1u << 20;  // multiple of 64; kWholeBlock: one tile however long the block
   Placement placement = Placement::kBoth;
   bool operator==(const Shape&) const = default;
@@ -148,9 +162,8 @@ uint64_t tile_length(const Shape& shape, uint64_t block_bytes, uint64_t tile);
 // that named the group name all steps of its definition; its steps that wait for nothing inherit what the
 // group waited for. Pure; indexes out of range stay as they are.
 Part expand(const Part& part);
+// The same for some: the i-th of part.groups stays whole if kept[i].
+Part expand(const Part& part, const std::vector<bool>& kept);
 // True if the part has a group step.
 bool has_groups(const Part& part);
-// Name of a plan for signatures and logs: "ring", hashed with the shape: equal plans have equal hashes. Pure.
-uint64_t name_hash(const Shape& shape);
-
 }  // namespace comity::plan

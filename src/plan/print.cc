@@ -112,7 +112,9 @@ std::string describe(const Step& step) {
       return fmt::format("reduce {} -> {}{}", join(step.src, " + "), join(step.dst, " "),
                          step.last ? ", last" : "");
     case StepKind::kGroup:
-      return fmt::format("group {}: {} -> {}", step.group, join(step.src, " "), join(step.dst, " "));
+      return fmt::format("group {}, order {}{}: {} -> {}", step.group, step.order,
+                         step.lag == 0 ? "" : fmt::format(" and {} tiles behind", step.lag),
+                         join(step.src, " "), join(step.dst, " "));
   }
   return "?";
 }

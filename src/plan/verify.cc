@@ -103,6 +103,7 @@ class Verifier {
       for (const Lane& lane : part.lanes) {
         for (const Step& step : lane.steps) {
           steps += expanded_size(part, step, kMostSteps);
+          lag_ = std::max(lag_, step.lag);
           if (steps > kMostSteps)
             return too_large(fmt::format("more than {} steps, groups expanded", kMostSteps));
         }
@@ -152,7 +153,7 @@ class Verifier {
   }
 
   uint32_t tiles_proved() const {
-    return plan_.shape.collective == Collective::kBarrier ? 1 : 2 * plan_.shape.window + 1;
+    return plan_.shape.collective == Collective::kBarrier ? 1 : 2 * plan_.shape.window + 1 + lag_;
   }
 
   Found prove(bool in_place) {
@@ -256,6 +257,7 @@ class Verifier {
   Columns columns_;
   Goal goal_;
   bool groups_ = false;
+  uint32_t lag_ = 0;  // the longest of any group
   uint64_t lanes_ = 0;
   uint64_t steps_ = 0;
 };

@@ -1,13 +1,14 @@
 // Proof that a Plan does what its collective promises.
 //
-// The verifier executes all parts symbolically, tiles 0..2*window, in a machine where a send issues once the
-// previous message to that peer and lane was received, and looks at every pair of accesses without an order
-// between them. It proves: every output chunk holds each rank's contribution exactly once (and, for avg,
-// passed exactly one `last` reduction), folded alike on all ranks, so that bits are equal; sends match
-// receives in order and length; no deadlock; no read or overwrite that a missing dependency leaves racing;
-// every index is inside its bounds. In and out of place are proved separately; groups are proved whole, by
-// their definitions, and each definition by itself. The machine and its memory model are described in
-// machine.h.
+// The verifier executes all parts symbolically, tiles 0..2*window (and on by the longest lag of a group), in
+// a machine where a send issues once the previous message to that peer and lane was received, and looks at
+// every pair of accesses without an order between them. It proves: every output chunk holds each rank's
+// contribution exactly once (and, for avg, passed exactly one `last` reduction), folded alike on all ranks,
+// so that bits are equal; sends match receives in order and length; no deadlock; no read or overwrite that a missing
+// dependency leaves racing; every index is inside its bounds, and what the engine can hold suffices (plan.h's
+// limits). In and out of place are proved separately; groups are proved whole, by their definitions, and each
+// definition by itself. What is proved the engine finishes, whichever groups have a provider. The machine and
+// its memory model are described in machine.h.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +21,8 @@ namespace comity::plan {
 // Rules, as printed:
 //   bounds    an index outside what it indexes, or a plan too large to prove
 //   shape     a step or group that is not of its kind's form, or writes where none may
-//   match     a send without its receive, a group without a member's, or chunks that differ between them
+//   match     a send without its receive, a group without a member's, or chunks or orders that differ
+//             between them
 //   deadlock  a step that is never issued
 //   race      two accesses to one place, one a write, that nothing orders
 //   result    an output that does not hold what the collective promises, or bits that differ between ranks

@@ -187,6 +187,12 @@ class MeetingBuilder {
       const StepPlace& at = member[call];
       const bool pieces = is_reduction(group(at).collective) ? same(step(base).src, step(at).src)
                                                              : same(step(base).dst, step(at).dst);
+      if (step(at).order != step(base).order || step(at).lag != step(base).lag) {
+        wiring_.violation =
+            mismatch(at, fmt::format("{} starts in another order than its like on rank {}, step {}: {}",
+                                     describe(step(at)), base.rank, base.step, describe(step(base))));
+        return;
+      }
       if (pieces && group(at).last == group(base).last) continue;
       wiring_.violation =
           mismatch(at, fmt::format("{} differs in length or form from its like on rank {}, step {}",

@@ -5,7 +5,7 @@
 // runs have equal length for every tile length exactly when they begin and end at the same chunks: all ranks
 // share the weights, and boundaries are rounded down by position, so equal weights elsewhere in the tile do
 // not suffice. A meeting is (lane, collective, members, root); the k-th group step of one on each member is
-// one call.
+// one call, and all members state the same order and lag for it.
 #pragma once
 
 #include <cstdint>

@@ -116,6 +116,10 @@ TEST(ComityVerify, ProvesWhatPlanWrites) {
     const Outcome outcome = run(fmt::format("verify {}", file.path()));
     EXPECT_EQ(outcome.status, 0);
     expect_says(outcome, ": proved: ");
+    const std::string text = run(fmt::format("plan {}", plan)).text;
+    const size_t hash = text.find("hash ");
+    ASSERT_NE(hash, std::string::npos) << text;
+    expect_says(outcome, text.substr(hash, 21).c_str());
   }
   expect_says(
       run(fmt::format("plan all_reduce --ranks 3 --bytes 8 --format json | '{}' verify -", COMITY_PROGRAM)),

@@ -63,7 +63,7 @@ Step reduce(std::vector<ChunkRun> from, ChunkRun into, std::vector<After> after,
 }
 Step group(uint32_t index, std::vector<ChunkRun> from, std::vector<ChunkRun> into, std::vector<After> after) {
   Step step = make(StepKind::kGroup, std::move(from), std::move(into), std::move(after));
-  step.group = index;
+  step.group = step.order = index;
   return step;
 }
 
@@ -186,6 +186,7 @@ Plan groups_of_four() {
     } else {
       part.groups = {up, down};
       part.lanes[0].steps = {group(0, {in()}, {}), group(1, {}, {out()}, {in_place(0)})};
+      part.lanes[0].steps[1].order = 2;  // as on the leader
     }
   }
   return plan;

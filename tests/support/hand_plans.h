@@ -21,6 +21,7 @@ plan::Step recv(uint32_t peer, plan::ChunkRun into, std::vector<plan::After> aft
 plan::Step copy(plan::ChunkRun from, plan::ChunkRun into, std::vector<plan::After> after = {});
 plan::Step reduce(std::vector<plan::ChunkRun> from, plan::ChunkRun into, std::vector<plan::After> after = {},
                   bool last = false);
+// Its order is its index.
 plan::Step group(uint32_t index, std::vector<plan::ChunkRun> from, std::vector<plan::ChunkRun> into,
                  std::vector<plan::After> after = {});
 

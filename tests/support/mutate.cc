@@ -63,7 +63,7 @@ class Mutator {
   Step& step() { return steps()[index_]; }
 
   std::string damage() {
-    switch (below(10)) {
+    switch (below(11)) {
       case 0:
         return drop();
       case 1:
@@ -82,6 +82,8 @@ class Mutator {
         return move_dependency();
       case 8:
         return change_reduction();
+      case 9:
+        return change_turn();
       default:
         return change_peer();
     }
@@ -189,6 +191,16 @@ class Mutator {
     }
     step().last = !step().last;
     return "`last` flipped";
+  }
+
+  std::string change_turn() {
+    if (step().kind != plan::StepKind::kGroup) return {};
+    if (below(3) == 0) {
+      step().lag = below(mutant_.plan.shape.window + 1);
+      return fmt::format("{} tiles behind", step().lag);
+    }
+    step().order = below(4);
+    return fmt::format("order {}", step().order);
   }
 
   std::string change_peer() {

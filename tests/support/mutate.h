@@ -1,6 +1,6 @@
 // Small damage to a Plan, by seed: a step dropped, swapped, duplicated or shifted, a dependency removed,
-// weakened or moved, operands exchanged, `last` flipped. References to steps that move keep naming the same
-// step, so that what is wrong afterwards is the damage and nothing else.
+// weakened or moved, operands exchanged, `last` flipped, a group's turn changed. References to steps that
+// move keep naming the same step, so that what is wrong afterwards is the damage and nothing else.
 #pragma once
 
 #include <cstdint>

@@ -19,7 +19,9 @@ class SimWorld::Plans final : public engine::PlanSource {
     const uint64_t block_bytes = picked == 0 ? 0 : uint64_t{1} << (picked - 1);
     const algorithms::Algorithm& algorithm = *selection_.pick(collective, block_bytes).algorithm;
     const algorithms::Request request{&topology_, root, block_bytes};
-    engine::PlannedPart planned{algorithm.shape(request), {}};
+    engine::PlannedPart planned;
+    planned.shape = algorithm.shape(request);
+    planned.hash = algorithms::hash_of(algorithm, request, planned.shape);
     planned.part = algorithm.part(request, planned.shape, rank_);
     return planned;
   }

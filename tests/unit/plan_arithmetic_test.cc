@@ -173,22 +173,5 @@ TEST(Expand, KeepsDependenciesThroughAnEmptyDefinition) {
   EXPECT_EQ(expanded.lanes[0].steps[1].after, std::vector<plan::After>{in_place(0)});
 }
 
-TEST(NameHash, DiffersWhereShapesDiffer) {
-  Shape shape;
-  shape.algorithm = "ring";
-  EXPECT_EQ(plan::name_hash(shape), plan::name_hash(Shape(shape)));
-  std::vector<Shape> others(9, shape);
-  others[0].algorithm = "rin";
-  others[1].collective = Collective::kReduce;
-  others[2].nranks = 2;
-  others[3].root = 1;
-  others[4].weights = {1, 1};
-  others[5].scratch_slots = 1;
-  others[6].window = 2;
-  others[7].tile_bytes = 64;
-  others[8].placement = plan::Placement::kInPlaceOnly;
-  for (const Shape& other : others) EXPECT_NE(plan::name_hash(other), plan::name_hash(shape));
-}
-
 }  // namespace
 }  // namespace comity::test

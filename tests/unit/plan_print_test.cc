@@ -26,7 +26,10 @@ TEST(PlanText, ShowsStepsInAlignedColumns) {
 TEST(PlanText, NamesRunsOfChunks) {
   EXPECT_EQ(plan::describe(in(2, 0, 4)), "in[2:0..3]");
   EXPECT_EQ(plan::describe(slot(1, 5)), "scratch[1:5]");
-  EXPECT_EQ(plan::describe(group(3, {in()}, {})), "group 3: in[0:0] -> nothing");
+  EXPECT_EQ(plan::describe(group(3, {in()}, {})), "group 3, order 3: in[0:0] -> nothing");
+  plan::Step behind = group(1, {}, {});
+  behind.lag = 2;
+  EXPECT_EQ(plan::describe(behind), "group 1, order 1 and 2 tiles behind: nothing -> nothing");
 }
 
 TEST(PlanText, ShowsGroupsAndSaysWhatItLeavesOut) {
