@@ -16,7 +16,7 @@ namespace comity::topology {
 namespace {
 
 std::string sample(const std::string& name) {
-  std::ifstream file(std::string(COMITY_TEST_SOURCES) + "/samples/" + name, std::ios::binary);
+  std::ifstream file(fmt::format("{}/samples/{}", COMITY_TEST_SOURCES, name), std::ios::binary);
   EXPECT_TRUE(file) << name;
   return {std::istreambuf_iterator<char>(file), {}};
 }

@@ -165,13 +165,40 @@ void NcclWriter::write_device_links(uint32_t index, const std::string& gcn, int 
     const bool near = to.host == graph_.nodes[index].host || to.kind == NodeKind::kVendorSwitch;
     const bool end =
         to.kind == NodeKind::kDevice || to.kind == NodeKind::kVendorSwitch || to.kind == NodeKind::kNuma;
-    if (near && end && (joins_islands(link.kind) || link.kind == LinkKind::kC2c))
+    if (near && end && (joins_islands(link.kind) || link.kind == LinkKind::kC2c) &&
+        !written_with_first_part(link))
       write_link(link, gcn, sm, depth);
   }
   write_kept(graph_.nodes[index], depth);
 }
 
-void NcclWriter::write_device(uint32_t index, int depth) {
+// A target is a bus id: a link to one part of a device is one to all of them.
+bool NcclWriter::written_with_first_part(const Link& link) const {
+  return std::any_of(out_[link.from].begin(), out_[link.from].end(), [&](uint32_t number) {
+    const Link& other = graph_.links[number];
+    return other.to < link.to && other.kind == link.kind && graph_.nodes[link.to].kind == NodeKind::kDevice &&
+           graph_.nodes[other.to].host == graph_.nodes[link.to].host && is_part_of(other.to, link.to) &&
+           parent_[other.to] == parent_[link.to] &&
+           attribute_of(other, "nccl.element") == attribute_of(link, "nccl.element") &&
+           other.bandwidth_bytes_per_s == link.bandwidth_bytes_per_s;
+  });
+}
+
+void NcclWriter::write_devices(const std::vector<uint32_t>& parts, int depth) {
+  const XmlTag outer = pci(parts.front());
+  const size_t before = text_.size();
+  text_ += outer.open(depth);
+  bool written = false;
+  for (const uint32_t part : parts) written = write_device(part, parts.size() == 1, depth + 1) || written;
+  if (written) {
+    text_ += outer.close(depth);
+    return;
+  }
+  text_.resize(before);
+  text_ += outer.whole(depth);
+}
+
+bool NcclWriter::write_device(uint32_t index, bool alone, int depth) {
   const Node& node = graph_.nodes[index];
   const std::string tag_name =
       attribute_of(node, "nccl.tag").empty() ? "gpu" : attribute_of(node, "nccl.tag");
@@ -196,19 +223,18 @@ void NcclWriter::write_device(uint32_t index, int depth) {
     gpu.set("rank", std::to_string(number));
     gpu.set("gdr", "1");
   }
-  const XmlTag outer = pci(index);
   const size_t before = text_.size();
-  text_ += outer.open(depth) + gpu.open(depth + 1);
+  text_ += gpu.open(depth);
   const size_t opened = text_.size();
-  write_device_links(index, gcn, sm, depth + 2);
-  const bool linked = text_.size() > opened;
-  if (linked) {
-    text_ += gpu.close(depth + 1) + outer.close(depth);
-    return;
+  write_device_links(index, gcn, sm, depth + 1);
+  if (text_.size() > opened) {
+    text_ += gpu.close(depth);
+    return true;
   }
   text_.resize(before);
-  const bool skeleton = !came_so && !came_without_pci(node);  // NCCL fills it in on the machine
-  text_ += skeleton ? outer.whole(depth) : outer.open(depth) + gpu.whole(depth + 1) + outer.close(depth);
+  if (alone && !came_so && !came_without_pci(node)) return false;  // NCCL fills it in on the machine
+  text_ += gpu.whole(depth);
+  return true;
 }
 
 }  // namespace comity::topology

@@ -46,7 +46,12 @@ class NcclWriter {
   std::vector<uint32_t> below(uint32_t node) const;
   void write_cpu(uint32_t host, uint32_t cpu, int depth);
   void write_children(uint32_t node, int depth);
-  void write_device(uint32_t node, int depth);
+  // Parts of one PCI device; most often one.
+  void write_devices(const std::vector<uint32_t>& parts, int depth);
+  // False, and nothing written: a skeleton, which has no element of its own.
+  bool write_device(uint32_t node, bool alone, int depth);
+  bool is_part_of(uint32_t node, uint32_t other) const;
+  bool written_with_first_part(const Link& link) const;
   void write_device_links(uint32_t node, const std::string& gcn, int sm, int depth);
   void write_link(const Link& link, const std::string& gcn, int sm, int depth);
   void write_kept(const Node& node, int depth);

@@ -99,8 +99,9 @@ void NcclWriter::give_bus_ids() {
     if (!bus_ids_[i].empty()) {
       const auto [found, fresh] =
           taken.emplace(std::make_tuple(node.host, node.kind, bus_ids_[i]), parent_[i]);
-      const bool port = node.kind == NodeKind::kNic && found->second == parent_[i];  // of one PCI device
-      if (fresh || port) continue;
+      // Ports of one NIC, or parts of one device.
+      const bool end = node.kind == NodeKind::kNic || node.kind == NodeKind::kDevice;
+      if (fresh || (end && found->second == parent_[i])) continue;
     }
     if (is_virtual(i)) continue;
     do {
@@ -217,18 +218,23 @@ void NcclWriter::write_nics(const std::vector<uint32_t>& nics, int depth) {
   }
 }
 
+// Whether two that stand side by side are of one PCI device.
+bool NcclWriter::is_part_of(uint32_t node, uint32_t other) const {
+  return graph_.nodes[node].kind == graph_.nodes[other].kind && bus_ids_[node] == bus_ids_[other];
+}
+
 void NcclWriter::write_children(uint32_t node, int depth) {
   const std::vector<uint32_t> all = below(node);
   for (size_t i = 0; i < all.size(); ++i) {
     const uint32_t at = all[i];
     if (graph_.nodes[at].kind == NodeKind::kDevice) {
-      write_device(at, depth);
+      const size_t first = i;
+      while (i + 1 < all.size() && is_part_of(all[i + 1], at)) ++i;
+      write_devices(
+          {all.begin() + static_cast<ptrdiff_t>(first), all.begin() + static_cast<ptrdiff_t>(i) + 1}, depth);
     } else if (graph_.nodes[at].kind == NodeKind::kNic) {
       std::vector<uint32_t> ports{at};
-      while (i + 1 < all.size() && graph_.nodes[all[i + 1]].kind == NodeKind::kNic &&
-             bus_ids_[all[i + 1]] == bus_ids_[at]) {
-        ports.push_back(all[++i]);
-      }
+      while (i + 1 < all.size() && is_part_of(all[i + 1], at)) ports.push_back(all[++i]);
       write_nics(ports, depth);
     } else {
       const XmlTag tag = pci(at);
@@ -265,8 +271,10 @@ void NcclWriter::write_cpu(uint32_t host, uint32_t cpu, int depth) {
   const std::string affinity = attribute_of(node, "nccl.cpu.affinity");
   tag.set("affinity", affinity.empty() ? affinity_of(attribute_of(node, "cpuset")) : affinity);
   tag.copy(node, "nccl.cpu.", {"arch", "vendor", "familyid", "modelid"});
-  if (!tag.has("arch")) {
-    std::string arch = known("arch").empty() ? known("machine") : known("arch");
+  std::string arch = known("arch").empty() ? known("machine") : known("arch");
+  // Of a machine that is not known NCCL fills these in.
+  const bool unknown = !tag.has("arch") && arch.empty();
+  if (!tag.has("arch") && !unknown) {
     if (arch == "aarch64") arch = "arm64";
     if (arch == "ppc64le") arch = "ppc64";
     if (arch != "arm64" && arch != "ppc64") arch = "x86_64";
@@ -276,9 +284,11 @@ void NcclWriter::write_cpu(uint32_t host, uint32_t cpu, int depth) {
     if (!known("cpu_family").empty()) tag.set("familyid", known("cpu_family"));
     if (!known("cpu_model_number").empty()) tag.set("modelid", known("cpu_model_number"));
   }
-  tag.set("vendor", "unknown");  // where there is none
-  tag.set("familyid", "0");
-  tag.set("modelid", "0");
+  if (!unknown) {
+    tag.set("vendor", "unknown");  // where there is none
+    tag.set("familyid", "0");
+    tag.set("modelid", "0");
+  }
   text_ += tag.open(depth);
   write_children(cpu, depth + 1);
   write_kept(node, depth + 1);

@@ -19,11 +19,18 @@ std::string info(const std::map<std::string, std::string>& infos, const char* ke
   return found == infos.end() ? std::string() : found->second;
 }
 
-// A VGA controller is an accelerator when something computes on it, or its maker builds no other: boards have
-// graphics of their own (an ES1000 is AMD's), CPUs too.
+// A processing accelerator or a 3D controller is one, whoever made it; Intel's coprocessors encrypt. A VGA controller is when
+// something computes on it, or its maker builds no other: boards have graphics of their own (an ES1000 is AMD's),
+// CPUs too.
 bool is_device(const HwlocObject& pci) {
-  if (role_of_class(pci.class_code) != PciRole::kDevice || !makes_accelerators(pci.vendor)) return false;
-  if ((pci.class_code >> 8) != 0x0300 || pci.vendor == vendor_id("nvidia")) return true;
+  if (role_of_class(pci.class_code) != PciRole::kDevice) return false;
+  const uint32_t code = pci.class_code >> 8;
+  if (code >> 8 == 0x12 || code == 0x0302) return true;
+  if (code == 0x0b40 && pci.vendor == vendor_id("intel")) return false;
+  const bool computes = std::any_of(pci.os_devices.begin(), pci.os_devices.end(),
+                                    [](const HwlocObject::OsDevice& device) { return device.compute; });
+  if (!makes_accelerators(pci.vendor)) return computes;
+  if (code != 0x0300 || pci.vendor == vendor_id("nvidia")) return true;
   return std::any_of(pci.os_devices.begin(), pci.os_devices.end(), [&](const HwlocObject::OsDevice& device) {
     return device.compute || (device.name.substr(0, 7) == "renderD" && pci.vendor != vendor_id("intel"));
   });

@@ -38,6 +38,11 @@ uint64_t serial_of(const pugi::xml_node& object) {
   return object.attribute("gp_index").as_ullong(0);
 }
 
+bool has_io(const pugi::xml_node& object) {
+  return object.find_child(
+      [](const pugi::xml_node& child) { return type_of(child) == "Bridge" || type_of(child) == "PCIDev"; });
+}
+
 class Reader {
  public:
   Reader(std::string_view text, const std::string& origin) : xml_(text, origin) {}
@@ -61,6 +66,7 @@ class Reader {
   HwlocView view_;
   int64_t version_ = 2;
   size_t io_ = 0;
+  std::set<uint64_t> serials_;  // of all that a matrix may name
   std::set<std::pair<PciRole, std::string>> seen_;
 };
 
@@ -110,6 +116,11 @@ Status Reader::read_pci(const pugi::xml_node& object, HwlocObject& made) {
   if (role != PciRole::kOther && !seen_.emplace(role, made.bus_id).second) {
     return xml_.bad(object, fmt::format("pci_busid {} is there twice", made.bus_id));
   }
+  if (made.kind == HwlocObject::Kind::kPci && role == PciRole::kOther &&
+      may_compute(made.class_code, made.vendor)) {
+    note(object, fmt::format("a PCI device of class {:04x} is of no kind that is known; left out",
+                             made.class_code >> 8));
+  }
   const double giga_bytes_per_s = object.attribute("pci_link_speed").as_double(0);
   if (giga_bytes_per_s > 0 && giga_bytes_per_s < 1e4) {
     made.bytes_per_s = static_cast<uint64_t>(std::llround(giga_bytes_per_s * 1e6)) * 1000;
@@ -121,6 +132,7 @@ Status Reader::read_io(const pugi::xml_node& object, int depth, HwlocObject& mad
   if (depth > kMostDepth) return xml_.bad(object, "objects nest more than 64 deep");
   if (++io_ > kMostIo) return xml_.bad(object, "more than 100,000 I/O objects");
   made.serial = serial_of(object);
+  serials_.insert(made.serial);
   made.subtype = object.attribute("subtype").value();
   made.infos = infos_of(object);
   if (type_of(object) == "Bridge") {
@@ -136,10 +148,13 @@ Status Reader::read_io(const pugi::xml_node& object, int depth, HwlocObject& mad
       device.compute = device.compute || subtype == "NVML" || subtype == "RSMI" || subtype == "LevelZero";
       device.infos = infos_of(child);
       device.serial = serial_of(child);
+      serials_.insert(device.serial);
       made.os_devices.push_back(std::move(device));
     } else if (type_of(child) == "Bridge" || type_of(child) == "PCIDev") {
       made.children.emplace_back();
       COMITY_RETURN_IF_ERROR(read_io(child, depth + 1, made.children.back()));
+    } else if (type_of(child) != "Misc") {
+      note(child, fmt::format("an object {} below an I/O object is not known; left out", type_of(child)));
     }
   }
   return {};
@@ -154,14 +169,20 @@ Status Reader::read_object(const pugi::xml_node& object, const std::vector<int32
   if (type_of(object) == "Package" || type_of(object) == "Socket") {
     if (view_.infos.count("CPUVendor") == 0) view_.infos.merge(infos_of(object));
   }
-  if (type_of(object) == "PU" || type_of(object) == "Core") return {};
+  if (type_of(object) == "PU" || (type_of(object) == "Core" && !has_io(object))) return {};
+  serials_.insert(serial_of(object));
   if (serial_of(object) != 0) view_.normals[serial_of(object)] = near;
   for (const pugi::xml_node& child : object.children("object")) {
     if (type_of(child) == "Bridge" || type_of(child) == "PCIDev") {
       HwlocIo io{near, {}};
       COMITY_RETURN_IF_ERROR(read_io(child, 0, io.object));
       view_.io.push_back(std::move(io));
-    } else if (type_of(child) != "Misc" && type_of(child) != "OSDev") {
+    } else if (type_of(child) == "OSDev") {
+      const auto device = os_device_of_type(child.attribute("osdev_type").as_int(-1), version_);
+      if (device.compute || device.network || device.fabric) {
+        note(child, fmt::format("{} has no PCI device above it; left out", child.attribute("name").value()));
+      }
+    } else if (type_of(child) != "Misc") {
       COMITY_RETURN_IF_ERROR(read_object(child, near, depth + 1));
     }
   }
@@ -189,7 +210,16 @@ Result<HwlocView> Reader::read(const pugi::xml_node& topology) {
     HwlocMatrix matrix;
     bool wanted = false;
     COMITY_RETURN_IF_ERROR(read_hwloc_matrix(xml_, child, matrix, wanted));
-    if (wanted) view_.matrices.push_back(std::move(matrix));
+    if (!wanted) {
+      if (matrix.name != "NUMALatency" && !matrix.name.empty())
+        note(child, fmt::format("the matrix {} is not known; left out", matrix.name));
+      continue;
+    }
+    for (const uint64_t serial : matrix.objects) {
+      if (serials_.count(serial) == 0)
+        note(child, fmt::format("the matrix {} names objects that are not there; left out", matrix.name));
+    }
+    view_.matrices.push_back(std::move(matrix));
   }
   return std::move(view_);
 }

@@ -103,9 +103,11 @@ Status NcclReader::link_to_switch(const Pending& pending, LinkKind kind) {
   }
   Link link = priced(pending, kind);
   link.to = found->second;
+  link.shared = shared_by_parts(pending, link);
   link.attributes["nccl.targets"] = fmt::format("{}={}", pending.target, pending.count);
   COMITY_RETURN_IF_ERROR(gather(pending, link));
   std::swap(link.from, link.to);
+  link.shared = shared_by_parts(pending, link);
   link.attributes.erase("nccl.targets");
   return gather(pending, std::move(link));
 }
@@ -114,18 +116,23 @@ Status NcclReader::link_devices(const Pending& pending, LinkKind kind) {
   const auto bus_id = normal_bus_id(pending.target);
   const uint32_t host = graph_.nodes[pending.from].host;
   const auto found = bus_id ? places_.find(std::make_tuple(host, NodeKind::kDevice, *bus_id)) : places_.end();
-  if (found == places_.end() || found->second == pending.from) {
+  if (found == places_.end() || graph_.nodes[pending.from].bus_id == *bus_id) {
     keep(pending);
     return {};
   }
-  Link link = priced(pending, kind);
-  link.to = found->second;
-  const auto& target = graph_.nodes[link.to].attributes;
-  const auto known = target.find("pci.class");
-  if (!pending.target_class.empty() && (known == target.end() || known->second != pending.target_class)) {
-    link.attributes["nccl.tclass"] = pending.target_class;
+  const auto parts = parts_.find(found->second);
+  const uint32_t end = found->second + (parts == parts_.end() ? 1 : parts->second);
+  for (uint32_t to = found->second; to < end; ++to) {
+    Link link = priced(pending, kind);
+    link.to = to;
+    link.shared = shared_by_parts(pending, link);
+    const auto& target = graph_.nodes[link.to].attributes;
+    const auto known = target.find("pci.class");
+    if (!pending.target_class.empty() && (known == target.end() || known->second != pending.target_class))
+      link.attributes["nccl.tclass"] = pending.target_class;
+    COMITY_RETURN_IF_ERROR(gather(pending, std::move(link)));
   }
-  return gather(pending, std::move(link));
+  return {};
 }
 
 Status NcclReader::link_pending() {
@@ -156,8 +163,10 @@ Status NcclReader::link_pending() {
         link.attributes["nccl.targets"] = fmt::format("{}={}", pending.target, pending.count);
         link.attributes["nccl.element"] = pending.element;
       }
+      link.shared = shared_by_parts(pending, link);
       COMITY_RETURN_IF_ERROR(gather(pending, link));
       std::swap(link.from, link.to);
+      link.shared = shared_by_parts(pending, link);
       link.attributes.erase("nccl.targets");
       COMITY_RETURN_IF_ERROR(gather(pending, std::move(link)));
     } else if (target_class.substr(0, 6) == "0x0680" || pending.target == kUnseenSwitch) {

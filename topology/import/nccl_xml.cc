@@ -14,23 +14,15 @@ namespace comity::topology {
 
 namespace {
 
+const std::vector<std::string_view> kPciAttributes = {
+    "busid", "class", "vendor", "device", "subsystem_vendor", "subsystem_device", "link_speed", "link_width"};
+const std::vector<std::string_view> kNetAttributes = {"name",    "dev", "speed", "port", "latency", "guid",
+                                                      "maxconn", "gdr", "coll",  "rail", "plane",   "keep"};
 constexpr size_t kMostNodes = 1'000'000;
-constexpr size_t kMostCpus = 1024;       // of all hosts together; those of a host are joined pairwise
-constexpr int64_t kMostCount = 1 << 20;  // of links in parallel; NVLink 5 has 18
+constexpr size_t kMostCpus = 1024;  // of all hosts together; those of a host are joined pairwise
 
-// Attributes of an element onto a node, under a prefix, but for those that the graph has fields for.
-void keep_attributes(const pugi::xml_node& element, std::string_view prefix,
-                     std::initializer_list<std::string_view> but, Node& node) {
-  for (const pugi::xml_attribute& attribute : element.attributes()) {
-    const std::string_view name = attribute.name();
-    if (!is_plain_xml_name(name) || std::find(but.begin(), but.end(), name) != but.end()) continue;
-    node.attributes.emplace(std::string(prefix) + std::string(name), attribute.value());
-  }
-}
-
-pugi::xml_node gpu_of(const pugi::xml_node& pci) {
-  const pugi::xml_node gpu = pci.child("gpu");
-  return gpu ? gpu : pci.child("apu");
+bool in(const std::vector<std::string_view>& names, std::string_view name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
 }
 
 uint32_t class_of(const pugi::xml_node& pci) {
@@ -39,7 +31,7 @@ uint32_t class_of(const pugi::xml_node& pci) {
 
 // By what is below it and its class; nothing known below and an unknown class: kOther.
 PciRole role_of(const pugi::xml_node& pci) {
-  if (gpu_of(pci)) return PciRole::kDevice;
+  if (pci.child("gpu") || pci.child("apu")) return PciRole::kDevice;
   const PciRole by_class = role_of_class(class_of(pci));
   if (pci.child("pci")) return by_class == PciRole::kVendorSwitch ? by_class : PciRole::kBridge;
   if (by_class == PciRole::kOther && (pci.child("nic") || pci.child("net"))) return PciRole::kNic;
@@ -52,6 +44,36 @@ bool is_known(std::string_view name) {
 }
 
 }  // namespace
+
+// Attributes of an element onto a node, under a prefix, but for those that the graph has fields for. What is in none
+// of the lists is kept all the same, and noted.
+void NcclReader::keep_attributes(const pugi::xml_node& element, const Attributes& attributes, Node& node) {
+  for (const pugi::xml_attribute& attribute : element.attributes()) {
+    const std::string_view name = attribute.name();
+    if (in(attributes.fields, name)) continue;
+    if (!in(attributes.known, name))
+      note(element,
+           fmt::format("the attribute {} of <{}> is not known; kept as it is", name, element.name()));
+    if (is_plain_xml_name(name))
+      node.attributes.emplace(std::string(attributes.prefix) + std::string(name), attribute.value());
+  }
+}
+
+// Attributes and elements that are in no list, and so are not in the graph.
+void NcclReader::note_attributes(const pugi::xml_node& element, const Names& known) {
+  for (const pugi::xml_attribute& attribute : element.attributes()) {
+    if (!in(known, attribute.name()))
+      note(element,
+           fmt::format("the attribute {} of <{}> is not known; left out", attribute.name(), element.name()));
+  }
+}
+
+void NcclReader::note_elements(const pugi::xml_node& element, const Names& known) {
+  for (const pugi::xml_node& child : element.children()) {
+    if (child.type() == pugi::node_element && !in(known, child.name()))
+      note(child, fmt::format("<{}> below <{}> is not known; left out", child.name(), element.name()));
+  }
+}
 
 void NcclReader::note(const pugi::xml_node& node, std::string what) {
   if (!notes_.again(what)) notes_.add(xml_.line_of(node), std::move(what));
@@ -110,7 +132,7 @@ Status NcclReader::read_host(const pugi::xml_node& cpu, uint32_t& host) {
   node.host = host = static_cast<uint32_t>(hosts_.size());
   if (!hash.empty()) node.attributes["nccl.host_hash"] = hash;
   if (host == 0) {
-    keep_attributes(cpu.parent(), "nccl.system.", {}, node);
+    keep_attributes(cpu.parent(), {"nccl.system.", {}, {"version", "name"}}, node);
     node.attributes.emplace("nccl.system.version", "1");
   }
   host_nodes_.push_back(0);
@@ -122,14 +144,18 @@ Status NcclReader::read_cpu(const pugi::xml_node& cpu) {
   int64_t numaid = 0;
   COMITY_RETURN_IF_ERROR(xml_.number(cpu, "numaid", -1, 1 << 20, numaid));
   if (!*cpu.attribute("arch").value())
-    return xml_.bad(cpu, "<cpu> has no arch, without which NCCL refuses it");
+    note(cpu, "<cpu> has no arch: NCCL takes that of the machine it runs on; here it stays unknown");
   Place place;
   COMITY_RETURN_IF_ERROR(read_host(cpu, place.host));
   Node node;
   node.kind = NodeKind::kNuma;
   node.host = place.host;
   node.numa = place.numa = static_cast<int32_t>(numaid);
-  keep_attributes(cpu, "nccl.cpu.", {"numaid", "host_hash"}, node);
+  keep_attributes(cpu,
+                  {"nccl.cpu.",
+                   {"numaid", "host_hash"},
+                   {"affinity", "affinity_offset", "arch", "vendor", "familyid", "modelid"}},
+                  node);
   // As the writer says that they are not known.
   if (node.attributes["nccl.cpu.vendor"] == "unknown") node.attributes["nccl.cpu.vendor"].clear();
   for (const char* key : {"nccl.cpu.familyid", "nccl.cpu.modelid"}) {
@@ -161,15 +187,21 @@ Status NcclReader::read_below(const pugi::xml_node& element, const Place& place)
     } else if (name == "nic") {  // without a PCI device: of a virtual machine, or virtual itself
       Node node;
       node.host = place.host, node.numa = place.numa;
+      const size_t before = graph_.nodes.size();
       COMITY_RETURN_IF_ERROR(read_nets(child, node, place, nullptr));
+      if (graph_.nodes.size() == before)
+        note(child, "a <nic> with neither a PCI device nor a <net>; left out");
     } else if (name == "pcilink") {
+      note_attributes(child, {"target"});
       if (!normal_bus_id(child.attribute("target").value()))
         return xml_.bad(child, "target of <pcilink> is no bus id");
       pending_.push_back({place.parent, cpu_, "pcilink", child.attribute("target").value(), "", 1, 0});
-    } else if (name == "gpu" || name == "apu" || name == "cpu") {
+    } else if (is_known(name)) {
       return xml_.bad(child, fmt::format("<{}> directly below <{}>", name, element.name()));
     } else if (child.find_node([](const pugi::xml_node& node) { return is_known(node.name()); })) {
       return xml_.bad(child, fmt::format("the unknown element <{}> has devices below it", name));
+    } else {
+      note(child, fmt::format("<{}> below <{}> is not known; left out", name, element.name()));
     }
   }
   return {};
@@ -188,14 +220,14 @@ Status NcclReader::read_pci(const pugi::xml_node& pci, const Place& place) {
   Node node;
   node.bus_id = *bus_id;
   node.host = place.host, node.numa = place.numa;
-  keep_attributes(pci, "pci.", {"busid"}, node);
+  keep_attributes(pci, {"pci.", {"busid"}, kPciAttributes}, node);
   if (!*pci.attribute("link_speed").value()) node.attributes.erase("pci.link_speed");
   if (pci.attribute("link_width").as_int(0) == 0) node.attributes.erase("pci.link_width");
   const uint32_t vendor = pci.attribute("vendor").as_uint(0);
   if (vendor > 0 && vendor < 0xffff) node.vendor = vendor_name(static_cast<uint16_t>(vendor));
   switch (role_of(pci)) {
     case PciRole::kDevice:
-      return read_device(pci, gpu_of(pci), std::move(node), place);
+      return read_devices(pci, std::move(node), place);
     case PciRole::kNic:
       return read_nic_pci(pci, std::move(node), place);
     case PciRole::kVendorSwitch:
@@ -206,7 +238,14 @@ Status NcclReader::read_pci(const pugi::xml_node& pci, const Place& place) {
       if (role_of_class(class_of(pci)) != PciRole::kBridge) node.attributes.erase("pci.class");
       break;
     case PciRole::kOther:
-      if (pci.attribute("class")) return {};  // a disk and such: no path of interest ends there
+      if (pci.attribute("class")) {  // a disk and such: no path of interest ends there
+        note_elements(pci, {});
+        if (may_compute(class_of(pci), static_cast<uint16_t>(vendor))) {
+          note(pci, fmt::format("a PCI device of class {} is of no kind that is known; left out",
+                                pci.attribute("class").value()));
+        }
+        return {};
+      }
       return xml_.bad(pci, "<pci> has no class, and nothing below it that tells what it is");
   }
   return read_switch(pci, std::move(node), place);
@@ -223,99 +262,61 @@ Status NcclReader::read_switch(const pugi::xml_node& pci, Node node, const Place
   return read_below(pci, below);
 }
 
-Status NcclReader::read_device(const pugi::xml_node& pci, const pugi::xml_node& gpu, Node node,
-                               const Place& place) {
-  if (const pugi::xml_node below = pci.child("pci"))
-    return xml_.bad(below, "<pci> below the <pci> of a device");
-  if (pci.child("nic") || pci.child("net")) return xml_.bad(pci, "<pci> of a device has a <nic> below it");
-  node.kind = NodeKind::kDevice;
-  const size_t before = node.attributes.size();
-  keep_attributes(gpu, "nccl.gpu.", {}, node);
-  if (gpu && node.attributes.size() == before)
-    return xml_.bad(gpu, fmt::format("<{}> has no dev", gpu.name()));
-  if (std::string_view(gpu.name()) == "apu") node.attributes["nccl.tag"] = "apu";
-  int64_t capability = 0;
-  COMITY_RETURN_IF_ERROR(xml_.number_or(gpu, "sm", 0, 100'000, 0, capability));
-  const std::string gcn = gpu.attribute("gcn").value(), sm = gpu.attribute("sm").value();
-  if (!gcn.empty()) {
-    node.name = gcn.substr(0, 3) == "gfx" ? gcn : gcn == "910" ? "gfx90a" : "gfx" + gcn;
-  } else if (!sm.empty()) {
-    node.name = "sm_" + sm;
-  }
-  if (node.vendor.empty() && !gcn.empty()) node.vendor = "amd";
-  if (node.vendor.empty() && gpu.child("nvlink") && std::string_view(gpu.name()) == "gpu")
-    node.vendor = "nvidia";
-  Uplink uplink;
-  uint32_t device = 0;
-  COMITY_RETURN_IF_ERROR(claim(pci, node));
-  COMITY_RETURN_IF_ERROR(read_uplink(pci, uplink));
-  COMITY_RETURN_IF_ERROR(add_node(pci, std::move(node), device));
-  join_pcie(device, place.parent, uplink);
-  return read_gpu_links(gpu, device);
-}
-
 Status NcclReader::read_nic_pci(const pugi::xml_node& pci, Node node, const Place& place) {
   Uplink uplink;
   node.kind = NodeKind::kNic;
   COMITY_RETURN_IF_ERROR(claim(pci, node));
   COMITY_RETURN_IF_ERROR(read_uplink(pci, uplink));
   const size_t before = graph_.nodes.size();
+  note_elements(pci, {"nic", "net"});
   for (const pugi::xml_node& nic : pci.children("nic")) {
     COMITY_RETURN_IF_ERROR(read_nets(nic, node, place, &uplink));
   }
   COMITY_RETURN_IF_ERROR(read_nets(pci, node, place, &uplink));  // a dialect without <nic>
   if (graph_.nodes.size() > before) return {};
-  if (role_of_class(class_of(pci)) == PciRole::kOther && pci.attribute("class")) return {};
+  if (role_of_class(class_of(pci)) == PciRole::kOther && pci.attribute("class")) {
+    note(pci, "a <nic> of no class that is known, and without a <net>; left out");
+    return {};
+  }
   uint32_t index = 0;  // a skeleton: the NIC's ports are not told
   COMITY_RETURN_IF_ERROR(add_node(pci, std::move(node), index));
   join_pcie(index, place.parent, uplink);
   return {};
 }
 
+// Newer NCCL lists a port again for what else it can do with it.
+void NcclReader::note_nic(const pugi::xml_node& nic) {
+  for (const pugi::xml_node& child : nic.children()) {
+    const std::string_view name = child.name();
+    if (child.type() != pugi::node_element || name == "net") continue;
+    const char* const port = child.attribute("name").value();
+    if ((name == "gin" || name == "rma") && nic.find_child_by_attribute("net", "name", port)) continue;
+    note(child, fmt::format("<{}> below <nic> is not known as a port; left out", name));
+  }
+  note_attributes(nic, {});
+}
+
 // One node per port; the ports of one PCI device share its PCIe link.
 Status NcclReader::read_nets(const pugi::xml_node& nic, const Node& node, const Place& place,
                              const Uplink* uplink) {
+  if (std::string_view(nic.name()) == "nic") note_nic(nic);
   for (const pugi::xml_node& net : nic.children("net")) {
     Node port = node;
     port.kind = NodeKind::kNic;
     port.name = net.attribute("name").value();
     if (port.name.empty()) return xml_.bad(net, "<net> has no name");
-    keep_attributes(net, "nccl.net.", {"name"}, port);
+    keep_attributes(net, {"nccl.net.", {"name"}, kNetAttributes}, port);
     port.attributes.emplace("nccl.net.dev", "0");
     if (uplink == nullptr) port.attributes["nccl.virtual"] = "1";
     int64_t mega_bits_per_s = 0;
     COMITY_RETURN_IF_ERROR(xml_.number_or(net, "speed", -1, int64_t{1} << 40, 0, mega_bits_per_s));
     const uint64_t rate = mega_bits_per_s > 0 ? static_cast<uint64_t>(mega_bits_per_s) * 125'000 : 0;
     if (rate > 0) port.attributes["net.bandwidth_bytes_per_s"] = std::to_string(rate);
+    note_elements(net, {});
     uint32_t index = 0;
     COMITY_RETURN_IF_ERROR(add_node(net, std::move(port), index));
     const std::string shared = uplink == nullptr ? "" : fmt::format("h{}.pci.{}", place.host, node.bus_id);
     join_pcie(index, place.parent, uplink != nullptr ? *uplink : Uplink{rate, Source::kGuess}, shared);
-  }
-  return {};
-}
-
-Status NcclReader::read_gpu_links(const pugi::xml_node& gpu, uint32_t device) {
-  for (const pugi::xml_node& link : gpu.children()) {
-    if (link.type() != pugi::node_element) continue;
-    const std::string element = link.name();
-    if (!is_plain_xml_name(element)) return xml_.bad(link, fmt::format("<{}> is no name of a link", element));
-    const bool c2c = element == "c2c";
-    if (!c2c && !link.attribute("target")) {
-      if (element == "nvlink" || element == "xgmi")
-        return xml_.bad(link, fmt::format("<{}> has no target", element));
-      continue;  // of a later version: it joins nothing
-    }
-    const std::string_view target = link.attribute("target").value();
-    if (!c2c &&
-        (target.empty() || target.find_first_not_of("0123456789abcdefABCDEF:.") != std::string_view::npos)) {
-      return xml_.bad(link, fmt::format("target=\"{}\" of <{}> is no bus id", target, element));
-    }
-    Pending pending{device, cpu_, element, link.attribute("target").value(), link.attribute("tclass").value(),
-                    1,      0};
-    COMITY_RETURN_IF_ERROR(xml_.number_or(link, "count", 1, kMostCount, 1, pending.count));
-    COMITY_RETURN_IF_ERROR(xml_.number_or(link, "bw", 0, 10'000'000, 0, pending.mega_bytes_per_s));
-    pending_.push_back(std::move(pending));
   }
   return {};
 }
@@ -328,6 +329,8 @@ Result<Imported> NcclReader::read(const pugi::xml_node& system) {
     } else if (is_known(child.name()) ||
                child.find_node([](const pugi::xml_node& node) { return is_known(node.name()); })) {
       return xml_.bad(child, fmt::format("<{}> directly below <system>", child.name()));
+    } else {
+      note(child, fmt::format("<{}> below <system> is not known; left out", child.name()));
     }
   }
   if (graph_.nodes.empty()) return xml_.bad(system, "<system> has no <cpu>");

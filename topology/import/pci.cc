@@ -97,6 +97,13 @@ bool makes_accelerators(uint16_t vendor) {
                      [&](const Maker& maker) { return maker.id == vendor && maker.accelerators; });
 }
 
+bool may_compute(uint32_t class_code, uint16_t vendor) {
+  const uint32_t base = class_code >> 16, sub = (class_code >> 8) & 0xff;
+  if (base == 0x00 || base > 0x13) return true;
+  // Intel's chipsets are full of them.
+  return base == 0x08 && sub == 0x80 && makes_accelerators(vendor) && vendor != vendor_id("intel");
+}
+
 std::string vendor_name(uint16_t vendor) {
   for (const Maker& maker : kMakers)
     if (maker.id == vendor) return std::string(maker.name);
