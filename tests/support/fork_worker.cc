@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -315,8 +316,17 @@ struct DeathBoard {
   std::atomic<int> running{0};  // ranks that are in the middle of it
   std::atomic<int> child{0};
   std::atomic<int> gone{0};
+  std::atomic<int> refused{0};  // namespaces are not to be had
+  std::atomic<int64_t> killed_ns{0};
   std::atomic<int64_t> heard_ns[3] = {};
 };
+
+DeathBoard& new_death_board() {
+  void* memory =
+      ::mmap(nullptr, sizeof(DeathBoard), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) fail("no memory");
+  return *new (memory) DeathBoard;
+}
 
 int64_t now_ns() {
   return std::chrono::steady_clock::now().time_since_epoch().count();
@@ -337,11 +347,15 @@ void survive(comityComm_t comm, int rank, int victim, DeathBoard& board) {
   comityCommAbort(comm);
 }
 
+void check_heard(const DeathBoard& board, int rank) {
+  const int64_t after_ns = board.heard_ns[rank] - board.killed_ns;
+  fmt::print("rank {} knew after {} ms\n", rank, after_ns / 1'000'000);
+  if (after_ns > 10'000'000'000) fail("known too late");
+}
+
 // Three ranks; `victim` has left a child behind when it is killed. Says after how long the others knew.
 void death(int victim, Left how) {
-  auto& board =
-      *new (::mmap(nullptr, sizeof(DeathBoard), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0))
-          DeathBoard;
+  DeathBoard& board = new_death_board();
   must(comityGetUniqueId(&board.id), "comityGetUniqueId");
   std::vector<pid_t> ranks;
   for (int rank = 0; rank < 3; ++rank) {
@@ -352,24 +366,62 @@ void death(int victim, Left how) {
     }));
   }
   while (board.running < 3) sched_yield();
-  const int64_t killed_ns = now_ns();
+  board.killed_ns = now_ns();
   ::kill(ranks[static_cast<size_t>(victim)], SIGKILL);
   ::waitpid(ranks[static_cast<size_t>(victim)], nullptr, 0);
   if (::kill(board.child, 0) != 0) fail("the child of the victim is not there");
   for (int rank = 0; rank < 3; ++rank) {
     if (rank == victim) continue;
     reap(ranks[static_cast<size_t>(rank)]);
-    fmt::print("rank {} knew after {} ms\n", rank, (board.heard_ns[rank] - killed_ns) / 1'000'000);
-    if (board.heard_ns[rank] - killed_ns > 10'000'000'000) fail("known too late");
+    check_heard(board, rank);
   }
   ::kill(board.child, SIGKILL);
 }
 
+// Ranks 1 and 2 live where rank 0, their parent in the tree, cannot watch processes. Rank 2 leaves a child
+// behind.
+void host_of_two(DeathBoard& board) {
+  ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr);
+  if (::mount("proc", "/proc", "proc", 0, nullptr) != 0) fail("cannot mount /proc");
+  const pid_t first = start([&] { survive(join(board.id, 3, 1), 1, 2, board); });
+  const pid_t second = start([&] {
+    comityComm_t comm = join(board.id, 3, 2);
+    board.child = leave_child(Left::kByClone);
+    survive(comm, 2, 2, board);
+  });
+  while (board.running < 3) sched_yield();
+  board.killed_ns = now_ns();
+  ::kill(second, SIGKILL);
+  ::waitpid(second, nullptr, 0);
+  if (::kill(board.child, 0) != 0) fail("the child of the victim is not there");
+  reap(first);
+  while (board.gone == 0) sched_yield();  // with this process the child would end
+}
+
+void death_elsewhere() {
+  DeathBoard& board = new_death_board();
+  must(comityGetUniqueId(&board.id), "comityGetUniqueId");
+  const pid_t host = start([&] {
+    if (::unshare(CLONE_NEWPID | CLONE_NEWNS) == 0) return reap(start([&] { host_of_two(board); }));
+    board.refused = 1;
+  });
+  const pid_t rank0 = start([&] {
+    if (board.refused == 0) survive(join(board.id, 3, 0), 0, 2, board);
+  });
+  while (board.refused == 0 && ::waitpid(rank0, nullptr, WNOHANG) == 0) sched_yield();
+  board.gone = 1;
+  if (board.refused != 0) {
+    ::kill(rank0, SIGKILL);
+    ::_exit(77);
+  }
+  if (board.heard_ns[0] == 0) fail("rank 0 never knew");
+  reap(host);
+  for (const int rank : {0, 1}) check_heard(board, rank);
+}
+
 // Rank `leaver` leaves in order and ends, but for a child; the others must not take that for a death.
 void departure(int leaver, Left how) {
-  auto& board =
-      *new (::mmap(nullptr, sizeof(DeathBoard), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0))
-          DeathBoard;
+  DeathBoard& board = new_death_board();
   must(comityGetUniqueId(&board.id), "comityGetUniqueId");
   std::vector<pid_t> ranks;
   for (int rank = 0; rank < 3; ++rank) {
@@ -425,6 +477,8 @@ int main(int argc, char** argv) {
     death(0, Left::kByFork);
   } else if (scenario == "death-clone-root") {
     death(0, Left::kByClone);
+  } else if (scenario == "death-elsewhere") {
+    death_elsewhere();
   } else if (scenario == "departure-clone") {
     departure(1, Left::kByClone);
   } else if (scenario == "departure-clone-root") {
