@@ -1,6 +1,9 @@
 // A rank that is a process, for shm_process_test: shm_worker MEETING RANK NRANKS SCENARIO.
 #include <fmt/core.h>
+#include <linux/capability.h>
 #include <sched.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -115,6 +118,50 @@ int forever(ShmProcess& process) {
   }
 }
 
+// Without this no process is kept from looking at another one of root's.
+bool give_up_tracing() {
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct data[2] = {};
+  if (::syscall(SYS_capget, &header, data) != 0) return false;
+  data[0].effective &= ~(1u << CAP_SYS_PTRACE);
+  data[0].permitted &= ~(1u << CAP_SYS_PTRACE);
+  return ::syscall(SYS_capset, &header, data) == 0;
+}
+
+// Ranks that the kernel lets into each other's memory, until rank 1, or every rank (`all`), may not be looked
+// at any more: after two calls of another kind, and before the first that goes by the kernel's copies.
+int privileges(ShmProcess& process, bool all, uint32_t kind) {
+  if (!give_up_tracing()) return 2;
+  process.barrier();
+  GroupProvider* group = process.transport().group(first_ranks(process.nranks()));
+  const auto row_of = [&](uint32_t which, uint64_t count) {
+    return Row{
+        kCollectives[which % 5], DataType::kFloat32, RedOp::kSum, process.nranks(), 1, count, which >= 5};
+  };
+  uint64_t number = 0;
+  const auto wrong_calls = [&](const Row& row, int calls) {
+    for (int i = 0; i < calls; ++i) {
+      const CallBuffers buffers(row, process.rank(), BufferKind::kPlain);
+      GroupCall call = buffers.call();
+      call.signature = signature_of(row, ++number);
+      const Progress end = run(*group, call);
+      const std::string wrong =
+          end == Progress::kDone ? buffers.check() : std::string(group->error().message());
+      if (wrong.empty()) continue;
+      fmt::print("call {} rank {} {}: {}\n", number, process.rank(), describe(row), wrong);
+      return true;
+    }
+    return false;
+  };
+  if (wrong_calls(row_of(kind + 1, 1'000'000), 2)) return 1;
+  process.barrier();
+  if (all || process.rank() == 1) ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+  process.barrier();
+  if (wrong_calls(row_of(kind, 700'001), 8) || wrong_calls(row_of(kind + 2, 300'000), 8)) return 1;
+  process.barrier();
+  return 0;
+}
+
 int scenario(ShmProcess& process, std::string_view name) {
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
   constexpr int kCalls = 60;
@@ -126,6 +173,10 @@ int scenario(ShmProcess& process, std::string_view name) {
   if (name == "mismatch_small") return mismatch(process, 2);
   if (name == "mismatch_large") return mismatch(process, 300'000);
   if (name == "forever") return forever(process);
+  if (name.starts_with("private"))
+    return privileges(process, false, static_cast<uint32_t>(name.back() - '0'));
+  if (name.starts_with("all_private"))
+    return privileges(process, true, static_cast<uint32_t>(name.back() - '0'));
   fmt::print("no scenario {}\n", name);
   return 2;
 }

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <fstream>
 #include <functional>
 #include <memory>
 #include <random>
@@ -359,6 +360,28 @@ TEST(ShmGroups, SayThatOneTooManyCannotBeHad) {
   const Status status = transports[0]->progress();
   ASSERT_FALSE(status.ok()) << "its members would wait for ever";
   EXPECT_NE(status.message().find("rank 0"), std::string::npos) << status.message();
+}
+
+uint64_t resident_bytes() {
+  std::ifstream statm("/proc/self/statm");
+  uint64_t size = 0, resident = 0;
+  statm >> size >> resident;
+  return resident * 4096;
+}
+
+// Scratch for the kernel's copies is a megabyte: it is had where they are used.
+TEST(ShmGroups, CostLittleMemoryBeforeTheirFirstCall) {
+  auto transports = make_shm_threads(8, {false, true, 64});
+  const uint64_t before = resident_bytes();
+  constexpr uint32_t kGroups = 48;
+  for (uint32_t others = 1; others <= kGroups; ++others) {
+    std::vector<uint32_t> members = {0};
+    for (uint32_t r = 1; r < 8; ++r) {
+      if ((others >> (r - 1) & 1u) != 0) members.push_back(r);
+    }
+    ASSERT_NE(transports[0]->group(members), nullptr);
+  }
+  EXPECT_LT(resident_bytes() - before, kGroups * uint64_t{256 * 1024});
 }
 
 TEST(ShmGroups, WaitForAMemberThatComesLate) {

@@ -47,6 +47,7 @@ enum HelloFlags : uint32_t {
   kHelloSrcArena = 8,  // src_offset counts from src_arena; else it is an address
   kHelloDstArena = 16,
   kHelloInPlace = 32,
+  kHelloNoCross = 64,  // the kernel does not let this member copy, or no longer: nobody tries any more
 };
 
 // What a rank says of its buffers in a call too large to be inline.
@@ -90,10 +91,23 @@ struct Tickets {
   alignas(kLineStride) std::atomic<uint64_t> finished;
 };
 
+// What the owner asks another member to copy between that member's buffer and the owner's staging memory,
+// where the kernel refuses to do it (see cross.h). One at a time.
+struct Assist {
+  alignas(kLineStride)
+      std::atomic<uint64_t> asked;  // count of requests << kMemberBits | member asked; written last
+  uint64_t offset;                  // from the start of that member's input, or output
+  uint64_t bytes;
+  bool writes;                                          // into that output; else out of that input
+  alignas(kLineStride) std::atomic<uint64_t> answered;  // the count that is done; by the member asked
+};
+inline constexpr int kMemberBits = 20;
+
 struct GroupArea {
   HelloLine hello[2];
   ProgressLine progress;
   Tickets tickets;  // of the group, if the owner is its member 0
+  Assist assist;
   alignas(4096) std::byte eager[kEagerSlots][kEagerBytes];
   std::byte staging[kStagingBytes];
 };
@@ -129,7 +143,7 @@ struct RingControl {
 inline constexpr uint32_t kMaxRings = 256;
 inline constexpr uint32_t kMaxGroups = 64;
 inline constexpr uint32_t kBoardMagic = 0x59544d43;  // "CMTY"
-inline constexpr uint32_t kBoardVersion = 1;
+inline constexpr uint32_t kBoardVersion = 2;
 
 struct BoardHeader {
   uint32_t magic;

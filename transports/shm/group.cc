@@ -61,7 +61,7 @@ ShmGroup::ShmGroup(GroupCore core, uint64_t key, Board mine, int area)
   }
   direct_.prepare();
   staged_.prepare();
-  if (core_.cross_memory && !core_.all_addressable) cross_.prepare();
+  cross_.prepare();
   found_ = find_peers();
 }
 
@@ -69,19 +69,15 @@ bool ShmGroup::find_peers() {
   bool all = true;
   for (uint32_t k = 0; k < core_.size(); ++k) {
     Member& member = core_.members[k];
-    if (member.hello != nullptr) continue;
+    if (member.area != nullptr) continue;
     const Board& board = k == core_.me ? mine_ : member.peer->board;
     const int index = k == core_.me ? area_ : board.find_group(key_);
     if (index < 0) {
       all = false;  // it has not opened this group yet; this member's own area is there
       continue;
     }
-    GroupArea& area = board.group(index);
-    member.hello = area.hello;
-    member.progress = &area.progress;
-    member.eager = area.eager[0];
-    member.staging = area.staging;
-    if (k == 0) core_.tickets = &area.tickets;
+    member.area = &board.group(index);
+    if (k == 0) core_.tickets = &member.area->tickets;
   }
   return all;
 }
@@ -137,6 +133,7 @@ bool ShmGroup::describe_place(const std::byte* data, uint64_t bytes, uint32_t& a
 void ShmGroup::describe_buffers(HelloBuffers& hello) {
   hello = HelloBuffers{};
   eager_said_ = false;
+  if (!core_.cross_memory) hello.flags |= kHelloNoCross;
   if (shape_.contribution > kAlwaysEagerBytes && shape_.describable(hello.stride)) {
     if (shape_.in_place()) hello.flags |= kHelloInPlace;
     bool arenas = true;
@@ -199,7 +196,7 @@ uint32_t ShmGroup::tuned_kind(bool direct) const {
 }
 
 std::byte* ShmGroup::eager_slot(uint32_t k) const {
-  return core_.members[k].eager + core_.sequence % kEagerSlots * kEagerBytes;
+  return core_.members[k].area->eager[core_.sequence % kEagerSlots];
 }
 
 // kDone: all seen; kBusy: not yet; kMismatch.
@@ -251,6 +248,7 @@ void ShmGroup::choose_path() {
   const uint32_t variant = core_.hello(0).buffers.variant;
   const uint32_t way = (direct ? variant >> kWayBits : variant) & kWayMask;
   if (shape_.contribution >= kTunedBytes) {
+    hear_refusals();
     tuned_direct_ = direct;
     tuned_since_ns_ = now_ns();
   }
@@ -270,6 +268,13 @@ void ShmGroup::choose_path() {
     staged_started_ = false;
     staged_.set_stream(stream_);
     stage_ = Stage::kStaged;
+  }
+}
+
+// Whom the kernel refuses stays refused, and takes the others with it: all hear it from the same hellos.
+void ShmGroup::hear_refusals() {
+  for (uint32_t k = 0; k < core_.size(); ++k) {
+    if ((core_.hello(k).buffers.flags & kHelloNoCross) != 0) core_.cross_memory = false;
   }
 }
 

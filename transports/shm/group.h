@@ -63,6 +63,7 @@ class ShmGroup final : public GroupProvider {
   Progress see_hellos();
   // Of a call that is not inline, after all hellos.
   void choose_path();
+  void hear_refusals();
   Progress map_and_follow();
   Progress map_buffers();
   bool map_member(uint32_t k, const HelloBuffers& hello, const Extents& extents);
