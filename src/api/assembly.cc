@@ -211,10 +211,15 @@ class Builder {
     context.connections = made_->connections_.get();
     COMITY_ASSIGN_OR_RETURN(context.descriptor_socket_name, control::descriptor_socket_name());
     COMITY_ASSIGN_OR_RETURN(const auto wanted, wanted_transports());
+    const bool sockets = std::find(wanted.begin(), wanted.end(), "tcp") != wanted.end();
     for (const char* name : kTransportNames) {
       if (std::find(wanted.begin(), wanted.end(), name) == wanted.end()) continue;
       auto made = std::string_view(name) == "shm" ? shm::make_shm_transport(context)
                                                   : tcp::make_tcp_transport(context);
+      if (!made.ok() && std::string_view(name) == "shm" && sockets) {
+        COMITY_LOG_WARN("rank {}: no shared memory, using sockets: {}", rank_, made.status().message());
+        made = shm::make_absent_transport(made.status());
+      }
       if (!made.ok()) return made.status().in(name);
       made_->transports_.push_back(std::move(made).value());
     }

@@ -20,7 +20,7 @@ struct Address {
   uint64_t process = 0;      // nonce of the process: equal on ranks that are its threads
   std::string socket_name;   // where its descriptors are asked for
   uint32_t board_arena = 0;  // number of the region that is its board
-  uint64_t board_bytes = 0;
+  uint64_t board_bytes = 0;  // 0: it has none, its system refuses it shared memory
   uint64_t probe_address =
       0;  // of 8 bytes in its memory that hold probe_value, to try cross-memory attach on
   uint64_t probe_value = 0;

@@ -107,6 +107,8 @@ Status ShmTransport::reach(uint32_t peer_rank, std::span<const std::byte> addres
   }
   auto decoded = decode(address);
   if (!decoded.ok()) return decoded.status().in(fmt::format("rank {}", peer_rank));
+  if (decoded->board_bytes == 0)
+    return Status(Code::kUnsupported, fmt::format("shm: rank {} has no shared memory", peer_rank));
   if (decoded->host != address_.host || decoded->uid != address_.uid) {
     return Status(
         Code::kUnsupported,

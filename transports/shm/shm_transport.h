@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "comity/plugin/result.h"
 #include "comity/plugin/transport.h"
 
 namespace comity::shm {
@@ -19,5 +20,9 @@ struct ShmOptions {
 // cannot be told from others. The descriptor socket of the context must be served until the transport's end.
 Result<std::unique_ptr<Transport>> make_shm_transport(const TransportContext& context,
                                                       const ShmOptions& options = {});
+
+// The transport of a rank whose system refuses it shared memory: joins nobody, and tells its peers so by its
+// address. `why` is what every reach() says.
+std::unique_ptr<Transport> make_absent_transport(Status why);
 
 }  // namespace comity::shm
