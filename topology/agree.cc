@@ -42,6 +42,29 @@ std::string describe(const Node& node) {
   return text;
 }
 
+// For each link of `mine` the one of `other` that is the same, or nullptr; `its`: by node of `mine` that of `other`,
+// or -1. Of parallel links those with equal figures belong together, then the others in order.
+std::vector<const Link*> partners(const Graph& mine, const Graph& other, const std::vector<int64_t>& its) {
+  std::map<std::tuple<uint32_t, uint32_t, LinkKind>, std::vector<const Link*>> left;
+  for (const Link& link : other.links) left[{link.from, link.to, link.kind}].push_back(&link);
+  std::vector<const Link*> partner(mine.links.size(), nullptr);
+  for (const bool equal : {true, false}) {
+    for (size_t i = 0; i < mine.links.size(); ++i) {
+      const Link& link = mine.links[i];
+      if (partner[i] != nullptr || its[link.from] < 0 || its[link.to] < 0) continue;
+      auto& parallel =
+          left[{static_cast<uint32_t>(its[link.from]), static_cast<uint32_t>(its[link.to]), link.kind}];
+      const auto found = std::find_if(parallel.begin(), parallel.end(), [&](const Link* each) {
+        return !equal || each->total_bytes_per_s() == link.total_bytes_per_s();
+      });
+      if (found == parallel.end()) continue;
+      partner[i] = *found;
+      parallel.erase(found);
+    }
+  }
+  return partner;
+}
+
 // The part of `mine` that `other` has too; links take the lesser figures. What is left out is told by `tell`.
 template <typename Tell>
 Graph common(const Graph& mine, const Graph& other, const Tell& tell) {
@@ -49,8 +72,6 @@ Graph common(const Graph& mine, const Graph& other, const Tell& tell) {
   const auto its_keys = keys_of(other);
   std::map<std::pair<Key, uint32_t>, uint32_t> its_node;
   for (uint32_t i = 0; i < its_keys.size(); ++i) its_node[its_keys[i]] = i;
-  std::map<std::tuple<uint32_t, uint32_t, LinkKind>, const Link*> its_link;
-  for (const Link& link : other.links) its_link[{link.from, link.to, link.kind}] = &link;
   Graph both;
   std::vector<int64_t> kept(mine.nodes.size(), -1), its(mine.nodes.size(), -1);
   for (uint32_t i = 0; i < my_keys.size(); ++i) {
@@ -62,16 +83,16 @@ Graph common(const Graph& mine, const Graph& other, const Tell& tell) {
     its[i] = found->second;
     kept[i] = both.add(mine.nodes[i]);
   }
-  for (const Link& link : mine.links) {
+  const std::vector<const Link*> partner = partners(mine, other, its);
+  for (size_t i = 0; i < mine.links.size(); ++i) {
+    const Link& link = mine.links[i];
     if (kept[link.from] < 0 || kept[link.to] < 0) continue;
-    const auto found = its_link.find(
-        {static_cast<uint32_t>(its[link.from]), static_cast<uint32_t>(its[link.to]), link.kind});
-    if (found == its_link.end()) {
+    if (partner[i] == nullptr) {
       tell(fmt::format("{} link from {} to {}", name_of(link.kind), describe(mine.nodes[link.from]),
                        describe(mine.nodes[link.to])));
       continue;
     }
-    const Link& there = *found->second;
+    const Link& there = *partner[i];
     Link less = there.total_bytes_per_s() < link.total_bytes_per_s() ? there : link;
     if (link.total_bytes_per_s() > there.total_bytes_per_s() && link.from < link.to) {
       tell(fmt::format("{} bytes/s of {} from {} to {}", link.total_bytes_per_s(), name_of(link.kind),

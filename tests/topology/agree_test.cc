@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "tests/topology/machines.h"
 #include "topology/json.h"
 
@@ -88,6 +90,42 @@ TEST(Agreement, TakesTheLesserFigure) {
         EXPECT_EQ(link.bandwidth_bytes_per_s, 1'000u);
       }
     }
+  }
+}
+
+TEST(Agreement, KeepsEachOfSeveralParallelLinks) {
+  Graph box = canonical(test::switched_box());
+  const auto cpu = std::find_if(box.links.begin(), box.links.end(),
+                                [](const Link& link) { return link.kind == LinkKind::kCpu; });
+  ASSERT_NE(cpu, box.links.end());
+  Link second = *cpu;
+  second.bandwidth_bytes_per_s = 1'000;
+  box.join(second);
+  canonicalize(box);
+  Graph renamed = box;  // another view of the same links
+  renamed.nodes[renamed.nodes_of(NodeKind::kNic)[0]].vendor = "other";
+  canonicalize(renamed);
+  const auto agreed = agree(views_of({box, renamed}), {0, 0});
+  ASSERT_TRUE(agreed.ok()) << message_of(agreed);
+  EXPECT_TRUE(agreed->differences.empty()) << agreed->differences[0];
+  const auto bandwidths = [](const Graph& graph) {
+    std::vector<uint64_t> all;
+    for (const Link& link : graph.links) {
+      if (link.kind == LinkKind::kCpu) all.push_back(link.bandwidth_bytes_per_s);
+    }
+    std::sort(all.begin(), all.end());
+    return all;
+  };
+  EXPECT_EQ(bandwidths(agreed->graph), bandwidths(box));
+  Graph one = box;  // and one that lacks the faster of the two
+  std::erase_if(one.links, [](const Link& link) {
+    return link.kind == LinkKind::kCpu && link.bandwidth_bytes_per_s != 1'000;
+  });
+  for (const auto& both : {std::vector<Graph>{box, one}, std::vector<Graph>{one, box}}) {
+    const auto less = agree(views_of(both), {0, 0});
+    ASSERT_TRUE(less.ok()) << message_of(less);
+    EXPECT_EQ(bandwidths(less->graph), (std::vector<uint64_t>{1'000, 1'000}));
+    EXPECT_FALSE(less->differences.empty());
   }
 }
 
