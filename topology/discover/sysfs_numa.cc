@@ -5,7 +5,7 @@
 
 #include <algorithm>
 #include <cctype>
-#include <cstdio>
+#include <charconv>
 #include <cstdlib>
 #include <set>
 #include <sstream>
@@ -22,16 +22,20 @@ uint64_t memory_of(const std::string& meminfo) {
 }
 
 // "0-3,8" -> 0, 1, 2, 3, 8. What is no such list gives none.
-std::vector<uint32_t> cpus_of(const std::string& list) {
+std::vector<uint32_t> cpus_of(std::string_view list) {
   constexpr uint32_t kMost = 8192;
   std::vector<uint32_t> cpus;
-  std::istringstream ranges(list);
-  for (std::string range; std::getline(ranges, range, ',');) {
+  while (!list.empty()) {
+    const std::string_view range = list.substr(0, list.find(','));
+    list.remove_prefix(std::min(range.size() + 1, list.size()));
     uint32_t first = 0, last = 0;
-    const int read = std::sscanf(range.c_str(), "%u-%u", &first, &last);
-    if (read < 1 || first >= kMost) return {};
-    for (uint32_t cpu = first; cpu <= std::min(read == 2 ? last : first, kMost - 1); ++cpu)
-      cpus.push_back(cpu);
+    const char* const end = range.data() + range.size();
+    auto read = std::from_chars(range.data(), end, first);
+    last = first;
+    if (read.ec == std::errc() && read.ptr != end && *read.ptr == '-')
+      read = std::from_chars(read.ptr + 1, end, last);
+    if (read.ec != std::errc() || read.ptr != end || last >= kMost) return {};
+    for (uint32_t cpu = first; cpu <= last; ++cpu) cpus.push_back(cpu);
   }
   return cpus;
 }
