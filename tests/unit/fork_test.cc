@@ -28,12 +28,10 @@ void PrintTo(const Scenario& scenario, std::ostream* out) {
   *out << scenario.run << " over " << (*scenario.transports == 0 ? "all transports" : scenario.transports);
 }
 
-class Fork : public testing::TestWithParam<Scenario> {};
-
-TEST_P(Fork, EndsWell) {
+void run(const char* program, const Scenario& scenario) {
   if (!kMayFork) GTEST_SKIP() << "needs a build without TSan, which ends a threaded process that forks";
-  Child worker({program_folder() + "fork_worker", GetParam().run},
-               {{"COMITY_TRANSPORTS", GetParam().transports}, {"COMITY_INIT_TIMEOUT_MS", "60000"}});
+  Child worker({program_folder() + program, scenario.run},
+               {{"COMITY_TRANSPORTS", scenario.transports}, {"COMITY_INIT_TIMEOUT_MS", "60000"}});
   const auto [status, output] = worker.finish(Deadline::after_ms(150'000));
   if (status == 77) GTEST_SKIP() << "needs root, for namespaces of processes";
   EXPECT_EQ(status, 0) << output;
@@ -41,29 +39,47 @@ TEST_P(Fork, EndsWell) {
   if (output.find(" knew after ") != std::string::npos) std::printf("%s", output.c_str());
 }
 
+std::string name_of(const testing::TestParamInfo<Scenario>& test) {
+  return test.param.name;
+}
+
+class Fork : public testing::TestWithParam<Scenario> {};
+
+TEST_P(Fork, EndsWell) {
+  run("fork_worker", GetParam());
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Scenarios, Fork,
-    testing::Values(
-        Scenario{"RanksForkedAfterTheIdMeetWhileTheParentOnlyServesIt", "launcher", ""},
-        Scenario{"RanksForkedAfterTheIdMeetOverTcp", "launcher", "tcp"},
-        Scenario{"RanksForkedAfterTheIdMeetTheirParentAsRank0", "launcher-rank", ""},
-        Scenario{"RanksForkedAfterTheIdMeetTheirParentOverTcp", "launcher-rank", "tcp"},
-        Scenario{"RanksOfADoubleForkMeet", "double-fork", ""},
-        Scenario{"AParentsCommunicatorIsRefusedAndUnharmedWhileItWorks", "anew", ""},
-        Scenario{"AParentsCommunicatorIsRefusedAndUnharmedOverTcp", "anew", "tcp"},
-        Scenario{"AGroupThatWasOpenIsRefused", "group", ""},
-        Scenario{"MemoryFromBeforeIsSharedAndMemoryFromAfterIsNot", "memory", "shm"},
-        Scenario{"ADeathIsKnownThoughAForkedChildLives", "death-fork", ""},
-        Scenario{"ADeathIsKnownThoughAForkedChildLivesOverTcp", "death-fork", "tcp"},
-        Scenario{"ADeathOfTheRootIsKnownThoughAForkedChildLives", "death-fork-root", ""},
-        Scenario{"ADeathIsKnownThoughAChildHoldsTheConnections", "death-clone", ""},
-        Scenario{"ADeathIsKnownThoughAChildHoldsTheConnectionsOverTcp", "death-clone", "tcp"},
-        Scenario{"ADeathOfTheRootIsKnownThoughAChildHoldsTheConnections", "death-clone-root", "tcp"},
-        Scenario{"ADeathIsKnownToAParentInAnotherNamespaceOfProcesses", "death-elsewhere", ""},
-        Scenario{"LeavingInOrderIsNoDeathThoughAChildHoldsTheConnections", "departure-clone", ""},
-        Scenario{"TheRootLeavingInOrderIsNoDeathThoughAChildHoldsTheConnections", "departure-clone-root", ""},
-        Scenario{"ChildrenForkedWhileThreadsAreInsideTheLibraryDoNotHang", "storm", ""}),
-    [](const auto& test) { return std::string(test.param.name); });
+    testing::Values(Scenario{"RanksForkedAfterTheIdMeetWhileTheParentOnlyServesIt", "launcher", ""},
+                    Scenario{"RanksForkedAfterTheIdMeetOverTcp", "launcher", "tcp"},
+                    Scenario{"RanksForkedAfterTheIdMeetTheirParentAsRank0", "launcher-rank", ""},
+                    Scenario{"RanksForkedAfterTheIdMeetTheirParentOverTcp", "launcher-rank", "tcp"},
+                    Scenario{"RanksOfADoubleForkMeet", "double-fork", ""},
+                    Scenario{"AParentsCommunicatorIsRefusedAndUnharmedWhileItWorks", "anew", ""},
+                    Scenario{"AParentsCommunicatorIsRefusedAndUnharmedOverTcp", "anew", "tcp"},
+                    Scenario{"AGroupThatWasOpenIsRefused", "group", ""},
+                    Scenario{"MemoryFromBeforeIsSharedAndMemoryFromAfterIsNot", "memory", "shm"},
+                    Scenario{"ChildrenForkedWhileThreadsAreInsideTheLibraryDoNotHang", "storm", ""}),
+    name_of);
+
+class Death : public testing::TestWithParam<Scenario> {};
+
+TEST_P(Death, IsKnown) {
+  run("death_worker", GetParam());
+}
+
+INSTANTIATE_TEST_SUITE_P(Scenarios, Death,
+                         testing::Values(Scenario{"ThoughAForkedChildLives", "fork", ""},
+                                         Scenario{"ThoughAForkedChildLivesOverTcp", "fork", "tcp"},
+                                         Scenario{"OfTheRootThoughAForkedChildLives", "fork-root", ""},
+                                         Scenario{"ThoughAChildHoldsTheConnections", "clone", ""},
+                                         Scenario{"ThoughAChildHoldsTheConnectionsOverTcp", "clone", "tcp"},
+                                         Scenario{"OfTheRootThoughAChildHoldsThem", "clone-root", "tcp"},
+                                         Scenario{"ToAParentBeyondTheNamespace", "elsewhere", ""},
+                                         Scenario{"FromLeavingInOrder", "departure", ""},
+                                         Scenario{"FromTheRootLeavingInOrder", "departure-root", ""}),
+                         name_of);
 
 }  // namespace
 }  // namespace comity::test
