@@ -156,6 +156,26 @@ TEST(ComityTopo, ExitsWithOneFileLineAndReasonForAMalformedFile) {
   }
 }
 
+// On standard error: what is on standard output may be a file for a program.
+TEST(ComityTopo, WarnsOfWhatItDidNotUnderstand) {
+  const TemporaryFile file(
+      "<system version=\"1\">\n<cpu numaid=\"0\" arch=\"x86_64\">\n<slot/>\n<pci busid=\"1:0.0\" "
+      "class=\"0x0302\"/>"
+      "\n</cpu></system>");
+  const std::string warning = file.path() + ":3: <slot> below <cpu> is not known; left out";
+  for (const char* line : {"'{0}' topo {1}", "'{0}' topo {1} --format json", "'{0}' topo diff {1} {1}",
+                           "'{0}' plan all_reduce --ranks 2 --bytes 1M --topology {1}"}) {
+    const std::string command = fmt::format(fmt::runtime(line), COMITY_PROGRAM, file.path());
+    const Outcome errors = run_line(command + " 2>&1 >/dev/null");
+    EXPECT_EQ(errors.status, 0) << errors.text;
+    expect_says(errors, "comity: warning: the file was understood only in part:");
+    expect_says(errors, warning);
+    EXPECT_EQ(run_line(command + " 2>/dev/null").text.find("warning"), std::string::npos) << command;
+  }
+  const TemporaryFile whole("<system version=\"1\"><cpu numaid=\"0\" arch=\"x86_64\"/></system>");
+  EXPECT_EQ(run_line(fmt::format("'{}' topo {} 2>&1 >/dev/null", COMITY_PROGRAM, whole.path())).text, "");
+}
+
 TEST(ComityTopo, SaysWhatIsWrongWithItsArguments) {
   struct Case {
     const char* arguments;
