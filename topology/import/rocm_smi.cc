@@ -201,6 +201,12 @@ Result<Imported> import_rocm_smi(std::string_view text, const std::string& origi
   COMITY_RETURN_IF_ERROR(validate(graph).in(origin));
   canonicalize(graph);
   graph.origin = origin + " (rocm-smi)";
+  if (!lines.back().ended && lines.back().text.substr(0, 3) == "GPU")
+    tables.notes.add(lines.back().number, "the text ends with this line, which may be cut off");
+  const bool all = tables.rows.size() == 3;  // of --showtopo, which tells NUMA domains too
+  if ((all || !tables.numas.empty()) && tables.numas.size() < tables.labels.size())
+    tables.notes.add(lines.back().number,
+                     "the NUMA domain is not told of each device: the text may be cut off");
   return Imported{std::move(graph), tables.notes.warnings(origin)};
 }
 

@@ -258,6 +258,7 @@ Status Reader::read_row(const TextLine& line, size_t index) {
   if (row.line != 0) return bad_line(origin_, line.number, "row " + name(index) + " is there twice");
   row.line = line.number;
   ++seen_;
+  if (!line.ended) notes_.add(line.number, "the text ends with this row, which may be cut off");
   const bool tabs = layout_.tabs && line.text.find('\t') != std::string::npos;
   const std::vector<Word> words = tabs ? tab_cells_of(line.text) : words_of(line.text);
   const size_t size = table().labels.size();
@@ -280,8 +281,10 @@ Status Reader::read_line(const TextLine& line) {
     in_rows_ = false;
     return {};
   }
-  if (words.size() == 2 && words[0].back() == ':')
+  if (words.size() == 2 && words[0].back() == ':') {
     text_.legend.emplace_back(words[0].substr(0, words[0].size() - 1), words[1]);
+    if (!line.ended) notes_.add(line.number, "the text ends with this name, which may be cut off");
+  }
   const size_t row = label(words[0]);
   const bool like_a_row = words.size() > 1 && is_smi_class(words[1]);
   if (row != kNone && (like_a_row || (in_rows_ && table().rows[row].line == 0))) return read_row(line, row);

@@ -100,6 +100,16 @@ MatrixDevice device_of(const SmiTable& table, size_t index, const Dialect& diale
   return device;
 }
 
+// "NIC0" is a number; which NIC it is stands in the legend.
+void note_names(const SmiTable& table, const SmiText& text, Notes& notes) {
+  for (const std::string& label : table.labels) {
+    const bool named = std::any_of(text.legend.begin(), text.legend.end(),
+                                   [&](const auto& entry) { return entry.first == label; });
+    if (!named && is_smi_device(label, {"NIC"}))
+      notes.add(table.line, label + " has no name in a legend: the text may be cut off");
+  }
+}
+
 Result<ClassMatrix> matrix_of(const SmiTable& table, const SmiText& text, const Dialect& dialect,
                               const std::string& origin) {
   ClassMatrix matrix;
@@ -146,6 +156,7 @@ Result<Imported> import_table(const Dialect& dialect, const char* tool, std::str
   }
   if (!table->has_titles && is_smi_device(table->labels[0], {dialect.titled}))
     notes.add(table->line, "no CPU or NUMA affinity is told: columns may be cut off on the right");
+  note_names(*table, read, notes);
   COMITY_ASSIGN_OR_RETURN(const ClassMatrix matrix, matrix_of(*table, read, dialect, origin));
   std::vector<std::string> doubts;
   Result<Graph> made = graph_of_matrix(matrix, doubts);

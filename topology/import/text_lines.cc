@@ -64,12 +64,13 @@ Result<std::vector<TextLine>> lines_of(std::string_view text, const std::string&
   std::vector<TextLine> lines;
   while (!text.empty()) {
     const std::string_view line = text.substr(0, text.find('\n'));
+    const bool ended = line.size() < text.size();
     text.remove_prefix(std::min(text.size(), line.size() + 1));
     const size_t number = lines.size() + 1;
     if (line.size() > kMostLine) return bad_line(origin, number, "a line of more than 64 KiB");
     if (line.find('\0') != std::string_view::npos)
       return bad_line(origin, number, "a byte of 0: this is no text");
-    lines.push_back({number, plain(line)});
+    lines.push_back({number, plain(line), ended});
   }
   return lines;
 }

@@ -12,6 +12,7 @@ namespace comity::topology {
 struct TextLine {
   size_t number = 0;  // from 1
   std::string text;   // without ANSI escapes, carriage return and marks of quoting
+  bool ended = true;  // by a line break; the last line of a text that was cut off is not
   std::vector<std::string> words() const;
 };
 
