@@ -267,6 +267,20 @@ uint64_t tile_bytes(const plan::Shape& shape, const plan::Part& part, const std:
 
 }  // namespace
 
+uint64_t Binding::bytes() const {
+  uint64_t bytes = sizeof(Binding);
+  const auto add = [&bytes](const auto& vector) { bytes += vector.capacity() * sizeof(vector[0]); };
+  add(shape.weights);
+  add(lanes);
+  for (const auto& lane : lanes) add(lane);
+  add(steps);
+  add(runs);
+  add(after);
+  add(groups);
+  add(links);
+  return bytes;
+}
+
 Result<std::unique_ptr<Binding>> bind(const PlannedPart& planned, bool in_place, bool on_device,
                                       BindingContext& context) {
   if (plan::VerifyResult checked = plan::check_part(planned.shape, planned.part); !checked.ok) {

@@ -65,6 +65,9 @@ struct Binding {
   uint64_t landing_base = 0;   // where landings start in it
   uint64_t bounce_bytes = 0;   // per window slot
   uint64_t max_group_runs = 0;
+
+  // Memory that it takes.
+  uint64_t bytes() const;
 };
 
 // What binding needs to know of the communicator.

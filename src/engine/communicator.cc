@@ -8,6 +8,7 @@
 #include "src/engine/driver.h"
 
 namespace comity::engine {
+
 Communicator::Communicator(CommunicatorOptions options) : options_(std::move(options)) {
   links_.resize(options_.nranks);
   alone_pieces_.resize(2 * size_t{options_.nranks} + 2);
@@ -60,32 +61,17 @@ Result<const Binding*> Communicator::binding_for(const Call& call, uint64_t bloc
   const uint64_t key = uint64_t{picked} << 40 | uint64_t{call.root} << 8 |
                        uint64_t{static_cast<uint8_t>(call.collective)} << 2 |
                        (device.host_addressable() ? 0u : 2u) | (in_place ? 1u : 0u);
-  FrontEntry& front =
-      front_[(picked * 8 + static_cast<uint32_t>(call.collective) + call.root * 5 + (in_place ? 32 : 0)) %
-             kFront];
-  if (front.key == key) return front.binding;
-  auto found = bindings_.find(key);
-  const Binding* binding = found != bindings_.end() ? found->second.get() : nullptr;
-  if (binding == nullptr) {
-    COMITY_ASSIGN_OR_RETURN(binding, make_binding(call, key, picked, in_place, device));
-  }
-  front = FrontEntry{key, binding};
-  return binding;
-}
-
-Result<const Binding*> Communicator::make_binding(const Call& call, uint64_t key, uint32_t picked,
-                                                  bool in_place, Device& device) {
+  const uint32_t slot =
+      picked * 8 + static_cast<uint32_t>(call.collective) + call.root * 5 + (in_place ? 32 : 0);
+  if (const Binding* found = bindings_.find(key, slot)) return found;
   COMITY_ASSIGN_OR_RETURN(PlannedPart planned, options_.plans->generate(call.collective, picked, call.root));
   COMITY_ASSIGN_OR_RETURN(auto binding, bind(planned, in_place, !device.host_addressable(), *this));
   COMITY_RETURN_IF_ERROR(provide_memory(*binding, device));
   executor_.prepare(*binding);
-  const Binding* made = binding.get();
-  bindings_.emplace(key, std::move(binding));
-  return made;
+  return bindings_.add(key, slot, std::move(binding));
 }
 
 void Communicator::forget_bindings() {
-  front_.fill(FrontEntry{});
   bindings_.clear();
   binding_ = nullptr;
 }

@@ -3,14 +3,13 @@
 // start() announces a call and poll() advances it; a Driver does both, and looks at all that may end a call
 // early: abort, verdict, deadline. Calls execute one at a time, in order. One thread at a time; abort() may
 // come from any thread. After an error the communicator is unusable: every later call returns that error. A
-// call that has used its binding before allocates nothing, takes no lock, logs nothing.
+// call whose binding is still kept (binding_cache.h) allocates nothing, takes no lock, logs nothing.
 #pragma once
 
 #include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
-#include <unordered_map>
 #include <vector>
 
 #include "comity/plugin/result.h"
@@ -18,6 +17,7 @@
 #include "src/control/call_log.h"
 #include "src/device/registry.h"
 #include "src/engine/binding.h"
+#include "src/engine/binding_cache.h"
 #include "src/engine/executor.h"
 #include "src/engine/plan_source.h"
 
@@ -110,6 +110,7 @@ class Communicator final : public BindingContext {
 
   // Drops all bindings: the plans behind them changed. Not while a call is in flight.
   void forget_bindings();
+  const BindingCache& bindings() const { return bindings_; }
 
   // BindingContext.
   uint32_t rank() const override { return options_.rank; }
@@ -118,16 +119,8 @@ class Communicator final : public BindingContext {
   uint32_t transport_bit(uint32_t peer) const override { return 1u << options_.transport_of_peer[peer]; }
 
  private:
-  static constexpr size_t kFront = 64;
-  struct FrontEntry {
-    uint64_t key = UINT64_MAX;
-    const Binding* binding = nullptr;
-  };
-
   bool in_place(const Call& call, uint64_t block_bytes) const;
   Result<const Binding*> binding_for(const Call& call, uint64_t block_bytes, bool in_place, Device& device);
-  Result<const Binding*> make_binding(const Call& call, uint64_t key, uint32_t picked, bool in_place,
-                                      Device& device);
   Status provide_memory(const Binding& binding, Device& device);
   Result<Device*> device_for(const Call& call, uint64_t block_bytes);
   void start_group_alone(const Binding& binding, const Call& call, uint64_t block_bytes);
@@ -147,8 +140,7 @@ class Communicator final : public BindingContext {
   std::vector<Piece> alone_pieces_;
   const Binding* binding_ = nullptr;
   Executor executor_;
-  std::array<FrontEntry, kFront> front_;
-  std::unordered_map<uint64_t, std::unique_ptr<Binding>> bindings_;
+  BindingCache bindings_;
   std::vector<std::unique_ptr<Link>> links_;  // by peer
   Mapping host_scratch_, bounce_;
   std::byte* device_scratch_ = nullptr;
