@@ -12,6 +12,7 @@
 #include "topology/draw/style.h"
 #include "topology/draw/svg.h"
 #include "topology/draw/svg_host.h"
+#include "topology/draw/svg_shapes.h"
 
 namespace comity::topology {
 namespace {
@@ -22,19 +23,6 @@ constexpr double kMostRow = 2400;    // of hosts side by side; one is drawn what
 constexpr size_t kOneIn = 20;        // of a fabric folded by place: rarer kinds of hosts are not drawn
 constexpr double kBeside = 7;        // between lines of the same ends
 constexpr uint32_t kMostBeside = 5;  // such lines
-
-double middle(const SvgRectangle& at) {
-  return at.x + at.width / 2;
-}
-
-std::string curve(double x1, double y1, double x2, double y2, double bulge) {
-  return fmt::format("M{:.1f} {:.1f}C{:.1f} {:.1f} {:.1f} {:.1f} {:.1f} {:.1f}", x1, y1, x1, y1 + bulge, x2,
-                     y2 + bulge, x2, y2);
-}
-
-std::string straight(double x1, double y1, double x2, double y2) {
-  return fmt::format("M{:.1f} {:.1f}L{:.1f} {:.1f}", x1, y1, x2, y2);
-}
 
 // "sw12" of "switch12": what tells it apart is its number.
 std::string abbreviated(const std::string& label) {
@@ -198,8 +186,6 @@ class Picture {
              true);
   }
 
-  static double middle_y(const SvgRectangle& at) { return at.y + at.height / 2; }
-
   void draw_link(const PlacedHost& placed, const Link& link) {
     const Node &a = graph_.nodes[link.from], &b = graph_.nodes[link.to];
     if (a.host == kNoHost || b.host == kNoHost) {
@@ -282,8 +268,9 @@ class Picture {
     std::stable_sort(rows[0].begin(), rows[0].end(),
                      [&](const Alike* a, const Alike* b) { return centre(a) < centre(b); });
     double y = network_top_;
-    for (const auto& [tier, row] : rows) {
+    for (auto& [tier, row] : rows) {
       if (row.empty()) continue;
+      if (tier > 0) sort_by_what_is_above(row);
       const size_t count = std::min(row.size(), kMostSwitches);
       const double pitch = kSwitchWidth + kGap;
       layout_.width = std::max(layout_.width, kMargin + static_cast<double>(count) * pitch);
@@ -309,6 +296,26 @@ class Picture {
     for (const Alike& each : outline_.switches)
       rows[near.contains(each.node) ? 0 : places[each.node].tier].push_back(&each);
     return rows;
+  }
+
+  // By the middle of the switches that are placed and that each is joined to.
+  void sort_by_what_is_above(std::vector<const Alike*>& row) const {
+    std::map<uint32_t, std::pair<double, double>> sums;  // of middles, and how many
+    for (uint32_t index : outline_.switch_links) {
+      const uint32_t a = outline_.drawn[graph_.links[index].from], b = outline_.drawn[graph_.links[index].to];
+      for (const auto& [mine, other] : {std::pair{a, b}, std::pair{b, a}}) {
+        const auto placed = places_.find(other);
+        if (placed == places_.end()) continue;
+        sums[mine].first += middle(placed->second);
+        sums[mine].second += 1;
+      }
+    }
+    const auto centre = [&sums](const Alike* each) {
+      const auto found = sums.find(each->node);
+      return found == sums.end() ? 0.0 : std::round(found->second.first / found->second.second);
+    };
+    std::stable_sort(row.begin(), row.end(),
+                     [&](const Alike* one, const Alike* other) { return centre(one) < centre(other); });
   }
 
   void draw_between_switches(const Link& link) {
