@@ -1,19 +1,14 @@
 // Which network interfaces this process may use: what the kernel lists, filtered by the settings.
-#include <arpa/inet.h>
 #include <fmt/core.h>
 #include <fmt/ranges.h>
-#include <ifaddrs.h>
-#include <net/if.h>
 #include <netinet/in.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstdlib>
-#include <cstring>
-#include <memory>
+#include <tuple>
 
-#include "src/base/errno_text.h"
 #include "src/base/file.h"
+#include "src/base/interface_facts.h"
 #include "src/base/settings.h"
 #include "src/base/socket.h"
 #include "src/base/text.h"
@@ -58,31 +53,14 @@ bool passes(const std::vector<NamePattern>& patterns, const std::string& interfa
   return selected || !selects;
 }
 
-bool is_bridge_of_containers(const std::string& name) {
-  return name.compare(0, 6, "docker") == 0 || name.compare(0, 5, "virbr") == 0;
-}
-
-// Lower is preferred: IPv4, IPv6, IPv6 link-local.
-int preference(const SocketAddress& address) {
-  if (address.family() == AF_INET) return 0;
-  const auto& ipv6 = reinterpret_cast<const sockaddr_in6&>(address.storage);
-  return IN6_IS_ADDR_LINKLOCAL(&ipv6.sin6_addr) ? 2 : 1;
-}
-
 bool same_host_address(const SocketAddress& a, const SocketAddress& b) {
-  if (a.family() != b.family()) return false;
-  if (a.family() == AF_INET) {
-    return reinterpret_cast<const sockaddr_in&>(a.storage).sin_addr.s_addr ==
-           reinterpret_cast<const sockaddr_in&>(b.storage).sin_addr.s_addr;
-  }
-  return std::memcmp(&reinterpret_cast<const sockaddr_in6&>(a.storage).sin6_addr,
-                     &reinterpret_cast<const sockaddr_in6&>(b.storage).sin6_addr, 16) == 0;
+  const auto raw = raw_address(a.storage);
+  return same_prefix(raw, raw_address(b.storage), static_cast<uint32_t>(raw.size() * 8));
 }
 
 // All of 127.0.0.0/8 is this host, though the interface lists just one address of it.
 bool is_ipv4_loopback(const SocketAddress& address) {
-  return address.family() == AF_INET &&
-         (ntohl(reinterpret_cast<const sockaddr_in&>(address.storage).sin_addr.s_addr) >> 24) == 127;
+  return address.family() == AF_INET && scope_of(address) == AddressScope::kHost;
 }
 
 uint64_t speed_of(const std::string& name) {
@@ -92,44 +70,24 @@ uint64_t speed_of(const std::string& name) {
   return megabits_per_s > 0 ? static_cast<uint64_t>(megabits_per_s) * 1'000'000u : 0;
 }
 
-// Every address of every interface that is up.
-Result<std::vector<NetworkInterface>> all_addresses() {
-  ifaddrs* raw = nullptr;
-  if (::getifaddrs(&raw) != 0) {
-    return Status(Code::kSystemError, fmt::format("cannot list network interfaces: {}", errno_text(errno)));
-  }
-  const std::unique_ptr<ifaddrs, decltype(&::freeifaddrs)> list(raw, &::freeifaddrs);
-  std::vector<NetworkInterface> found;
-  for (const ifaddrs* entry = list.get(); entry != nullptr; entry = entry->ifa_next) {
-    if (entry->ifa_addr == nullptr || (entry->ifa_flags & IFF_UP) == 0) continue;
-    const int family = entry->ifa_addr->sa_family;
-    if (family != AF_INET && family != AF_INET6) continue;
-    NetworkInterface interface;
-    interface.name = entry->ifa_name;
-    interface.address.length = family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6);
-    std::memcpy(&interface.address.storage, entry->ifa_addr, interface.address.length);
-    interface.loopback = (entry->ifa_flags & IFF_LOOPBACK) != 0;
-    found.push_back(std::move(interface));
-  }
-  return found;
+std::string text_of(const NetworkInterface& interface) {
+  const std::string text = interface.address.text();
+  return fmt::format("{} {}", interface.name, text.substr(0, text.rfind(':')));
 }
 
-std::string list_for_people(const std::vector<NetworkInterface>& all) {
+std::string list_for_people(const std::vector<InterfaceFacts>& all) {
   std::vector<std::string> items;
-  for (const NetworkInterface& interface : all) {
-    std::string text = interface.address.text();
-    items.push_back(fmt::format("{} {}", interface.name, text.substr(0, text.rfind(':'))));
-  }
+  for (const InterfaceFacts& each : all) items.push_back(text_of(each.interface));
   return items.empty() ? "none" : fmt::format("{}", fmt::join(items, ", "));
 }
 
 // The interface that has `wanted`, with that very address; name empty if there is none.
-NetworkInterface interface_with(const std::vector<NetworkInterface>& all, const SocketAddress& wanted) {
-  for (const NetworkInterface& interface : all) {
-    const bool matches = same_host_address(interface.address, wanted) ||
-                         (is_ipv4_loopback(interface.address) && is_ipv4_loopback(wanted));
+NetworkInterface interface_with(const std::vector<InterfaceFacts>& all, const SocketAddress& wanted) {
+  for (const InterfaceFacts& each : all) {
+    const bool matches = same_host_address(each.interface.address, wanted) ||
+                         (is_ipv4_loopback(each.interface.address) && is_ipv4_loopback(wanted));
     if (!matches) continue;
-    NetworkInterface chosen = interface;
+    NetworkInterface chosen = each.interface;
     if (is_ipv4_loopback(wanted)) chosen.address = wanted;
     chosen.address.set_port(0);
     return chosen;
@@ -137,36 +95,73 @@ NetworkInterface interface_with(const std::vector<NetworkInterface>& all, const 
   return {};
 }
 
-// One address of each interface that passes the name filter, the preferred one.
-std::vector<NetworkInterface> best_of_each(const std::vector<NetworkInterface>& all,
-                                           const std::vector<NamePattern>& patterns) {
-  std::vector<NetworkInterface> chosen;
-  for (const NetworkInterface& candidate : all) {
-    if (!passes(patterns, candidate.name)) continue;
-    const auto same = std::find_if(chosen.begin(), chosen.end(), [&](const NetworkInterface& other) {
-      return other.name == candidate.name;
-    });
-    if (same == chosen.end()) {
-      chosen.push_back(candidate);
-    } else if (preference(candidate.address) < preference(same->address)) {
-      same->address = candidate.address;
-    }
-  }
-  return chosen;
+// Lower is preferred. An address of the loopback interface that is routed (10.0.0.1/32) comes after those of
+// devices, as it may be one that many hosts share, and before virtual ones.
+auto preference_of(const InterfaceFacts& facts) {
+  const bool on_loopback = facts.interface.name == "lo";
+  const int kind = facts.kind == InterfaceKind::kHardware      ? 0
+                   : on_loopback                               ? 1
+                   : facts.kind == InterfaceKind::kLocalBridge ? 3
+                                                               : 2;
+  // For one host its own address is the best of those that mean nothing to others.
+  const int scope = facts.scope == AddressScope::kGlobal ? 0 : facts.scope == AddressScope::kHost ? 1 : 2;
+  return std::tuple(scope, !facts.running, !facts.default_route, kind,
+                    facts.interface.address.family() != AF_INET);
 }
 
-// Without names that select, the loopback and container bridges give way to everything else.
-void drop_last_resorts(std::vector<NetworkInterface>& chosen) {
-  const auto is_loopback = [](const NetworkInterface& interface) { return interface.loopback; };
-  const auto is_bridge = [](const NetworkInterface& interface) {
-    return is_bridge_of_containers(interface.name);
-  };
-  const auto is_last_resort = [&](const NetworkInterface& i) { return is_loopback(i) || is_bridge(i); };
+bool is_local_bridge(const InterfaceFacts& facts) {
+  return facts.kind == InterfaceKind::kLocalBridge && !facts.default_route;
+}
+
+// Of what no name selects: what other hosts may reach; if there is none, what this one can use alone. Addresses of
+// bridges of this host repeat on others and lead nowhere: they are for when there is nothing else at all.
+bool is_last_resort(const InterfaceFacts& facts) {
+  return facts.scope != AddressScope::kGlobal || is_local_bridge(facts);
+}
+
+void drop_last_resorts(std::vector<InterfaceFacts>& chosen) {
   if (!std::all_of(chosen.begin(), chosen.end(), is_last_resort)) {
-    chosen.erase(std::remove_if(chosen.begin(), chosen.end(), is_last_resort), chosen.end());
-  } else if (!std::all_of(chosen.begin(), chosen.end(), is_bridge)) {
-    chosen.erase(std::remove_if(chosen.begin(), chosen.end(), is_bridge), chosen.end());
+    std::erase_if(chosen, is_last_resort);
+  } else if (!std::all_of(chosen.begin(), chosen.end(), is_local_bridge)) {
+    std::erase_if(chosen, is_local_bridge);
   }
+}
+
+// The first address of each subnet on each interface, and one of the loopback; temporary addresses go so.
+void drop_repetitions(std::vector<InterfaceFacts>& chosen) {
+  std::vector<InterfaceFacts> kept;
+  for (const InterfaceFacts& each : chosen) {
+    const bool repeats = std::any_of(kept.begin(), kept.end(), [&](const InterfaceFacts& other) {
+      if (each.scope == AddressScope::kHost && other.scope == AddressScope::kHost) return true;
+      return each.interface.index == other.interface.index &&
+             same_prefix(raw_address(each.interface.address.storage),
+                         raw_address(other.interface.address.storage), each.interface.prefix_bits);
+    });
+    if (!repeats) kept.push_back(each);
+  }
+  chosen = std::move(kept);
+}
+
+// All that the settings allow, best first.
+std::vector<InterfaceFacts> allowed(const std::vector<InterfaceFacts>& all,
+                                    const std::vector<NamePattern>& patterns) {
+  std::vector<InterfaceFacts> chosen;
+  for (const InterfaceFacts& each : all) {
+    if (passes(patterns, each.interface.name)) chosen.push_back(each);
+  }
+  std::stable_sort(chosen.begin(), chosen.end(), [](const InterfaceFacts& a, const InterfaceFacts& b) {
+    return preference_of(a) < preference_of(b);
+  });
+  drop_repetitions(chosen);
+  const bool selects =
+      std::any_of(patterns.begin(), patterns.end(), [](const auto& p) { return !p.excludes; });
+  if (!selects) drop_last_resorts(chosen);
+  const auto is_link_local = [](const InterfaceFacts& each) {
+    return each.scope == AddressScope::kLinkLocal;
+  };
+  const auto is_global = [](const InterfaceFacts& each) { return each.scope == AddressScope::kGlobal; };
+  if (std::any_of(chosen.begin(), chosen.end(), is_global)) std::erase_if(chosen, is_link_local);
+  return chosen;
 }
 
 }  // namespace
@@ -183,7 +178,7 @@ Result<std::vector<SocketAddress>> configured_addresses() {
 }
 
 Result<std::vector<NetworkInterface>> usable_interfaces() {
-  COMITY_ASSIGN_OR_RETURN(const std::vector<NetworkInterface> all, all_addresses());
+  COMITY_ASSIGN_OR_RETURN(const std::vector<InterfaceFacts> all, interface_facts());
   COMITY_ASSIGN_OR_RETURN(const std::vector<SocketAddress> addresses, configured_addresses());
   const std::string names = setting_text("COMITY_SOCKET_IFNAME");
   const std::vector<NamePattern> patterns = parse_patterns(names);
@@ -199,10 +194,7 @@ Result<std::vector<NetworkInterface>> usable_interfaces() {
     if (passes(patterns, interface.name)) chosen.push_back(std::move(interface));
   }
   if (addresses.empty()) {
-    chosen = best_of_each(all, patterns);
-    const bool selects =
-        std::any_of(patterns.begin(), patterns.end(), [](const auto& p) { return !p.excludes; });
-    if (!selects) drop_last_resorts(chosen);
+    for (const InterfaceFacts& each : allowed(all, patterns)) chosen.push_back(each.interface);
   }
   if (chosen.empty()) {
     return Status(
@@ -213,6 +205,40 @@ Result<std::vector<NetworkInterface>> usable_interfaces() {
   }
   for (NetworkInterface& interface : chosen) interface.speed_bits_per_s = speed_of(interface.name);
   return chosen;
+}
+
+std::string interfaces_left_out() {
+  const auto used = usable_interfaces();
+  const auto all = interface_facts();
+  if (!used.ok() || !all.ok()) return {};
+  std::vector<std::string> items;
+  for (const InterfaceFacts& each : *all) {
+    const bool in_use = std::any_of(used->begin(), used->end(), [&](const NetworkInterface& other) {
+      return same_host_address(other.address, each.interface.address);
+    });
+    if (!in_use && each.scope == AddressScope::kGlobal) items.push_back(text_of(each.interface));
+  }
+  if (items.empty()) return {};
+  return fmt::format("; left out here: {} (COMITY_SOCKET_IFNAME selects)", fmt::join(items, ", "));
+}
+
+std::vector<SocketAddress> with_own_scopes(const std::vector<SocketAddress>& addresses) {
+  std::vector<SocketAddress> scoped;
+  const auto used = usable_interfaces();
+  for (const SocketAddress& address : addresses) {
+    if (address.family() != AF_INET6 || scope_of(address) != AddressScope::kLinkLocal) {
+      scoped.push_back(address);
+      continue;
+    }
+    if (!used.ok()) continue;
+    for (const NetworkInterface& own : *used) {
+      if (own.address.family() != AF_INET6 || scope_of(own.address) != AddressScope::kLinkLocal) continue;
+      SocketAddress through = address;
+      reinterpret_cast<sockaddr_in6&>(through.storage).sin6_scope_id = own.index;
+      scoped.push_back(through);
+    }
+  }
+  return scoped;
 }
 
 }  // namespace comity

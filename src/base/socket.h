@@ -31,17 +31,22 @@ struct SocketAddress {
   static Result<SocketAddress> parse(std::string_view text);
 };
 
+// An address of a network interface.
 struct NetworkInterface {
   std::string name;
+  uint32_t index = 0;  // the kernel's number of the interface
   SocketAddress address;
+  uint8_t prefix_bits = 0;        // of its subnet
   uint64_t speed_bits_per_s = 0;  // 0: unknown (virtual)
-  bool loopback = false;
+  bool loopback = false;          // the address is this host's alone
 };
 
-// Interfaces that are up and pass COMITY_SOCKET_IFNAME and COMITY_SOCKET_ADDRESS, one address each (IPv4
-// before IPv6, link-local last), ports zero, in the kernel's order. The loopback and container bridges
-// (docker*, virbr*, whose addresses repeat on every host) are there only when selected by name or address, or
-// when nothing else is.
+// Addresses of interfaces that are up and pass COMITY_SOCKET_IFNAME and COMITY_SOCKET_ADDRESS, ports zero: the
+// first of each subnet, of both families, best first: with a carrier, with a default route, of a device,
+// addresses of lo that are routed (10.0.0.1/32), virtual ones; IPv4 before IPv6. The loopback, link-local
+// addresses and bridges of this host (docker*, virbr*, any bridge without a device; their addresses repeat on
+// other hosts) are there only when selected by name or address, or when nothing else is: the loopback first, for
+// then it is one host that can work. See docs/decisions/0014-addresses.md.
 //   COMITY_SOCKET_IFNAME  comma list of prefixes: "eth" takes eth0 and eth1; "=eth0" takes just eth0;
 //   "^docker"
 //                         excludes. A sign before the first item holds for all, as in NCCL.
@@ -49,6 +54,12 @@ struct NetworkInterface {
 // kInvalidArgument names a filter that matches nothing and lists what there is. Reads the environment at each
 // call.
 Result<std::vector<NetworkInterface>> usable_interfaces();
+
+// "; left out here: docker0 172.17.0.1 (COMITY_SOCKET_IFNAME selects)", for the end of an error; empty if nothing is.
+std::string interfaces_left_out();
+// Link-local IPv6 addresses of another host mean something together with an interface of this one only: each is
+// replaced by itself through every usable interface that has such an address. Others stay.
+std::vector<SocketAddress> with_own_scopes(const std::vector<SocketAddress>& addresses);
 
 // The addresses of COMITY_SOCKET_ADDRESS, ports kept; empty if it is unset.
 Result<std::vector<SocketAddress>> configured_addresses();

@@ -1,6 +1,5 @@
 #include "src/control/acceptor.h"
 
-#include <netinet/in.h>
 #include <sys/epoll.h>
 
 #include <algorithm>
@@ -11,7 +10,6 @@ namespace comity::control {
 namespace {
 
 constexpr int kBacklog = 1024;
-constexpr size_t kMaxListeners = 4;
 constexpr uint64_t kPauseWithoutDescriptorsMs = 100;
 constexpr int kAcceptsPerTurn = 64;
 
@@ -19,9 +17,16 @@ uint16_t configured_port(const std::vector<SocketAddress>& configured, size_t in
   return index < configured.size() ? configured[index].port() : uint16_t{0};
 }
 
-bool is_link_local(const SocketAddress& address) {
-  return address.family() == AF_INET6 &&
-         IN6_IS_ADDR_LINKLOCAL(&reinterpret_cast<const sockaddr_in6&>(address.storage).sin6_addr);
+// The best kMaxListeners; where there are more, at least one of each family.
+void choose(std::vector<NetworkInterface>& interfaces) {
+  if (interfaces.size() <= kMaxListeners) return;
+  const int first_family = interfaces.front().address.family();
+  const auto other = std::find_if(interfaces.begin(), interfaces.end(), [&](const NetworkInterface& each) {
+    return each.address.family() != first_family;
+  });
+  if (other != interfaces.end() && other - interfaces.begin() >= static_cast<ptrdiff_t>(kMaxListeners))
+    std::iter_swap(interfaces.begin() + kMaxListeners - 1, other);
+  interfaces.resize(kMaxListeners);
 }
 
 }  // namespace
@@ -31,10 +36,10 @@ Result<Listeners> open_listeners(bool configured_ports) {
   COMITY_ASSIGN_OR_RETURN(const std::vector<SocketAddress> configured, configured_addresses());
   Listeners listeners;
   Status first_error;
-  for (size_t i = 0; i < interfaces.size() && listeners.sockets.size() < kMaxListeners; ++i) {
+  const size_t usable = interfaces.size();
+  choose(interfaces);
+  for (size_t i = 0; i < interfaces.size(); ++i) {
     SocketAddress address = interfaces[i].address;
-    // A scope means nothing on another host: link-local addresses are a last resort.
-    if (is_link_local(address) && interfaces.size() > 1) continue;
     const uint16_t port = configured_ports ? configured_port(configured, i) : uint16_t{0};
     address.set_port(port);
     auto socket = listen_on(address, kBacklog);
@@ -46,6 +51,7 @@ Result<Listeners> open_listeners(bool configured_ports) {
     listeners.addresses.push_back(local_address_of(socket->get()));
     listeners.sockets.push_back(std::move(*socket));
   }
+  listeners.left_out = usable - listeners.sockets.size();
   if (!listeners.sockets.empty()) return listeners;
   return first_error.ok() ? Status(Code::kSystemError, "no network interface to listen on") : first_error;
 }

@@ -20,8 +20,10 @@ namespace comity::control {
 struct Listeners {
   std::vector<UniqueFd> sockets;
   std::vector<SocketAddress> addresses;  // of the sockets, with their ports
+  size_t left_out = 0;                   // usable addresses beyond these
 };
-// Listens on up to 4 of usable_interfaces(). With `configured_ports` the ports in COMITY_SOCKET_ADDRESS are
+inline constexpr size_t kMaxListeners = 8;
+// Listens on up to kMaxListeners of usable_interfaces(), the best ones. With `configured_ports` the ports in COMITY_SOCKET_ADDRESS are
 // used, else the system chooses. kSystemError (a configured port in use, no interface on which one can
 // listen).
 Result<Listeners> open_listeners(bool configured_ports);

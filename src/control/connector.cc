@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 #include <poll.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -11,89 +12,127 @@
 
 namespace comity::control {
 namespace {
+
 constexpr uint64_t kRetryClosedMs = 5;
+constexpr uint64_t kSilencesPerAddress =
+    6;  // of the time that an address has, until the next one is tried too
+
+bool is_connected(int fd) {
+  sockaddr_storage storage;
+  socklen_t length = sizeof(storage);
+  return ::getpeername(fd, reinterpret_cast<sockaddr*>(&storage), &length) == 0;
+}
+
 }  // namespace
 
 Connector::Connector(Loop& loop, ConnectTarget target, Done done)
-    : loop_(loop), target_(std::move(target)), done_(std::move(done)) {}
+    : loop_(loop), target_(std::move(target)), done_(std::move(done)) {
+  target_.addresses = with_own_scopes(target_.addresses);
+}
 
 std::shared_ptr<Connector> Connector::start(Loop& loop, ConnectTarget target, Done done) {
   std::shared_ptr<Connector> connector(new Connector(loop, std::move(target), std::move(done)));
   // Later, so that `done` is never called before start() returned.
-  connector->timer_ = loop.after_ms(0, [connector] { connector->try_next(); });
+  connector->silence_timer_ = loop.after_ms(0, [connector] { connector->begin_next(); });
   return connector;
 }
 
 void Connector::cancel() {
-  stop_watching();
+  stop_all();
   done_ = nullptr;
 }
 
-void Connector::stop_watching() {
-  loop_.unwatch(std::exchange(watch_, 0));
-  loop_.cancel(std::exchange(timer_, 0));
-  handshake_.reset();
+void Connector::stop_all() {
+  loop_.cancel(std::exchange(silence_timer_, 0));
+  for (Attempt& attempt : attempts_) stop_watching(attempt);
+  attempts_.clear();
+  next_ = target_.addresses.size();
 }
 
-void Connector::try_next() {
+void Connector::stop_watching(Attempt& attempt) {
+  loop_.unwatch(std::exchange(attempt.watch, 0));
+  loop_.cancel(std::exchange(attempt.timer, 0));
+  attempt.handshake.reset();
+}
+
+void Connector::begin_next() {
   const auto self = shared_from_this();
-  if (next_ == target_.addresses.size()) {
-    if (failures_.empty()) failures_ = "no address is known";
-    const Done done = std::exchange(done_, nullptr);
-    stop_watching();
-    fd_.reset();
-    if (done) done(Status(code_, failures_), target_.addresses.empty() ? Answer::kNone : answer_);
-    return;
+  loop_.cancel(std::exchange(silence_timer_, 0));
+  if (next_ < target_.addresses.size()) {
+    const auto attempt = attempts_.emplace(attempts_.end());
+    attempt->to = target_.addresses[next_++];
+    attempt->until_ns = now_ns() + target_.per_address_ms * 1'000'000u;
+    if (next_ < target_.addresses.size()) {
+      silence_timer_ =
+          loop_.after_ms(target_.per_address_ms / kSilencesPerAddress, [self] { self->on_silence(); });
+    }
+    return begin(attempt);
   }
-  if (until_ns_ == 0) until_ns_ = now_ns() + target_.per_address_ms * 1'000'000u;
-  auto socket = connect_to(target_.addresses[next_], nullptr);
-  if (!socket.ok())
-    return next_after(socket.status(), errno == ECONNREFUSED ? Answer::kRefused : Answer::kNone);
-  fd_ = std::move(*socket);
-  handshake_ = Handshake::initiate(fd_.get(), target_.secret, target_.hello,
-                                   Deadline::after_ms(target_.per_address_ms));
-  interest_ = POLLOUT;
-  watch_ = loop_.watch(fd_.get(), POLLOUT, [self](uint32_t) { self->advance(); });
-  timer_ = loop_.after_ms(target_.per_address_ms + 1, [self] { self->advance(); });
+  if (!attempts_.empty()) return;
+  if (failures_.empty()) failures_ = "no address is known";
+  const Done done = std::exchange(done_, nullptr);
+  if (done) done(Status(code_, failures_), target_.addresses.empty() ? Answer::kNone : answer_);
 }
 
-void Connector::next_after(const Status& failure, Answer answer) {
-  stop_watching();
-  fd_.reset();
+void Connector::on_silence() {
+  const bool answered = std::any_of(attempts_.begin(), attempts_.end(), [](const Attempt& attempt) {
+    return attempt.fd.valid() && is_connected(attempt.fd.get());
+  });
+  if (!answered) return begin_next();
+  silence_timer_ = loop_.after_ms(target_.per_address_ms / kSilencesPerAddress,
+                                  [self = shared_from_this()] { self->on_silence(); });
+}
+
+void Connector::begin(Iterator attempt) {
+  const auto self = shared_from_this();
+  auto socket = connect_to(attempt->to, nullptr);
+  if (!socket.ok())
+    return give_up(attempt, socket.status(), errno == ECONNREFUSED ? Answer::kRefused : Answer::kNone);
+  attempt->fd = std::move(*socket);
+  attempt->handshake = Handshake::initiate(attempt->fd.get(), target_.secret, target_.hello,
+                                           Deadline::after_ms(target_.per_address_ms));
+  attempt->interest = POLLOUT;
+  attempt->watch =
+      loop_.watch(attempt->fd.get(), POLLOUT, [self, attempt](uint32_t) { self->advance(attempt); });
+  attempt->timer = loop_.after_ms(target_.per_address_ms + 1, [self, attempt] { self->advance(attempt); });
+}
+
+void Connector::give_up(Iterator attempt, const Status& failure, Answer answer) {
+  stop_watching(*attempt);
   if (failure.code() == Code::kTimeout || code_ != Code::kTimeout) code_ = failure.code();
   const bool known = answer != Answer::kNone && answer_ != Answer::kNone;
   answer_ = known ? std::max(answer_, answer) : Answer::kNone;
-  failures_ += fmt::format("{}{}: {}", failures_.empty() ? "" : "; ", target_.addresses[next_].text(),
-                           failure.message());
-  ++next_;
-  until_ns_ = 0;
-  try_next();
+  failures_ += fmt::format("{}{}: {}", failures_.empty() ? "" : "; ", attempt->to.text(), failure.message());
+  attempts_.erase(attempt);
+  begin_next();
 }
 
-void Connector::advance() {
+void Connector::advance(Iterator attempt) {
   const auto self = shared_from_this();
-  if (!handshake_) return;
-  const auto state = handshake_->poll();
+  if (!attempt->handshake) return;
+  const auto state = attempt->handshake->poll();
   if (!state.ok()) {
-    const int error = handshake_->socket_error();
-    if (target_.retry_closed && (error == ECONNRESET || error == EPIPE) && now_ns() < until_ns_) {
-      stop_watching();
-      fd_.reset();
-      timer_ = loop_.after_ms(kRetryClosedMs, [self] { self->try_next(); });
+    const int error = attempt->handshake->socket_error();
+    if (target_.retry_closed && (error == ECONNRESET || error == EPIPE) && now_ns() < attempt->until_ns) {
+      stop_watching(*attempt);
+      attempt->fd.reset();
+      attempt->timer = loop_.after_ms(kRetryClosedMs, [self, attempt] { self->begin(attempt); });
       return;
     }
     const Answer refused = error == ECONNREFUSED ? Answer::kRefused : Answer::kNone;
-    return next_after(state.status(), handshake_->met_stranger() ? Answer::kStranger : refused);
+    return give_up(attempt, state.status(), attempt->handshake->met_stranger() ? Answer::kStranger : refused);
   }
   if (*state == Handshake::State::kDone) {
-    stop_watching();
+    UniqueFd fd = std::move(attempt->fd);
+    loop_.unwatch(std::exchange(attempt->watch, 0));
+    stop_all();
     const Done done = std::exchange(done_, nullptr);
-    if (done) done(std::move(fd_), Answer::kNone);
+    if (done) done(std::move(fd), Answer::kNone);
     return;
   }
-  const short wanted = handshake_->poll_events();
-  if (wanted != interest_) loop_.change(watch_, static_cast<uint32_t>(wanted));
-  interest_ = wanted;
+  const short wanted = attempt->handshake->poll_events();
+  if (wanted != attempt->interest) loop_.change(attempt->watch, static_cast<uint32_t>(wanted));
+  attempt->interest = wanted;
 }
 
 }  // namespace comity::control

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <list>
 #include <memory>
 #include <optional>
 #include <string>
@@ -18,7 +19,7 @@
 namespace comity::control {
 
 struct ConnectTarget {
-  std::vector<SocketAddress> addresses;  // tried in this order, one at a time
+  std::vector<SocketAddress> addresses;  // tried in this order
   Secret secret{};
   HandshakeHello hello;
   uint64_t per_address_ms = 1500;
@@ -39,28 +40,41 @@ class Connector : public std::enable_shared_from_this<Connector> {
   // kRemoteError; the message names each address.
   using Done = std::function<void(Result<UniqueFd> fd, Answer answer)>;
 
-  // Tries each address once; calls `done` once, later, unless cancelled. Control thread only.
+  // Tries each address once, link-local ones through every interface of this host; calls `done` once, later,
+  // unless cancelled. Where an address is silent the next one is tried beside it, so that many that lead nowhere
+  // (bridges of the other host, networks that this one has no part in) cost a fraction of a second each; a host
+  // that took a connection and is slow to answer is not asked again. Control thread only.
   static std::shared_ptr<Connector> start(Loop& loop, ConnectTarget target, Done done);
   // No call of `done` any more.
   void cancel();
 
  private:
+  struct Attempt {
+    SocketAddress to;
+    UniqueFd fd;
+    std::optional<Handshake> handshake;
+    uint64_t watch = 0;
+    uint64_t timer = 0;
+    short interest = 0;
+    uint64_t until_ns = 0;
+  };
+  using Iterator = std::list<Attempt>::iterator;
+
   Connector(Loop& loop, ConnectTarget target, Done done);
-  void try_next();
-  void advance();
-  void next_after(const Status& failure, Answer answer);
-  void stop_watching();
+  void begin_next();
+  void begin(Iterator attempt);
+  void on_silence();
+  void advance(Iterator attempt);
+  void give_up(Iterator attempt, const Status& failure, Answer answer);
+  void stop_watching(Attempt& attempt);
+  void stop_all();
 
   Loop& loop_;
   ConnectTarget target_;
   Done done_;
   size_t next_ = 0;
-  UniqueFd fd_;
-  std::optional<Handshake> handshake_;
-  uint64_t watch_ = 0;
-  uint64_t timer_ = 0;
-  short interest_ = 0;
-  uint64_t until_ns_ = 0;  // the time of the address in turn is over
+  std::list<Attempt> attempts_;
+  uint64_t silence_timer_ = 0;
   Code code_ = Code::kSystemError;
   Answer answer_ = Answer::kRefused;  // of all so far
   std::string failures_;

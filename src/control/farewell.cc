@@ -88,7 +88,7 @@ Status say_farewell(const IdContent& id, uint32_t rank, uint32_t nranks, const S
   farewell.nranks = nranks;
   farewell.code = why.code();
   farewell.text = std::string(why.message());
-  for (const SocketAddress& address : id.addresses) {
+  for (const SocketAddress& address : with_own_scopes(id.addresses)) {
     auto socket = connect_to(address, nullptr);
     if (!socket.ok() || !prove(socket->get(), id, rank, deadline)) continue;
     const auto answer = visit(socket->get(), farewell, deadline);

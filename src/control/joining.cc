@@ -24,6 +24,18 @@ std::string text_of(const std::vector<SocketAddress>& addresses) {
   return text;
 }
 
+// What of the meeting point's host and of this one was not tried.
+std::string not_tried(uint64_t left_out) {
+  std::string text;
+  if (left_out > 0) {
+    text = fmt::format(
+        "; the unique id leaves out {} more address{} of its host: set COMITY_SOCKET_IFNAME where "
+        "it is made",
+        left_out, left_out == 1 ? "" : "es");
+  }
+  return text + interfaces_left_out();
+}
+
 }  // namespace
 
 Joining::Joining(Loop& loop, Options options, Events events)
@@ -89,8 +101,8 @@ void Joining::on_answer(const Result<Answer>& answer, bool useless, VisitPurpose
                Code::kRemoteError,
                fmt::format(
                    "rank {} found no meeting point at {}: {}; is the process that made the unique id alive, "
-                   "and the id from this run?",
-                   options_.rank, text_of(options_.meeting), last_failure_)),
+                   "and the id from this run?{}",
+                   options_.rank, text_of(options_.meeting), last_failure_, not_tried(options_.left_out))),
            false);
     } else {
       visit_after_ms(kRetryMs, purpose);
@@ -172,8 +184,10 @@ void Joining::on_deadline() {
     why = fmt::format("not all ranks came; missing ranks: {}; start them, or raise COMITY_INIT_TIMEOUT_MS",
                       missing_);
   } else if (stage_ == Stage::kVisiting) {
-    why = fmt::format("the meeting point at {} was not reached: {}; check COMITY_SOCKET_IFNAME and firewalls",
-                      text_of(options_.meeting), last_failure_.empty() ? "no answer" : last_failure_);
+    why =
+        fmt::format("the meeting point at {} was not reached: {}; check COMITY_SOCKET_IFNAME and firewalls{}",
+                    text_of(options_.meeting), last_failure_.empty() ? "no answer" : last_failure_,
+                    not_tried(options_.left_out));
   } else if (stage_ == Stage::kConnecting) {
     why = fmt::format(
         "its parent rank {} at {} was not reached: {}; check COMITY_SOCKET_IFNAME and firewalls",

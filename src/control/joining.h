@@ -35,6 +35,7 @@ class Joining : public std::enable_shared_from_this<Joining> {
     Secret secret{};
     uint64_t communicator = 0;
     std::vector<SocketAddress> meeting;  // where the meeting point listens
+    uint64_t left_out = 0;               // addresses of its host that the id does not name
     std::vector<SocketAddress> own;      // where this rank's children find it
     Deadline deadline = Deadline::never();
   };

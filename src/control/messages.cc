@@ -5,7 +5,7 @@
 namespace comity::control {
 namespace {
 
-constexpr size_t kMaxAddresses = 4;
+constexpr size_t kMaxAddresses = 8;
 constexpr size_t kAddressBytes = 28;
 
 void put_addresses(ByteWriter& writer, const std::vector<SocketAddress>& addresses) {

@@ -60,7 +60,7 @@ struct Visit {
       0;  // random, the same in all visits of one join: tells a second process from a second visit
   Code code = Code::kSuccess;  // kGiveUp: why
   std::string text;
-  std::vector<SocketAddress> addresses;  // kJoin: of the visitor's tree listener; at most 4, none for a leaf
+  std::vector<SocketAddress> addresses;  // kJoin: of the visitor's tree listener; at most 8
 };
 enum class AnswerKind : uint8_t {
   kParent = 1,    // rank 0: without addresses

@@ -75,6 +75,7 @@ void Node::start(Listeners listeners) {
   options.secret = options_.id.secret;
   options.communicator = communicator_;
   options.meeting = options_.id.addresses;
+  options.left_out = options_.id.left_out;
   // Who has no children needs not be found before all have joined.
   if (child_count_of(options_.rank, options_.nranks) > 0) options.own = std::move(listeners.addresses);
   options.deadline = options_.deadline;

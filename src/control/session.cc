@@ -253,6 +253,7 @@ Result<UniqueId> create_unique_id() {
   COMITY_ASSIGN_OR_RETURN(Listeners listeners, open_listeners(true));
   IdContent content;
   content.addresses = listeners.addresses;
+  content.left_out = listeners.left_out;
   random_bytes(content.secret.data(), content.secret.size());
   Loop& loop = Loop::instance();
   const auto carried = std::make_shared<Listeners>(std::move(listeners));

@@ -1,9 +1,9 @@
 // What the 128 bytes of a unique id say.
 //
-//   magic 4 | version 1 | addresses 1 | 4 x (family 1, port 2, address 16) | secret 32 | checksum 8 | zero 6
+//   magic 4 | version 1 | addresses 1 | left out 1 | secret 32 | addresses, zeros 81 | checksum 8
 //
-// The checksum is the start of a hash over all before it: it finds damage, not forgery (the secret does
-// that).
+// An address is family 1, port 2, and 4 or 16 bytes: 11 of IPv4 fit, or 4 of IPv6. The checksum is the start of a
+// hash over all before it: it finds damage, not forgery (the secret does that).
 #pragma once
 
 #include <vector>
@@ -16,7 +16,8 @@
 namespace comity::control {
 
 struct IdContent {
-  std::vector<SocketAddress> addresses;  // of the meeting point; 1 to 4
+  std::vector<SocketAddress> addresses;  // of the meeting point, best first; an id keeps what fits
+  uint64_t left_out = 0;                 // addresses that the creator could not name; at most 255 are told
   Secret secret{};
 };
 

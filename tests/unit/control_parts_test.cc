@@ -1,5 +1,6 @@
 // The parts of the control plane that touch no socket: messages, the meeting's book, the call log, the tree's
 // shape.
+#include <fmt/core.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -354,6 +355,31 @@ TEST(UniqueIds, CarryAddressesAndSecret) {
   ASSERT_EQ(decoded->addresses.size(), 4u);
   for (size_t i = 0; i < 4; ++i) EXPECT_EQ(decoded->addresses[i].text(), content.addresses[i].text());
   EXPECT_EQ(decoded->secret, content.secret);
+  EXPECT_EQ(decoded->left_out, 0u);
+}
+
+TEST(UniqueIds, KeepTheBestThatFitAndCountWhatTheyLeaveOut) {
+  IdContent content;
+  for (int i = 1; i <= 8; ++i)
+    content.addresses.push_back(address_of(fmt::format("10.0.{}.1:{}", i, 5000 + i).c_str()));
+  content.addresses.push_back(address_of("[fd00::1]:6000"));
+  content.addresses.push_back(address_of("[fd00::2]:6001"));  // does not fit any more
+  content.left_out = 3;
+  const auto decoded = decode_id(encode_id(content));
+  ASSERT_TRUE(decoded.ok()) << decoded.status().message();
+  ASSERT_EQ(decoded->addresses.size(), 9u);
+  for (size_t i = 0; i < 9; ++i) EXPECT_EQ(decoded->addresses[i].text(), content.addresses[i].text());
+  EXPECT_EQ(decoded->left_out, 4u);
+}
+
+TEST(UniqueIds, OfAnotherReleaseAreNamedSo) {
+  IdContent content;
+  content.addresses = {address_of("10.0.0.1:5")};
+  UniqueId id = encode_id(content);
+  id[4] = std::byte{1};
+  const auto decoded = decode_id(id);
+  EXPECT_EQ(decoded.status().code(), Code::kInvalidArgument);
+  EXPECT_NE(decoded.status().message().find("same release"), std::string::npos) << decoded.status().message();
 }
 
 }  // namespace

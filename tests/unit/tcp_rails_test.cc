@@ -15,7 +15,7 @@ RankAddress rank_at(uint64_t host, std::initializer_list<std::pair<const char*, 
   for (const auto& [text, prefix_bits] : rails) {
     auto parsed = SocketAddress::parse(text);
     EXPECT_TRUE(parsed.ok()) << text;
-    address.rails.push_back({*parsed, prefix_bits});
+    address.rails.push_back({*parsed, prefix_bits, static_cast<uint8_t>(address.rails.size())});
   }
   return address;
 }
@@ -64,6 +64,39 @@ TEST(TcpRails, EqualAddressesOfOneMachinePairWithThemselves) {
   const auto a = rank_at(1, {{"127.0.0.1", 8}, {"127.0.0.2", 8}});
   const auto b = rank_at(1, {{"127.0.0.2", 8}, {"127.0.0.1", 8}});
   EXPECT_EQ(text_of(pair_rails(a, b)), "0-1 1-0 ");
+}
+
+TEST(TcpRails, AnInterfaceIsPartOfOneRailWhateverAddressesItHas) {
+  auto a = rank_at(1, {{"10.0.1.1", 24}, {"192.168.1.1", 24}, {"fd00::1", 64}});
+  auto b = rank_at(2, {{"10.0.1.2", 24}, {"192.168.1.2", 24}, {"fd00::2", 64}});
+  for (auto* rank : {&a, &b}) {
+    for (RailAddress& rail : rank->rails) rail.interface = 0;
+  }
+  EXPECT_EQ(text_of(pair_rails(a, b)), "0-0 ");
+  b.rails.erase(b.rails.begin());  // only the second address meets
+  EXPECT_EQ(text_of(pair_rails(a, b)), "1-0 ");
+}
+
+TEST(TcpRails, EqualAddressesOfTwoMachinesLeadNowhere) {
+  const auto a = rank_at(1, {{"172.17.0.1", 16}, {"10.0.0.1", 24}});
+  const auto b = rank_at(2, {{"172.17.0.1", 16}, {"10.0.0.2", 24}});
+  EXPECT_EQ(text_of(pair_rails(a, b)), "1-1 ");
+  EXPECT_TRUE(pair_rails(rank_at(1, {{"172.17.0.1", 16}}), rank_at(2, {{"172.17.0.1", 16}})).empty());
+}
+
+TEST(TcpRails, LinkLocalAddressesJoinWhereThereIsNothingElse) {
+  const auto a = rank_at(1, {{"127.0.0.1", 8}, {"fe80::1", 64}, {"fe80::2", 64}});
+  const auto b = rank_at(2, {{"127.0.0.1", 8}, {"fe80::3", 64}, {"fe80::4", 64}});
+  const auto pairs = pair_rails(a, b);
+  EXPECT_EQ(text_of(pairs), "1-1 ");
+  EXPECT_TRUE(pairs.at(0).link_local);
+  const auto near = rank_at(1, {{"127.0.0.1", 8}, {"fe80::1", 64}});
+  EXPECT_EQ(text_of(pair_rails(a, near)), "0-0 ");
+}
+
+TEST(TcpRails, RoutedAddressesOfTheLoopbackInterfaceJoin) {
+  const auto a = rank_at(1, {{"10.255.0.1", 32}});
+  EXPECT_EQ(text_of(pair_rails(a, rank_at(2, {{"10.255.0.2", 32}}))), "0-0 ");
 }
 
 TEST(TcpRails, FamiliesDoNotMix) {

@@ -16,6 +16,7 @@ namespace {
 constexpr int kBacklog = 1024;
 constexpr uint64_t kFirstPauseNs = 1'000'000;
 constexpr uint64_t kLongestPauseNs = 200'000'000;
+constexpr uint64_t kSilentWayNs = 500'000'000;  // where there are others
 
 bool is_connected(int fd) {
   sockaddr_storage storage;
@@ -32,8 +33,9 @@ Dialer::Dialer(DialPlan plan)
     : plan_(std::move(plan)), deadline_(Deadline::after_ms(plan_.patience_ms)), pause_ns_(kFirstPauseNs) {}
 
 Status Dialer::begin() {
-  COMITY_ASSIGN_OR_RETURN(socket_, connect_to(plan_.to, &plan_.from));
+  COMITY_ASSIGN_OR_RETURN(socket_, connect_to(way().to, &way().from));
   set_congestion_control(socket_.get(), plan_.congestion);
+  silent_until_ns_ = now_ns() + kSilentWayNs;
   handshake_.emplace(Handshake::initiate(socket_.get(), plan_.secret, plan_.hello, Deadline::never()));
   return {};
 }
@@ -49,6 +51,8 @@ Result<bool> Dialer::step(uint64_t now_ns) {
   if (deadline_.passed() && !is_connected(socket_.get())) {
     return failed(Status(Code::kTimeout, "no answer to the connection request"), now_ns);
   }
+  const bool silent = plan_.ways.size() > 1 && now_ns > silent_until_ns_ && !is_connected(socket_.get());
+  if (silent) return failed(Status(Code::kTimeout, "no answer to the connection request"), now_ns);
   return false;
 }
 
@@ -57,10 +61,15 @@ Result<bool> Dialer::failed(const Status& why, uint64_t now_ns) {
   socket_.reset();
   if (deadline_.passed()) {
     return Status(Code::kTimeout,
-                  fmt::format("cannot connect from {} to {} within {} ms: {}", plan_.from.text(),
-                              plan_.to.text(), plan_.patience_ms, why.message()));
+                  fmt::format("cannot connect from {} to {} within {} ms: {}", way().from.text(),
+                              way().to.text(), plan_.patience_ms, why.message()));
   }
+  ++turn_;
   next_ns_ = now_ns + pause_ns_;
+  if (turn_ % plan_.ways.size() != 0) {
+    next_ns_ = now_ns;
+    return false;
+  }
   pause_ns_ = std::min(pause_ns_ * 2, kLongestPauseNs);
   return false;
 }

@@ -24,8 +24,11 @@ inline constexpr uint64_t kHandshakeMs = 5'000;  // for a stranger to prove that
 inline constexpr uint64_t kGraceMs = 500;        // and when others wait behind the most of them
 
 struct DialPlan {
-  SocketAddress from;  // port 0
-  SocketAddress to;
+  struct Way {
+    SocketAddress from;  // port 0
+    SocketAddress to;
+  };
+  std::vector<Way> ways;  // tried in turn; at least one
   Secret secret{};
   HandshakeHello hello;
   std::string congestion;         // may be empty
@@ -47,7 +50,11 @@ class Dialer {
   Status begin();
   Result<bool> failed(const Status& why, uint64_t now_ns);
 
+  const DialPlan::Way& way() const { return plan_.ways[turn_ % plan_.ways.size()]; }
+
   DialPlan plan_;
+  size_t turn_ = 0;
+  uint64_t silent_until_ns_ = 0;  // then another way is tried, if there is one
   UniqueFd socket_;
   std::optional<Handshake> handshake_;
   Deadline deadline_;

@@ -67,8 +67,9 @@ class TcpTransport final : public Transport {
   };
 
   Status listen_everywhere(const std::vector<NetworkInterface>& interfaces);
+  uint8_t number_of(const NetworkInterface& interface) const;
   void make_endpoint(uint32_t peer, uint32_t index, uint32_t count);
-  void dial(TcpEndpoint& endpoint, const RailAddress& mine, const RailAddress& theirs);
+  void dial(TcpEndpoint& endpoint, const RailPair& pair, const RankAddress& peer);
   void adopt(Acceptor::Accepted accepted);
   bool expected(const HandshakeHello& hello) const;
   void attach(TcpEndpoint& endpoint, UniqueFd socket);
@@ -121,28 +122,38 @@ Status TcpTransport::open() {
   return {};
 }
 
-// An interface on which nothing can listen is left out, unless it is the last. A new IPv6 address cannot be
-// bound until the kernel knows that it is unique, which takes about two seconds.
+// An address on which nothing can listen is left out, unless it is the last. A new IPv6 address cannot be bound
+// until the kernel knows that it is unique, which takes about two seconds: that is waited for if there is no other.
 Status TcpTransport::listen_everywhere(const std::vector<NetworkInterface>& interfaces) {
   const Deadline deadline = Deadline::after_ms(3'000);
   Status last;
-  for (const NetworkInterface& interface : interfaces) {
-    if (self_.rails.size() == kMaxRails) break;
-    auto bound = acceptor_.listen(interface.address, congestion_);
-    while (!bound.ok() && interface.address.family() == AF_INET6 && !deadline.passed()) {
-      const timespec pause{0, 50'000'000};
-      ::nanosleep(&pause, nullptr);
-      bound = acceptor_.listen(interface.address, congestion_);
+  do {
+    for (const NetworkInterface& interface : interfaces) {
+      if (self_.rails.size() == kMaxRails) break;
+      auto bound = acceptor_.listen(interface.address, congestion_);
+      if (!bound.ok()) {
+        last = bound.status();
+        COMITY_LOG_INFO("tcp: address {} of {} is left out: {}", interface.address.text(), interface.name,
+                        last.message());
+        continue;
+      }
+      self_.rails.push_back({*bound, interface.prefix_bits, number_of(interface)});
+      interfaces_.push_back(interface);
     }
-    if (!bound.ok()) {
-      last = bound.status();
-      COMITY_LOG_WARN("tcp: interface {} is left out: {}", interface.name, last.message());
-      continue;
-    }
-    self_.rails.push_back({*bound, prefix_bits_of(*bound)});
-    interfaces_.push_back(interface);
-  }
+    const timespec pause{0, 50'000'000};
+    if (self_.rails.empty()) ::nanosleep(&pause, nullptr);
+  } while (self_.rails.empty() && !deadline.passed());
   return self_.rails.empty() ? last.in("tcp") : Status();
+}
+
+// Addresses of one interface have one number, in the order of the rails.
+uint8_t TcpTransport::number_of(const NetworkInterface& interface) const {
+  for (size_t i = 0; i < interfaces_.size(); ++i) {
+    const bool loops =
+        interface.loopback && interfaces_[i].loopback;  // 127.0.0.1 and 127.0.0.2 are two rails
+    if (interfaces_[i].index == interface.index && !loops) return self_.rails[i].interface;
+  }
+  return static_cast<uint8_t>(interfaces_.size());
 }
 
 Status TcpTransport::reach(uint32_t peer, std::span<const std::byte> address) {
@@ -157,8 +168,8 @@ Status TcpTransport::reach(uint32_t peer, std::span<const std::byte> address) {
   if (rails.empty()) {
     return Status(
         Code::kUnsupported,
-        fmt::format("tcp: no interface of rank {} ({}) meets one of rank {} ({}); see COMITY_SOCKET_IFNAME",
-                    context_.rank, self_.rails[0].address.text(), peer, decoded->rails[0].address.text()));
+        fmt::format("tcp: no address of rank {} ({}) meets one of rank {} ({}); see COMITY_SOCKET_IFNAME{}",
+                    context_.rank, describe(self_), peer, describe(*decoded), interfaces_left_out()));
   }
   peers_[peer].address = std::move(decoded).value();
   peers_[peer].rails = std::move(rails);
@@ -187,7 +198,6 @@ void TcpTransport::make_endpoint(uint32_t peer, uint32_t index, uint32_t count) 
   const RailPair& pair = to.rails[index % to.rails.size()];
   const bool accepts = context_.rank < peer;
   const uint32_t mine = accepts ? pair.lower : pair.higher;
-  const uint32_t theirs = accepts ? pair.higher : pair.lower;
   const NetworkInterface& interface = interfaces_[mine];
   EndpointConfig config;
   config.peer = peer;
@@ -203,7 +213,7 @@ void TcpTransport::make_endpoint(uint32_t peer, uint32_t index, uint32_t count) 
   to.owned.push_back(std::make_unique<TcpEndpoint>(std::move(config)));
   TcpEndpoint& made = *to.owned.back();
   to.endpoints.push_back(&made);
-  if (!accepts) return dial(made, self_.rails[mine], to.address.rails[theirs]);
+  if (!accepts) return dial(made, pair, to.address);
   const auto early = early_.find({peer, index});
   if (early == early_.end()) {
     ++awaited_;
@@ -213,15 +223,26 @@ void TcpTransport::make_endpoint(uint32_t peer, uint32_t index, uint32_t count) 
   early_.erase(early);
 }
 
-void TcpTransport::dial(TcpEndpoint& endpoint, const RailAddress& mine, const RailAddress& theirs) {
+// Of whoever dials, which is the higher rank.
+void TcpTransport::dial(TcpEndpoint& endpoint, const RailPair& pair, const RankAddress& peer) {
   DialPlan plan;
-  plan.from = mine.address;
-  plan.from.set_port(0);
-  plan.to = theirs.address;
-  if (plan.to.family() ==
-      AF_INET6) {  // a link-local address is on our interface, whatever the peer calls its own
-    auto& to = reinterpret_cast<sockaddr_in6&>(plan.to.storage);
-    to.sin6_scope_id = reinterpret_cast<const sockaddr_in6&>(mine.address.storage).sin6_scope_id;
+  const auto add_way = [&plan](const RailAddress& mine, const RailAddress& theirs) {
+    DialPlan::Way way{mine.address, theirs.address};
+    way.from.set_port(0);
+    if (way.to.family() ==
+        AF_INET6) {  // a link-local address is on our interface, whatever the peer calls its own
+      auto& to = reinterpret_cast<sockaddr_in6&>(way.to.storage);
+      to.sin6_scope_id = reinterpret_cast<const sockaddr_in6&>(mine.address.storage).sin6_scope_id;
+    }
+    plan.ways.push_back(way);
+  };
+  add_way(self_.rails[pair.higher], peer.rails[pair.lower]);
+  for (size_t mine = 0; pair.link_local && mine < self_.rails.size(); ++mine) {
+    for (const RailAddress& theirs : peer.rails) {
+      const RailAddress& own = self_.rails[mine];
+      const bool both = is_link_local(own) && is_link_local(theirs);
+      if (both && own.address.family() == theirs.address.family()) add_way(own, theirs);
+    }
   }
   plan.secret = context_.secret;
   plan.hello = {SocketRole::kData, kEpoch,           context_.rank,

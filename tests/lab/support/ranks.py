@@ -60,6 +60,13 @@ class Hosts:
             self.inside(host, "sh", "-c", f"echo 0 > /proc/sys/net/ipv6/conf/{name}/accept_dad")
             self.ip(host, "link", "set", name, "up")
 
+    def stub(self, host, name):
+        """An interface whose cable leads back to the same host: up, with a link-local address, and nobody else on it."""
+        self.ip(host, "link", "add", name, "type", "veth", "peer", "name", name + "x")
+        for each in (name, name + "x"):
+            self.inside(host, "sh", "-c", f"echo 0 > /proc/sys/net/ipv6/conf/{each}/accept_dad")
+            self.ip(host, "link", "set", each, "up")
+
     def shape(self, host, name, rate):
         self.inside(host, "tc", "qdisc", "add", "dev", name, "root", "tbf", "rate", rate, "burst", "256kb", "latency", "100ms")
 
@@ -71,7 +78,7 @@ class Rank:
         command = [sys.executable, "-B", str(pathlib.Path(__file__).with_name("rank.py")), str(library)]
         if namespace is not None:
             command = ["ip", "netns", "exec", namespace] + command
-        environment = dict(os.environ, COMITY_INIT_TIMEOUT_MS="60000", **environment)
+        environment = {**os.environ, "COMITY_INIT_TIMEOUT_MS": "60000", **environment}
         self.process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
         self.answers = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
