@@ -184,7 +184,9 @@ class Builder {
     COMITY_RETURN_IF_ERROR(choose());
     COMITY_RETURN_IF_ERROR(agree("before calibration"));
     make_engine();
-    COMITY_ASSIGN_OR_RETURN(const auto measured, calibrate(*made_->engine_, *made_->plans_));
+    COMITY_ASSIGN_OR_RETURN(
+        const auto measured,
+        calibrate({*made_->engine_, *made_->session_, made_->plans_->topology(), one_machine_, deadline_}));
     if (measured) layout_.take(*measured);
     COMITY_RETURN_IF_ERROR(choose());
     made_->engine_->forget_bindings();
@@ -258,6 +260,7 @@ class Builder {
       }
     }
     oversubscribed_ = sharers > count(cpus);
+    one_machine_ = sharers == nranks_;
     return {};
   }
 
@@ -366,6 +369,7 @@ class Builder {
   uint32_t nranks_, rank_;
   Deadline deadline_;
   uint64_t timeout_ns_ = 0;
+  bool one_machine_ = false;
   bool oversubscribed_ = false;  // more ranks on this machine than cores that they may use
   DeviceRegistry* registry_ = nullptr;
   std::unique_ptr<AssemblyImpl> made_ = std::make_unique<AssemblyImpl>();

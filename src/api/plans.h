@@ -21,9 +21,6 @@ class SelectedPlans final : public engine::PlanSource {
     topology_ = std::move(topology);
     selection_ = std::move(selection);
   }
-  // While set, all_reduce is planned by this algorithm: calibration measures known plans. Null: the
-  // selection.
-  void force(const algorithms::Algorithm* algorithm) { forced_ = algorithm; }
   const topology::Topology& topology() const { return topology_; }
   const algorithms::Selection& selection() const { return selection_; }
 
@@ -35,7 +32,6 @@ class SelectedPlans final : public engine::PlanSource {
  private:
   topology::Topology topology_;
   algorithms::Selection selection_;
-  const algorithms::Algorithm* forced_ = nullptr;
   uint32_t rank_ = 0;
 };
 
