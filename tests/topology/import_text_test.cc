@@ -1,5 +1,5 @@
-// Text that people paste: every dialect of the vendors' matrices becomes what it says, and what a terminal cut off
-// or wrapped is refused.
+// Text that people paste: every dialect of the vendors' matrices becomes what it says, and what a terminal
+// cut off or wrapped is refused.
 
 #include <fmt/core.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,5 @@
-// XML of NCCL and hwloc: what is not understood where devices are described is said, and devices are never lost.
+// XML of NCCL and hwloc: what is not understood where devices are described is said, and devices are never
+// lost.
 
 #include <fmt/core.h>
 #include <gtest/gtest.h>
@@ -53,7 +54,8 @@ TEST(NcclXml, SeveralDevicesOfOnePciDeviceArePartsThatShareItsLinks) {
   EXPECT_EQ(islands(read.graph), (std::vector<std::vector<uint32_t>>{devices}));
 }
 
-// A link to a bus id is one to each part there; what several ranks of one device do not say again holds for all.
+// A link to a bus id is one to each part there; what several ranks of one device do not say again holds for
+// all.
 TEST(NcclXml, LinksToAndOfPartsAreReadBackEqual) {
   const auto linked = [](int dev, const char* target) {
     return fmt::format(

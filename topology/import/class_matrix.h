@@ -37,8 +37,8 @@ struct ClassMatrix {
 // kInvalidArgument naming two devices where the matrix contradicts itself (not symmetric, or SYS between
 // devices that are both near a third). Devices below one PIX share a switch, those of one PXB a switch above.
 // NUMA domains are those that are told by number, those of equal CPUs, and those that SYS parts from others
-// (which get the next free numbers); they are joined pairwise. A device of which none of that is told hangs off
-// the host. What the matrix says against told numbers goes to `doubts`. Not canonical yet.
+// (which get the next free numbers); they are joined pairwise. A device of which none of that is told hangs
+// off the host. What the matrix says against told numbers goes to `doubts`. Not canonical yet.
 Result<Graph> graph_of_matrix(const ClassMatrix& matrix, std::vector<std::string>& doubts);
 
 }  // namespace comity::topology

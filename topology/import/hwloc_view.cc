@@ -19,9 +19,9 @@ std::string info(const std::map<std::string, std::string>& infos, const char* ke
   return found == infos.end() ? std::string() : found->second;
 }
 
-// A processing accelerator or a 3D controller is one, whoever made it; Intel's coprocessors encrypt. A VGA controller is when
-// something computes on it, or its maker builds no other: boards have graphics of their own (an ES1000 is AMD's),
-// CPUs too.
+// A processing accelerator or a 3D controller is one, whoever made it; Intel's coprocessors encrypt. A VGA
+// controller is when something computes on it, or its maker builds no other: boards have graphics of their
+// own (an ES1000 is AMD's), CPUs too.
 bool is_device(const HwlocObject& pci) {
   if (role_of_class(pci.class_code) != PciRole::kDevice) return false;
   const uint32_t code = pci.class_code >> 8;

@@ -12,8 +12,8 @@ bool has_digit(const std::string& text) {
   return text.find_first_of("0123456789") != std::string::npos;
 }
 
-// "node01" of "node01 mlx5_0": what the kernel's agent writes is two words, the second being a device. Empty: the
-// description is another, such as a maker's.
+// "node01" of "node01 mlx5_0": what the kernel's agent writes is two words, the second being a device. Empty:
+// the description is another, such as a maker's.
 std::string host_name_of(const std::string& description) {
   const size_t from = description.find_first_not_of(' ');
   const size_t blank = description.find(' ', from);

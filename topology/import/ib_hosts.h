@@ -23,10 +23,10 @@ struct IbHosts {
   std::vector<std::string> ambiguous;  // names that several boards have, so that they tell no host
 };
 
-// Adapters with the same system image GUID are one board and in one host. So are those whose descriptions begin
-// with the same host's name ("node01 mlx5_0", "node01 mlx5_1"), unless a whole description is there twice: then the
-// name is a default ("localhost mlx5_0", "MT4129 ConnectX7   Mellanox Technologies") and tells nothing. A board that
-// is shared by hosts of different names is several. O(n log n).
+// Adapters with the same system image GUID are one board and in one host. So are those whose descriptions
+// begin with the same host's name ("node01 mlx5_0", "node01 mlx5_1"), unless a whole description is there
+// twice: then the name is a default ("localhost mlx5_0", "MT4129 ConnectX7   Mellanox Technologies") and
+// tells nothing. A board that is shared by hosts of different names is several. O(n log n).
 IbHosts group_ib_hosts(const std::vector<IbAdapter>& adapters);
 
 }  // namespace comity::topology

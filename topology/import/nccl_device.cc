@@ -41,8 +41,8 @@ pugi::xml_node linked_of(const std::vector<pugi::xml_node>& devices) {
 
 }  // namespace
 
-// Parts share the PCIe link, and each vendors' link that they name (src/graph/topo.cc of NCCL splits it by their
-// number, at both ends).
+// Parts share the PCIe link, and each vendors' link that they name (src/graph/topo.cc of NCCL splits it by
+// their number, at both ends).
 Status NcclReader::read_devices(const pugi::xml_node& pci, Node node, const Place& place) {
   if (const pugi::xml_node below = pci.child("pci"))
     return xml_.bad(below, "<pci> below the <pci> of a device");

@@ -44,6 +44,7 @@ class NcclReader {
   Status read_pci(const pugi::xml_node& pci, const Place& place);
   Status read_devices(const pugi::xml_node& pci, Node node, const Place& place);
   Status read_device(const pugi::xml_node& gpu, const pugi::xml_node& linked, Node node, uint32_t& device);
+  Status leave_out(const pugi::xml_node& pci, uint32_t vendor);
   Status read_switch(const pugi::xml_node& pci, Node node, const Place& place);
   Status read_nic_pci(const pugi::xml_node& pci, Node node, const Place& place);
   Status read_nets(const pugi::xml_node& nic, const Node& node, const Place& place, const Uplink* uplink);

@@ -45,8 +45,8 @@ bool is_known(std::string_view name) {
 
 }  // namespace
 
-// Attributes of an element onto a node, under a prefix, but for those that the graph has fields for. What is in none
-// of the lists is kept all the same, and noted.
+// Attributes of an element onto a node, under a prefix, but for those that the graph has fields for. What is
+// in none of the lists is kept all the same, and noted.
 void NcclReader::keep_attributes(const pugi::xml_node& element, const Attributes& attributes, Node& node) {
   for (const pugi::xml_attribute& attribute : element.attributes()) {
     const std::string_view name = attribute.name();
@@ -238,17 +238,21 @@ Status NcclReader::read_pci(const pugi::xml_node& pci, const Place& place) {
       if (role_of_class(class_of(pci)) != PciRole::kBridge) node.attributes.erase("pci.class");
       break;
     case PciRole::kOther:
-      if (pci.attribute("class")) {  // a disk and such: no path of interest ends there
-        note_elements(pci, {});
-        if (may_compute(class_of(pci), static_cast<uint16_t>(vendor))) {
-          note(pci, fmt::format("a PCI device of class {} is of no kind that is known; left out",
-                                pci.attribute("class").value()));
-        }
-        return {};
-      }
-      return xml_.bad(pci, "<pci> has no class, and nothing below it that tells what it is");
+      return leave_out(pci, vendor);
   }
   return read_switch(pci, std::move(node), place);
+}
+
+// A disk and such: no path of interest ends there.
+Status NcclReader::leave_out(const pugi::xml_node& pci, uint32_t vendor) {
+  if (!pci.attribute("class"))
+    return xml_.bad(pci, "<pci> has no class, and nothing below it that tells what it is");
+  note_elements(pci, {});
+  if (may_compute(class_of(pci), static_cast<uint16_t>(vendor))) {
+    note(pci, fmt::format("a PCI device of class {} is of no kind that is known; left out",
+                          pci.attribute("class").value()));
+  }
+  return {};
 }
 
 Status NcclReader::read_switch(const pugi::xml_node& pci, Node node, const Place& place) {

@@ -10,16 +10,16 @@
 
 namespace comity::topology {
 
-// A graph and what to tell whoever reads it. A warning is one line, "<origin>:<line>: <what>", in the order of the
-// text; none: all of it was understood. They are beside the graph, not in it: how a machine was described is no
-// part of the machine, and ranks that agree on a graph need not have read the same text.
+// A graph and what to tell whoever reads it. A warning is one line, "<origin>:<line>: <what>", in the order
+// of the text; none: all of it was understood. They are beside the graph, not in it: how a machine was
+// described is no part of the machine, and ranks that agree on a graph need not have read the same text.
 struct Imported {
   Graph graph;
   std::vector<std::string> warnings{};
 };
 
-// Collects warnings while a text is read. The same words at several places are one warning, which says how many;
-// past kMost different ones only their number is kept, whatever the text.
+// Collects warnings while a text is read. The same words at several places are one warning, which says how
+// many; past kMost different ones only their number is kept, whatever the text.
 class Notes {
  public:
   static constexpr size_t kMost = 50;

@@ -22,8 +22,8 @@ enum class PciRole : uint8_t { kBridge, kVendorSwitch, kDevice, kNic, kOther };
 PciRole role_of_class(uint32_t class_code);
 // A display controller is an accelerator only when its maker builds such: not a board's ASPEED or Matrox.
 bool makes_accelerators(uint16_t vendor);
-// Whether a device of a class that is PciRole::kOther may be an accelerator all the same: of an unassigned class, or
-// the "system peripheral" of a maker of such. To be said, not guessed.
+// Whether a device of a class that is PciRole::kOther may be an accelerator all the same: of an unassigned
+// class, or the "system peripheral" of a maker of such. To be said, not guessed.
 bool may_compute(uint32_t class_code, uint16_t vendor);
 // "nvidia", "amd", ..., or "0x1af4" of a maker without an entry.
 std::string vendor_name(uint16_t vendor);

@@ -88,6 +88,17 @@ Status read_row(const TextLine& line, const std::vector<std::string>& words, Tab
   return {};
 }
 
+Status read_columns(const TextLine& line, const std::vector<std::string>& words, const std::string& origin,
+                    Tables& tables) {
+  if (!std::all_of(words.begin(), words.end(), is_gpu))
+    return bad_line(origin, line.number, "a table without a line of columns");
+  if (tables.labels.empty()) tables.labels = words;
+  if (tables.labels != words) return bad_line(origin, line.number, "other columns than in the tables before");
+  if (words.size() > kMostDevices)
+    return bad_line(origin, line.number, fmt::format("more than {} columns", kMostDevices));
+  return {};
+}
+
 Status read_tables(const std::vector<TextLine>& lines, const std::string& origin, Tables& tables) {
   Table table = Table::kNone;
   bool header = false;
@@ -113,13 +124,7 @@ Status read_tables(const std::vector<TextLine>& lines, const std::string& origin
       continue;
     }
     header = true;
-    if (!std::all_of(words.begin(), words.end(), is_gpu))
-      return bad_line(origin, line.number, "a table without a line of columns");
-    if (tables.labels.empty()) tables.labels = words;
-    if (tables.labels != words)
-      return bad_line(origin, line.number, "other columns than in the tables before");
-    if (words.size() > kMostDevices)
-      return bad_line(origin, line.number, fmt::format("more than {} columns", kMostDevices));
+    COMITY_RETURN_IF_ERROR(read_columns(line, words, origin, tables));
   }
   if (tables.rows.count(Table::kType) == 0 || tables.labels.empty())
     return bad_line(origin, 1, "no table \"Link Type between two GPUs\" is here");

@@ -94,7 +94,7 @@ class Reader {
   Status begin(const TextLine& line);
   void read_title(const std::vector<Word>& words, size_t& at);
   Status read_line(const TextLine& line);
-  Status read_row(const TextLine& line, size_t row);
+  Status read_row(const TextLine& line, size_t index);
   Status read_rest(const std::vector<Word>& rest, const Place& place, SmiTable::Row& row);
   std::vector<size_t> titles_of(const std::vector<Word>& rest, const Place& place) const;
   void set(Title title, const std::string& text, SmiTable::Row& row);
@@ -122,7 +122,8 @@ size_t Reader::next_with_words(size_t index) const {
   return index;
 }
 
-// The names of columns, the first of which begins the next row; or, where no row follows, nothing but such names.
+// The names of columns, the first of which begins the next row; or, where no row follows, nothing but such
+// names.
 bool Reader::is_header(size_t index) const {
   const std::vector<std::string> words = lines_[index].words();
   if (words.empty() || !is_device(words[0]) || (words.size() > 1 && is_smi_class(words[1]))) return false;
@@ -200,9 +201,9 @@ void Reader::set(Title title, const std::string& text, SmiTable::Row& row) {
   (title == Title::kCpus ? row.cpus : title == Title::kNuma ? row.numa : row.memory_numa) = text;
 }
 
-// Titles of the words behind the matrix, of which there are fewer than titles; kNone: nothing tells. Tabs do; a word
-// right below a title does; and where a terminal made blanks of tabs, every eighth column is one. `begin`: where the
-// row begins. `rest`: between tabs, if `tabs`, the empty ones too.
+// Titles of the words behind the matrix, of which there are fewer than titles; kNone: nothing tells. Tabs do;
+// a word right below a title does; and where a terminal made blanks of tabs, every eighth column is one.
+// `begin`: where the row begins. `rest`: between tabs, if `tabs`, the empty ones too.
 std::vector<size_t> Reader::titles_of(const std::vector<Word>& rest, const Place& place) const {
   std::vector<size_t> titles;
   size_t stop = place.rest;  // where the next cell would begin, and which it is

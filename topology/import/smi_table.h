@@ -1,5 +1,5 @@
-// The tables of `nvidia-smi topo` and `npu-smi info -t topo` within a text, whole or refused. Internal to their
-// importer.
+// The tables of `nvidia-smi topo` and `npu-smi info -t topo` within a text, whole or refused. Internal to
+// their importer.
 #pragma once
 
 #include <string>
@@ -31,9 +31,9 @@ bool is_smi_device(std::string_view word, const std::vector<std::string_view>& s
 // A word for how near two devices are: "PIX", "NV12", "HCCS".
 bool is_smi_class(std::string_view word);
 
-// All tables, and what stands outside them in the form "NIC0: mlx5_0" as `legend`. kInvalidArgument, naming row and
-// column, where a row or a column lacks a cell: what a terminal cut off or wrapped is no smaller machine. A line
-// within a table that is neither a row nor blank is noted.
+// All tables, and what stands outside them in the form "NIC0: mlx5_0" as `legend`. kInvalidArgument, naming
+// row and column, where a row or a column lacks a cell: what a terminal cut off or wrapped is no smaller
+// machine. A line within a table that is neither a row nor blank is noted.
 struct SmiText {
   std::vector<SmiTable> tables;
   std::vector<std::pair<std::string, std::string>> legend;

@@ -63,7 +63,8 @@ bool tells_classes(const SmiTable& table) {
   return table.labels.size() == 1;
 }
 
-// The one table of classes. Another of the same devices tells no more of them; one of others is of another machine.
+// The one table of classes. Another of the same devices tells no more of them; one of others is of another
+// machine.
 Result<const SmiTable*> choose(const SmiText& text, const std::string& origin, Notes& notes) {
   const SmiTable* chosen = nullptr;
   for (const SmiTable& table : text.tables) {
