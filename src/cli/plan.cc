@@ -228,6 +228,9 @@ void add_plan(CLI::App& app, int& status) {
   command
       ->add_option("--topology", arguments->topology,
                    "Ranks on the devices (or hosts) of this file or notation, with its groups and figures")
+      ->check([](const std::string& text) {
+        return text.empty() ? "is empty: name a file or a notation, or leave it out" : "";
+      })
       ->excludes("--hosts");
   command->add_option("--root", arguments->root, "Of broadcast and reduce")->capture_default_str();
   command->add_option("--format", arguments->format, "text, json (for `comity verify`) or dot (for Graphviz)")

@@ -305,6 +305,12 @@ TEST(ComityPlan, TakesGroupsAndFiguresFromATopology) {
   expect_says(pairs, "10.0 GB/s inside a group");
 }
 
+TEST(ComityPlan, RefusesATopologyWithoutAName) {
+  const Outcome outcome = plan_on("--ranks 2 --topology ''");
+  EXPECT_EQ(outcome.status, 2) << outcome.text;
+  expect_says(outcome, "--topology: is empty");
+}
+
 TEST(ComityPlan, RefusesMoreRanksThanDevices) {
   const Outcome outcome = plan_on("--ranks 30 --topology '2*dgx-h100'");
   EXPECT_EQ(outcome.status, 2);
