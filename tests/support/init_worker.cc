@@ -4,6 +4,7 @@
 // barrier and destroys. TROUBLE, a seccomp filter laid over the process before it begins:
 //   no-threads   no thread can be started
 //   no-memfd     no memory file can be made
+// With "count-boards" for TROUBLE it also says how many regions with boards it maps: "init ok, N regions".
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
@@ -13,6 +14,7 @@
 #include <cstddef>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -36,7 +38,16 @@ bool refuse(const std::vector<unsigned>& calls, unsigned error) {
 bool make_trouble(const std::string& trouble) {
   if (trouble == "no-threads") return refuse({__NR_clone, __NR_clone3}, EAGAIN);
   if (trouble == "no-memfd") return refuse({__NR_memfd_create}, EPERM);
-  return trouble.empty();
+  return trouble.empty() || trouble == "count-boards";
+}
+
+// Mappings of memory through which ranks speak to each other.
+int count_boards() {
+  std::ifstream maps("/proc/self/maps");
+  int count = 0;
+  for (std::string line; std::getline(maps, line);)
+    count += line.find("memfd:comity-board") != std::string::npos;
+  return count;
 }
 
 comityUniqueId meet(int rank, const std::string& path) {
@@ -57,7 +68,10 @@ int main(int argc, char** argv) {
   const int rank = std::atoi(argv[1]);
   comityComm_t comm = nullptr;
   const comityResult_t made = comityCommInitRank(&comm, std::atoi(argv[2]), meet(rank, argv[3]), rank);
-  std::printf("init %s\n", made == comitySuccess ? "ok" : comityGetLastError(nullptr));
+  std::string said = made == comitySuccess ? "ok" : comityGetLastError(nullptr);
+  if (argc > 4 && std::string(argv[4]) == "count-boards")
+    said += ", " + std::to_string(count_boards()) + " regions";
+  std::printf("init %s\n", said.c_str());
   std::fflush(stdout);
   if (made != comitySuccess) return 1;
   const bool met = comityBarrier(comm, nullptr) == comitySuccess;

@@ -86,6 +86,14 @@ TEST(InitFailures, ARankThatGetsNoMemoryFileUsesSockets) {
   }
 }
 
+TEST(InitOfManyRanks, NoneMapsMoreRegionsThanItsOwnAndTheOneOfItsHost) {
+  Ranks ranks;
+  for (uint32_t rank = 0; rank < 12; ++rank) ranks.start(rank, 12, "count-boards");
+  const auto heard = ranks.heard();
+  EXPECT_EQ(heard[0], "init ok, 1 regions");
+  for (size_t rank = 1; rank < heard.size(); ++rank) EXPECT_EQ(heard[rank], "init ok, 2 regions") << rank;
+}
+
 TEST(InitFailures, ASettingThatOneRankCannotReadIsNamedToAllAtOnce) {
   Ranks ranks;
   for (uint32_t rank = 0; rank < 3; ++rank) {

@@ -21,7 +21,6 @@ Address example() {
   address.process = 0x123456789abcdef0u;
   address.socket_name = "comity-77";
   address.board_arena = 3;
-  address.board_bytes = 1 << 20;
   address.probe_address = 0x7fff0000;
   address.probe_value = 99;
   address.cpus = first_cpus(70);
@@ -74,13 +73,13 @@ TEST(ShmReach, AnswersUnsupportedForAnotherHost) {
 
 TEST(ShmReach, ReportsMemoryThatIsNotABoard) {
   auto transports = test::make_shm_threads(2);
-  auto address = decode(transports[1]->address()).value();
-  // Another rank's board in place of rank 1's: rank 0's own.
-  address.board_arena = decode(transports[0]->address())->board_arena;
-  const Status status = transports[0]->reach(1, encode(address));
+  auto address = decode(transports[0]->address()).value();
+  // Another rank's boards in place of those that rank 0 made: rank 1's own.
+  address.board_arena = decode(transports[1]->address())->board_arena;
+  const Status status = transports[1]->reach(0, encode(address));
   EXPECT_EQ(status.code(), Code::kRemoteError);
   address.board_arena = 0xfffffff;
-  EXPECT_EQ(transports[0]->reach(1, encode(address)).code(), Code::kRemoteError);
+  EXPECT_EQ(transports[1]->reach(0, encode(address)).code(), Code::kRemoteError);
 }
 
 struct Free {
@@ -89,7 +88,8 @@ struct Free {
 
 class ShmBoard : public testing::Test {
  protected:
-  ShmBoard() : bytes_(Board::bytes_for(2)), memory_(static_cast<std::byte*>(std::calloc(1, bytes_ + 4096))) {
+  ShmBoard()
+      : bytes_(BoardRegion::bytes_for(3)), memory_(static_cast<std::byte*>(std::calloc(1, bytes_ + 4096))) {
     void* aligned = memory_.get();
     size_t space = bytes_ + 4096;
     std::align(4096, bytes_, aligned, space);
@@ -101,15 +101,16 @@ class ShmBoard : public testing::Test {
 };
 
 TEST_F(ShmBoard, OpensOnlyAsWhatItIs) {
-  EXPECT_FALSE(Board::open(at_, bytes_, 5).ok()) << "nothing is written yet";
-  Board::create(at_, 5, 2);
-  EXPECT_TRUE(Board::open(at_, bytes_, 5).ok());
-  EXPECT_FALSE(Board::open(at_, bytes_, 6).ok());
-  EXPECT_FALSE(Board::open(at_, bytes_ - 1, 5).ok()) << "its rings would end beyond the mapping";
+  EXPECT_FALSE(BoardRegion::open(at_, bytes_, 1, 3).ok()) << "nothing is written yet";
+  BoardRegion::create(at_, 1, 3);
+  EXPECT_TRUE(BoardRegion::open(at_, bytes_, 1, 3).ok());
+  EXPECT_FALSE(BoardRegion::open(at_, bytes_, 2, 3).ok());
+  EXPECT_FALSE(BoardRegion::open(at_, bytes_, 1, 4).ok());
+  EXPECT_FALSE(BoardRegion::open(at_, bytes_ - 1, 1, 3).ok()) << "its rings would end beyond the mapping";
 }
 
 TEST_F(ShmBoard, GivesRingsAndGroupsUntilNoneIsLeft) {
-  const Board board = Board::create(at_, 0, 2);
+  const Board board = BoardRegion::create(at_, 0, 3).board(1);
   EXPECT_EQ(board.find_ring(9), -1);
   EXPECT_EQ(board.take_ring(9), 0);
   EXPECT_EQ(board.take_ring(4), 1);
@@ -120,6 +121,29 @@ TEST_F(ShmBoard, GivesRingsAndGroupsUntilNoneIsLeft) {
     EXPECT_EQ(board.take_group(key * 7), static_cast<int>(key - 1));
   EXPECT_EQ(board.find_group(14), 1);
   EXPECT_EQ(board.take_group(1), -1);
+}
+
+// Every part of every board is written whole; nothing may be another's, or outside.
+TEST_F(ShmBoard, NoTwoBoardsShareAByte) {
+  const BoardRegion region = BoardRegion::create(at_, 0, 3);
+  std::vector<std::pair<const std::byte*, size_t>> parts = {{at_, sizeof(RegionHeader)}};
+  const auto add = [&](const auto& part) {
+    parts.emplace_back(reinterpret_cast<const std::byte*>(&part), sizeof(part));
+  };
+  for (uint32_t rank = 0; rank < 3; ++rank) {
+    const Board board = region.board(rank);
+    add(board.doorbell());
+    for (int i = 0; i < static_cast<int>(kMaxRings); ++i) add(board.ring_control(i));
+    for (int i = 0; i < 2; ++i) add(board.ring(i));
+    for (int i = 0; i < static_cast<int>(kMaxGroups); ++i) {
+      add(board.group_lines(i));
+      add(board.group_buffers(i));
+    }
+  }
+  std::sort(parts.begin(), parts.end());
+  for (size_t i = 0; i + 1 < parts.size(); ++i)
+    EXPECT_LE(parts[i].first + parts[i].second, parts[i + 1].first);
+  EXPECT_LE(parts.back().first + parts.back().second, at_ + bytes_);
 }
 
 TEST(ShmGroupKey, TellsMembersAndTheirOrderApart) {

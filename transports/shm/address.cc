@@ -11,7 +11,7 @@ namespace comity::shm {
 namespace {
 
 constexpr uint32_t kMagic = 0x6d687363;  // "cshm"
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 2;
 
 }  // namespace
 
@@ -23,7 +23,7 @@ std::vector<std::byte> encode(const Address& address) {
       .put(address.uid)
       .put(address.pid)
       .put(address.process);
-  writer.put_text(address.socket_name).put(address.board_arena).put(address.board_bytes);
+  writer.put_text(address.socket_name).put(address.board_arena);
   writer.put(address.probe_address).put(address.probe_value).put(address.cpus);
   return writer.take();
 }
@@ -45,7 +45,6 @@ Result<Address> decode(std::span<const std::byte> bytes) {
   address.process = reader.get<uint64_t>();
   address.socket_name = reader.get_text();
   address.board_arena = reader.get<uint32_t>();
-  address.board_bytes = reader.get<uint64_t>();
   address.probe_address = reader.get<uint64_t>();
   address.probe_value = reader.get<uint64_t>();
   address.cpus = reader.get<CpuMask>();

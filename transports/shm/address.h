@@ -19,8 +19,7 @@ struct Address {
   uint32_t pid = 0;          // as its own PID namespace numbers it
   uint64_t process = 0;      // nonce of the process: equal on ranks that are its threads
   std::string socket_name;   // where its descriptors are asked for
-  uint32_t board_arena = 0;  // number of the region that is its board
-  uint64_t board_bytes = 0;  // 0: it has none, its system refuses it shared memory
+  uint32_t board_arena = 0;  // number of the region with boards that it made; 0: its system refuses it one
   uint64_t probe_address =
       0;  // of 8 bytes in its memory that hold probe_value, to try cross-memory attach on
   uint64_t probe_value = 0;

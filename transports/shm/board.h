@@ -1,18 +1,20 @@
-// The board: the memory through which one rank speaks to the other ranks on its host.
+// The boards: the memory through which the ranks of one host speak to each other.
 //
-// Every rank owns one, a shared region that peers map. Only its owner writes it, with two exceptions: anyone
-// may clear the doorbell, and members of a group take tickets from member 0's. So a line has one writer, and
-// a reader learns by acquire loads of the words marked atomic here that the plain bytes before them are
-// there.
+// One shared region per host and communicator, made by the lowest rank there and mapped by all, holds a board
+// for every rank. Only its owner writes a board, with two exceptions: anyone may clear the doorbell, and
+// members of a group take tickets from member 0's. So a line has one writer, and a reader learns by acquire
+// loads of the words marked atomic here that the plain bytes before them are there.
 //
-//   page 0       header, doorbell
-//   rings        kMaxRings RingControls, 256 bytes each: which peer's ring is here, how far its opposite was
-//   consumed groups       kMaxGroups GroupEntries, 64 bytes each: which members' group is here group areas
-//   kMaxGroups times GroupArea: hello lines, progress, eager slots, staging ring data    one RingArea per
-//   ring of outgoing segments
+//   page 0     header of the region
+//   heads      by rank: doorbell, kMaxGroups keys: which members' group is here
+//   lines      by group, then by rank: GroupLines: hello lines, progress, tickets
+//   controls   by rank: kMaxRings RingControls: which peer's ring is here, how far its opposite was consumed
+//   buffers    by rank: kMaxGroups GroupBuffers (eager slots, staging), then a RingArea per ring of segments
 //
-// Rings and group areas are taken in the order of need, and found by peers through their entries, so ranks
-// need not agree on indexes. All of it is address space at first: pages come at first touch and are kept.
+// What all ranks look at lies together, by kind: a rank among p touches p lines of a few pages, not p pages
+// of as many places, whose page tables alone were megabytes. Rings and groups are taken in the order of need,
+// and found by peers through their entries, so ranks need not agree on indexes. All of it is address space at
+// first: pages come at first touch and are kept.
 #pragma once
 
 #include <atomic>
@@ -103,12 +105,16 @@ struct Assist {
 };
 inline constexpr int kMemberBits = 20;
 
-struct GroupArea {
+struct GroupLines {
   HelloLine hello[2];
   ProgressLine progress;
   Tickets tickets;  // of the group, if the owner is its member 0
   Assist assist;
-  alignas(4096) std::byte eager[kEagerSlots][kEagerBytes];
+};
+static_assert(sizeof(GroupLines) % kLineStride == 0);
+
+struct alignas(4096) GroupBuffers {
+  std::byte eager[kEagerSlots][kEagerBytes];
   std::byte staging[kStagingBytes];
 };
 
@@ -144,37 +150,28 @@ inline constexpr uint32_t kMaxRings = 256;
 inline constexpr uint32_t kMaxGroups = 64;
 inline constexpr uint32_t kBoardMagic = 0x59544d43;  // "CMTY"
 inline constexpr uint32_t kBoardVersion = 2;
+// Boards of one region, by rank modulo this prime: address space for more would not be had. Two ranks of a
+// host that share a place cannot share memory; it takes more than 131,071 hosts with ranks in turn.
+inline constexpr uint32_t kMaxBoards = 131'071;
 
-struct BoardHeader {
+struct RegionHeader {
   uint32_t magic;
   uint32_t version;
-  uint32_t owner;  // rank
-  uint32_t rings;  // RingAreas at the end
+  uint32_t owner;  // rank that made it
+  uint32_t nranks;
   uint64_t bytes;
 };
 
-struct alignas(64) GroupEntry {
-  std::atomic<uint64_t> key;  // group_key() of its members; 0: free
-};
-
-struct BoardHead {
-  BoardHeader header;
+struct alignas(kLineStride) BoardHead {
   Doorbell doorbell;
-  alignas(4096) RingControl rings[kMaxRings];
-  GroupEntry groups[kMaxGroups];
+  std::atomic<uint64_t> groups[kMaxGroups];  // group_key() of the members; 0: free
 };
 
-// A mapped board, one's own or a peer's: a view that owns nothing. Taking entries is the owner's, from one
+// One rank's part of a mapped region: a view that owns nothing. Taking entries is the owner's, from one
 // thread.
 class Board {
  public:
   Board() = default;
-  // Bytes that a board needs whose owner talks to at most `peers` others.
-  static uint64_t bytes_for(uint32_t peers);
-  // Writes the header of one's own fresh, zeroed memory of bytes_for(peers) bytes.
-  static Board create(std::byte* memory, uint32_t owner, uint32_t peers);
-  // Looks at a peer's mapped memory of `bytes`. kRemoteError: not a board of `owner`, or of another layout.
-  static Result<Board> open(std::byte* memory, uint64_t bytes, uint32_t owner);
 
   bool valid() const { return head_ != nullptr; }
   Doorbell& doorbell() const { return head_->doorbell; }
@@ -183,18 +180,48 @@ class Board {
   int find_ring(uint32_t peer) const;
   // As find_ring(), taking a free one if there is none; -1: all are taken.
   int take_ring(uint32_t peer) const;
-  RingControl& ring_control(int index) const { return head_->rings[index]; }
+  RingControl& ring_control(int index) const { return controls_[index]; }
   RingArea& ring(int index) const;
 
   // The same for the group of these members.
   int find_group(uint64_t key) const;
   int take_group(uint64_t key) const;
-  GroupArea& group(int index) const;
+  GroupLines& group_lines(int index) const;
+  GroupBuffers& group_buffers(int index) const;
 
  private:
-  explicit Board(std::byte* memory) : head_(reinterpret_cast<BoardHead*>(memory)) {}
+  friend class BoardRegion;
   BoardHead* head_ = nullptr;
+  std::byte* lines_ = nullptr;  // of group 0
+  uint64_t lines_stride_ = 0;   // from a group's to the next one's
+  RingControl* controls_ = nullptr;
+  std::byte* buffers_ = nullptr;  // groups', then rings'
+  uint32_t rings_ = 0;
 };
+
+// The boards of all ranks in mapped memory, which stays its owner's.
+class BoardRegion {
+ public:
+  BoardRegion() = default;
+  // Bytes of a region for a communicator of `nranks`: address space, of which little is ever touched.
+  static uint64_t bytes_for(uint32_t nranks);
+  // Writes the header of fresh, zeroed memory of bytes_for(nranks) bytes.
+  static BoardRegion create(std::byte* memory, uint32_t owner, uint32_t nranks);
+  // Looks at the mapped memory of another rank, `bytes` long. kRemoteError: no region of `owner` for so many
+  // ranks, or of another layout.
+  static Result<BoardRegion> open(std::byte* memory, uint64_t bytes, uint32_t owner, uint32_t nranks);
+
+  bool valid() const { return memory_ != nullptr; }
+  Board board(uint32_t rank) const;
+
+ private:
+  BoardRegion(std::byte* memory, uint32_t nranks) : memory_(memory), nranks_(nranks) {}
+  std::byte* memory_ = nullptr;
+  uint32_t nranks_ = 0;
+};
+
+// Where a rank's board lies in a region, and so which two cannot share one.
+uint32_t board_place(uint32_t rank);
 
 // Names an ordered set of ranks; never 0.
 uint64_t group_key(std::span<const uint32_t> members);

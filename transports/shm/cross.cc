@@ -97,7 +97,7 @@ CrossPath::Step CrossPath::read(uint32_t k, std::byte* to, uint64_t offset, uint
     if (!refused(k, "process_vm_readv", bytes)) return Step::kFailed;
   }
   if (!assisted({k, offset, bytes, false})) return Step::kWaits;
-  copy_host(to, core_.own().area->staging, bytes, false);
+  copy_host(to, core_.own().buffers->staging, bytes, false);
   return Step::kDone;
 }
 
@@ -107,7 +107,7 @@ CrossPath::Step CrossPath::write(uint32_t k, const std::byte* from, uint64_t off
       return Step::kDone;
     if (!refused(k, "process_vm_writev", bytes)) return Step::kFailed;
   }
-  if (!asking_) copy_host(core_.own().area->staging, from, bytes, false);
+  if (!asking_) copy_host(core_.own().buffers->staging, from, bytes, false);
   return assisted({k, offset, bytes, true}) ? Step::kDone : Step::kWaits;
 }
 
@@ -132,7 +132,7 @@ bool CrossPath::refused(uint32_t k, const char* call, uint64_t bytes) {
 
 // Asks, or looks whether what was asked is done.
 bool CrossPath::assisted(const Assistance& wanted) {
-  Assist& assist = core_.own().area->assist;
+  Assist& assist = core_.own().lines->assist;
   const uint64_t count = assist.asked.load(std::memory_order_relaxed) >> kMemberBits;
   if (!asking_) {
     asking_ = true;
@@ -151,12 +151,12 @@ bool CrossPath::assisted(const Assistance& wanted) {
 bool CrossPath::serve(bool& served) {
   for (uint32_t k = 0; k < core_.size(); ++k) {
     if (k == core_.me) continue;
-    Assist& assist = core_.members[k].area->assist;
+    Assist& assist = core_.members[k].lines->assist;
     const uint64_t asked = assist.asked.load(std::memory_order_acquire);
     if (asked == heard_[k]) continue;
     heard_[k] = asked;
     if ((asked & ((uint64_t{1} << kMemberBits) - 1)) != core_.me) continue;
-    if (!serve(assist, core_.members[k].area->staging)) return false;
+    if (!serve(assist, core_.members[k].buffers->staging)) return false;
     assist.answered.store(asked >> kMemberBits, std::memory_order_release);
     full_fence();
     shm::ring(*core_.members[k].doorbell);

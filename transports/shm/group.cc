@@ -69,15 +69,16 @@ bool ShmGroup::find_peers() {
   bool all = true;
   for (uint32_t k = 0; k < core_.size(); ++k) {
     Member& member = core_.members[k];
-    if (member.area != nullptr) continue;
+    if (member.lines != nullptr) continue;
     const Board& board = k == core_.me ? mine_ : member.peer->board;
     const int index = k == core_.me ? area_ : board.find_group(key_);
     if (index < 0) {
       all = false;  // it has not opened this group yet; this member's own area is there
       continue;
     }
-    member.area = &board.group(index);
-    if (k == 0) core_.tickets = &member.area->tickets;
+    member.lines = &board.group_lines(index);
+    member.buffers = &board.group_buffers(index);
+    if (k == 0) core_.tickets = &member.lines->tickets;
   }
   return all;
 }
@@ -196,7 +197,7 @@ uint32_t ShmGroup::tuned_kind(bool direct) const {
 }
 
 std::byte* ShmGroup::eager_slot(uint32_t k) const {
-  return core_.members[k].area->eager[core_.sequence % kEagerSlots];
+  return core_.members[k].buffers->eager[core_.sequence % kEagerSlots];
 }
 
 // kDone: all seen; kBusy: not yet; kMismatch.

@@ -16,8 +16,9 @@ namespace comity::shm {
 // One rank of the group, this one included.
 struct alignas(64) Member {
   uint32_t rank = 0;
-  Peer* peer = nullptr;       // null: this rank
-  GroupArea* area = nullptr;  // null: it has not opened this group yet
+  Peer* peer = nullptr;             // null: this rank
+  GroupLines* lines = nullptr;      // null: it has not opened this group yet
+  GroupBuffers* buffers = nullptr;  // likewise
   Doorbell* doorbell = nullptr;
   uint64_t seen = 0;  // of its progress
 };
@@ -38,18 +39,18 @@ struct GroupCore {
 
   uint32_t size() const { return static_cast<uint32_t>(members.size()); }
   Member& own() { return members[me]; }
-  HelloLine& own_hello() { return members[me].area->hello[sequence & 1]; }
-  const HelloLine& hello(uint32_t k) const { return members[k].area->hello[sequence & 1]; }
+  HelloLine& own_hello() { return members[me].lines->hello[sequence & 1]; }
+  const HelloLine& hello(uint32_t k) const { return members[k].lines->hello[sequence & 1]; }
   uint64_t position(uint64_t step) const { return (sequence << kStepBits) | step; }
 
   // Publishes the hello whose other fields are written.
   void announce() { publish(own_hello().sequence, sequence); }
   // Publishes that this rank did `step`: all its plain stores before are seen by who sees the step.
-  void post(uint64_t step) { publish(own().area->progress.steps, position(step)); }
+  void post(uint64_t step) { publish(own().lines->progress.steps, position(step)); }
 
   // Tells whoever waits for this rank that it gets on, where no step does; the outcome of a poll that did so.
   Progress beat() {
-    std::atomic<uint64_t>& beats = own().area->progress.beats;
+    std::atomic<uint64_t>& beats = own().lines->progress.beats;
     beats.store(beats.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     return Progress::kAdvanced;
   }
@@ -59,7 +60,7 @@ struct GroupCore {
     Member& member = members[k];
     const uint64_t want = position(step);
     if (static_cast<int64_t>(member.seen - want) >= 0) return true;
-    member.seen = member.area->progress.steps.load(std::memory_order_acquire);
+    member.seen = member.lines->progress.steps.load(std::memory_order_acquire);
     return static_cast<int64_t>(member.seen - want) >= 0;
   }
   bool all_did(uint64_t step) {

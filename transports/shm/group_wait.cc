@@ -14,12 +14,12 @@ Awaited ShmGroup::awaited() const {
     }
   };
   const auto steps = [&](uint32_t k) {
-    return core_.members[k].area->progress.steps.load(std::memory_order_acquire);
+    return core_.members[k].lines->progress.steps.load(std::memory_order_acquire);
   };
   if (stage_ == Stage::kIdle || stage_ == Stage::kDead) return awaited;
   if (stage_ == Stage::kHello) {
     list("to enter the call", [&](uint32_t k) {
-      return core_.members[k].area == nullptr ||
+      return core_.members[k].lines == nullptr ||
              core_.hello(k).sequence.load(std::memory_order_acquire) != core_.sequence;
     });
   } else if (stage_ == Stage::kMapDirect || stage_ == Stage::kMapCross) {
@@ -41,11 +41,11 @@ Awaited ShmGroup::awaited() const {
 uint64_t ShmGroup::mark() const {
   uint64_t mark = 0;
   for (const Member& member : core_.members) {
-    if (member.area == nullptr) continue;
-    mark += member.area->hello[0].sequence.load(std::memory_order_relaxed) +
-            member.area->hello[1].sequence.load(std::memory_order_relaxed) +
-            member.area->progress.beats.load(std::memory_order_relaxed) +
-            member.area->progress.steps.load(std::memory_order_relaxed);
+    if (member.lines == nullptr) continue;
+    mark += member.lines->hello[0].sequence.load(std::memory_order_relaxed) +
+            member.lines->hello[1].sequence.load(std::memory_order_relaxed) +
+            member.lines->progress.beats.load(std::memory_order_relaxed) +
+            member.lines->progress.steps.load(std::memory_order_relaxed);
   }
   return core_.tickets == nullptr ? mark : mark + core_.tickets->finished.load(std::memory_order_relaxed);
 }

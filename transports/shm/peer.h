@@ -19,10 +19,7 @@ struct Peer {
   uint32_t rank;
   Address address;
   Board board;
-  std::shared_ptr<const SharedRegion>
-      region;             // the board's, if it is this process's own: unmapped when the last lets go
-  SharedMapping mapping;  // of the board, if it is another process's
-  PeerMemory memory;      // its arenas, mapped here
+  PeerMemory memory;  // its arenas, mapped here
   bool same_process = false;
   bool plain_addressable = false;  // its plain pointers are used here as they are
   bool cross_memory = false;       // the kernel lets this process read and write that process's memory

@@ -18,25 +18,37 @@ namespace comity::shm {
 namespace {
 
 constexpr uint64_t kBoardWithinMs = 10'000;
+// The region with a host's boards: made here, or mapped from whoever made it.
+struct BoardMemory {
+  SharedRegion made;
+  SharedMapping mapped;
+  std::byte* data() const { return made.number() != 0 ? made.data() : mapped.data(); }
+  uint64_t bytes() const { return made.number() != 0 ? made.bytes() : mapped.bytes(); }
+};
+using SharedBoards = std::shared_ptr<const BoardMemory>;
 
-// Boards of this process by number, so that ranks that are its threads share one mapping and its lifetime.
-// Under ProcessLock::kBoards.
-constinit OfThisProcess<std::map<uint32_t, std::weak_ptr<const SharedRegion>>> local_boards;
+// Those of this process by who made them, so that ranks that are its threads share one mapping and its
+// lifetime. Under ProcessLock::kBoards.
+using RegionName = std::pair<uint64_t, uint32_t>;  // process nonce, number
+constinit OfThisProcess<std::map<RegionName, std::weak_ptr<const BoardMemory>>> boards_here;
 
-std::shared_ptr<const SharedRegion> add_local_board(SharedRegion region) {
-  auto shared = std::make_shared<const SharedRegion>(std::move(region));
+SharedBoards find_boards(const RegionName& name) {
   const std::lock_guard lock(process_lock(ProcessLock::kBoards));
-  auto& boards = local_boards.get();
-  std::erase_if(boards, [](const auto& entry) { return entry.second.expired(); });
-  boards[shared->number()] = shared;
-  return shared;
+  const auto& boards = boards_here.get();
+  const auto found = boards.find(name);
+  return found == boards.end() ? nullptr : found->second.lock();
 }
 
-std::shared_ptr<const SharedRegion> find_local_board(uint32_t number) {
+// The memory itself, or what another thread has put there meanwhile.
+SharedBoards share_boards(const RegionName& name, BoardMemory memory) {
+  auto shared = std::make_shared<const BoardMemory>(std::move(memory));
   const std::lock_guard lock(process_lock(ProcessLock::kBoards));
-  const auto& boards = local_boards.get();
-  const auto found = boards.find(number);
-  return found == boards.end() ? nullptr : found->second.lock();
+  auto& boards = boards_here.get();
+  std::erase_if(boards, [](const auto& entry) { return entry.second.expired(); });
+  auto& entry = boards[name];
+  if (SharedBoards earlier = entry.lock()) return earlier;
+  entry = shared;
+  return shared;
 }
 
 class ShmTransport final : public Transport {
@@ -58,10 +70,12 @@ class ShmTransport final : public Transport {
   void wake() override { shm::ring(board_.doorbell()); }
 
  private:
-  Status map_board(Peer& peer);
-  Result<UniqueFd> fetch_board(const Address& address) const;
+  Status check_place(uint32_t peer_rank) const;
+  Status share_memory_with(const Peer& peer);
+  Result<SharedBoards> boards_of(const Peer& peer) const;
+  Result<UniqueFd> fetch_boards(const Address& address) const;
+  void lay_boards();
   void probe_cross_memory(Peer& peer) const;
-  void count_cores();
   std::unique_ptr<ShmGroup> make_group(std::span<const uint32_t> members, uint64_t key, int area);
 
   TransportContext context_;
@@ -69,33 +83,40 @@ class ShmTransport final : public Transport {
   Address address_;
   std::vector<std::byte> encoded_;
   uint64_t probe_ = 0;
-  std::shared_ptr<const SharedRegion> region_;
+  SharedBoards own_;     // the region that this rank made; peers may still come to map it
+  SharedBoards shared_;  // the one in use
+  uint32_t maker_ = 0;   // of the one in use: the lowest rank reached, this one included
+  BoardRegion region_;   // in shared_
   Board board_;
   PeerRegions regions_;
   std::vector<std::unique_ptr<Peer>> peers_;  // by rank; null: not reached
   Status failure_;                            // a group that this rank alone could not have
-  bool crowded_ = false;                      // more ranks here than cores they may use
+  uint32_t ranks_here_ = 1;
+  CpuMask cpus_here_{};   // which those ranks may use
+  bool crowded_ = false;  // more ranks here than cores they may use
   std::map<std::vector<uint32_t>, std::unique_ptr<ShmGroup>> groups_;
 };
 
 Status ShmTransport::open() {
   COMITY_ASSIGN_OR_RETURN(address_.host, this_host());
-  const uint32_t peers = context_.nranks - 1;
-  auto region = SharedRegion::create(Board::bytes_for(peers), "comity-board");
-  if (!region.ok()) return region.status().in(fmt::format("shm: the board of rank {}", context_.rank));
-  region_ = add_local_board(std::move(region).value());
-  board_ = Board::create(region_->data(), context_.rank, peers);
+  auto region = SharedRegion::create(BoardRegion::bytes_for(context_.nranks), "comity-boards");
+  if (!region.ok()) return region.status().in(fmt::format("shm: the boards of rank {}", context_.rank));
+  address_.board_arena = region->number();
+  own_ = share_boards({process_nonce(), address_.board_arena}, BoardMemory{std::move(region).value(), {}});
+  shared_ = own_;
+  maker_ = context_.rank;
+  region_ = BoardRegion::create(own_->data(), context_.rank, context_.nranks);
+  lay_boards();
   std::random_device random;
   probe_ = (uint64_t{random()} << 32) | random();
   address_.uid = ::geteuid();
   address_.pid = static_cast<uint32_t>(::getpid());
   address_.process = process_nonce();
   address_.socket_name = context_.descriptor_socket_name;
-  address_.board_arena = region_->number();
-  address_.board_bytes = region_->bytes();
   address_.probe_address = reinterpret_cast<uint64_t>(&probe_);
   address_.probe_value = probe_;
   address_.cpus = options_.cores == 0 ? usable_cpus() : first_cpus(options_.cores);
+  cpus_here_ = address_.cpus;
   encoded_ = encode(address_);
   return {};
 }
@@ -107,7 +128,7 @@ Status ShmTransport::reach(uint32_t peer_rank, std::span<const std::byte> addres
   }
   auto decoded = decode(address);
   if (!decoded.ok()) return decoded.status().in(fmt::format("rank {}", peer_rank));
-  if (decoded->board_bytes == 0)
+  if (decoded->board_arena == 0)
     return Status(Code::kUnsupported, fmt::format("shm: rank {} has no shared memory", peer_rank));
   if (decoded->host != address_.host || decoded->uid != address_.uid) {
     return Status(
@@ -117,34 +138,57 @@ Status ShmTransport::reach(uint32_t peer_rank, std::span<const std::byte> addres
   }
   auto peer = std::make_unique<Peer>(peer_rank, std::move(decoded).value(), regions_);
   peer->same_process = peer->address.process == address_.process;
-  COMITY_RETURN_IF_ERROR(map_board(*peer).in(fmt::format("shm: mapping the board of rank {}", peer_rank)));
+  COMITY_RETURN_IF_ERROR(check_place(peer_rank));
+  COMITY_RETURN_IF_ERROR(share_memory_with(*peer));
   peer->plain_addressable = peer->same_process && options_.address_plain;
   if (!peer->plain_addressable && options_.cross_memory) probe_cross_memory(*peer);
+  ++ranks_here_;
+  cpus_here_ = join(cpus_here_, peer->address.cpus);
+  crowded_ = ranks_here_ > count(cpus_here_);
+  peer->board = region_.board(peer_rank);
   peers_[peer_rank] = std::move(peer);
-  count_cores();
   return {};
 }
 
-Status ShmTransport::map_board(Peer& peer) {
-  const Address& address = peer.address;
-  std::byte* data = nullptr;
-  uint64_t bytes = 0;
-  if (peer.same_process) {
-    peer.region = find_local_board(address.board_arena);
-    if (peer.region == nullptr) return Status(Code::kRemoteError, "the rank has ended");
-    data = peer.region->data();
-    bytes = peer.region->bytes();
-  } else {
-    COMITY_ASSIGN_OR_RETURN(const UniqueFd descriptor, fetch_board(address));
-    COMITY_ASSIGN_OR_RETURN(peer.mapping, SharedMapping::import(descriptor.get()));
-    data = peer.mapping.data();
-    bytes = peer.mapping.bytes();
+// Two ranks whose boards would lie at one place cannot share a region.
+Status ShmTransport::check_place(uint32_t peer_rank) const {
+  if (context_.nranks <= kMaxBoards) return {};
+  for (uint32_t rank = board_place(peer_rank); rank < context_.nranks; rank += kMaxBoards) {
+    if (rank != peer_rank && (rank == context_.rank || peers_[rank] != nullptr)) {
+      return Status(Code::kSystemError,
+                    fmt::format("shm: ranks {} and {} are {} apart on one host, too far to share memory",
+                                rank, peer_rank, rank > peer_rank ? rank - peer_rank : peer_rank - rank));
+    }
   }
-  COMITY_ASSIGN_OR_RETURN(peer.board, Board::open(data, bytes, peer.rank));
   return {};
 }
 
-Result<UniqueFd> ShmTransport::fetch_board(const Address& address) const {
+// All ranks of a host use the region of the lowest among them.
+Status ShmTransport::share_memory_with(const Peer& peer) {
+  if (peer.rank > maker_) return {};
+  const std::string what = fmt::format("shm: mapping the boards that rank {} made", peer.rank);
+  auto boards = boards_of(peer);
+  if (!boards.ok()) return boards.status().in(what);
+  auto region = BoardRegion::open((*boards)->data(), (*boards)->bytes(), peer.rank, context_.nranks);
+  if (!region.ok()) return region.status().in(what);
+  shared_ = std::move(boards).value();
+  region_ = *region;
+  maker_ = peer.rank;
+  lay_boards();
+  return {};
+}
+
+Result<SharedBoards> ShmTransport::boards_of(const Peer& peer) const {
+  const RegionName name{peer.address.process, peer.address.board_arena};
+  if (SharedBoards here = find_boards(name)) return here;
+  if (peer.same_process) return Status(Code::kRemoteError, "the rank has ended");
+  COMITY_ASSIGN_OR_RETURN(const UniqueFd descriptor, fetch_boards(peer.address));
+  BoardMemory memory;
+  COMITY_ASSIGN_OR_RETURN(memory.mapped, SharedMapping::import(descriptor.get()));
+  return share_boards(name, std::move(memory));
+}
+
+Result<UniqueFd> ShmTransport::fetch_boards(const Address& address) const {
   if (context_.descriptors == nullptr)
     return Status(Code::kInternalError, "there is no way to ask another process for its memory");
   const auto fetch = context_.descriptors->fetch(address.socket_name, address.board_arena, {});
@@ -154,6 +198,13 @@ Result<UniqueFd> ShmTransport::fetch_board(const Address& address) const {
     fetch->wait(deadline.left_ms(100));
   }
   return Status(Code::kTimeout, "the process that owns the memory did not answer in time");
+}
+
+void ShmTransport::lay_boards() {
+  board_ = region_.board(context_.rank);
+  for (const auto& peer : peers_) {
+    if (peer != nullptr) peer->board = region_.board(peer->rank);
+  }
 }
 
 // Whether the kernel lets us read that process, and it is that process: PIDs are other ones in another PID
@@ -167,17 +218,6 @@ void ShmTransport::probe_cross_memory(Peer& peer) const {
     COMITY_LOG_INFO("shm: rank {} may not use cross-memory attach on rank {}: copies go by staging memory",
                     context_.rank, peer.rank);
   }
-}
-
-void ShmTransport::count_cores() {
-  CpuMask cpus = address_.cpus;
-  uint32_t ranks = 1;
-  for (const auto& peer : peers_) {
-    if (peer == nullptr) continue;
-    ++ranks;
-    cpus = join(cpus, peer->address.cpus);
-  }
-  crowded_ = ranks > count(cpus);
 }
 
 Result<std::span<Endpoint* const>> ShmTransport::endpoints(uint32_t peer_rank) {

@@ -76,7 +76,7 @@ StagedPath::Range StagedPath::block_window(uint64_t w, uint32_t block) const {
 }
 
 std::byte* StagedPath::slot(uint32_t member, uint64_t w) const {
-  return core_.members[member].area->staging + (base_ + w) % kSlots * slot_bytes_;
+  return core_.members[member].buffers->staging + (base_ + w) % kSlots * slot_bytes_;
 }
 
 void StagedPath::copy_in_early() {
