@@ -92,8 +92,10 @@ Result<IdContent> decode_id(const UniqueId& id) {
   if (version != kVersion) {
     return Status(
         Code::kInvalidArgument,
-        fmt::format("the unique id has version {}, this process knows {}: run the same release everywhere",
-                    version, kVersion));
+        fmt::format(
+            "the unique id has version {}, this process knows {}: run the same release everywhere, unless "
+            "the id was damaged on its way",
+            version, kVersion));
   }
   const std::span<const std::byte> all(id);
   uint64_t checksum = 0;

@@ -106,7 +106,7 @@ TEST(ControlMeeting, ARankOutOfRangeIsRefusedAtOnce) {
 
 TEST(ControlMeeting, ADamagedIdIsRefusedAtEveryByte) {
   const UniqueId id = new_id();
-  for (size_t at = 0; at < 122; ++at) {
+  for (size_t at = 0; at < id.size(); ++at) {
     UniqueId damaged = id;
     damaged[at] ^= std::byte{0x10};
     const auto session = Session::join(join_options(damaged, 0, 1));
