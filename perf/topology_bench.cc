@@ -5,8 +5,8 @@
 //
 // And what planning adds to the graph of a communicator of many hosts, by their number: it grows as they do.
 //
-// Hosts: the catalogue's DGX H100 (one shape), each tenth with a NIC at half speed; 64 hosts on each set of 8 leaf
-// of 8 leaf switches, one per rail, joined by 32 spine switches: 1,288 switches.
+// Hosts: the catalogue's DGX H100 (one shape), each tenth with a NIC at half speed; 64 hosts on each set of 8
+// leaf switches, one per rail, joined by 32 spine switches: 1,288 switches.
 #include <benchmark/benchmark.h>
 #include <fmt/core.h>
 #include <sys/resource.h>

@@ -42,8 +42,8 @@ std::string describe(const Node& node) {
   return text;
 }
 
-// For each link of `mine` the one of `other` that is the same, or nullptr; `its`: by node of `mine` that of `other`,
-// or -1. Of parallel links those with equal figures belong together, then the others in order.
+// For each link of `mine` the one of `other` that is the same, or nullptr; `its`: by node of `mine` that of
+// `other`, or -1. Of parallel links those with equal figures belong together, then the others in order.
 std::vector<const Link*> partners(const Graph& mine, const Graph& other, const std::vector<int64_t>& its) {
   std::map<std::tuple<uint32_t, uint32_t, LinkKind>, std::vector<const Link*>> left;
   for (const Link& link : other.links) left[{link.from, link.to, link.kind}].push_back(&link);

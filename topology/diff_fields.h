@@ -1,6 +1,6 @@
 // What differs between two nodes, or two links, that are the same one in two graphs: field by field, so that
-// one that is added to Node or Link does not compile before it is compared. Nothing here blocks; no function is
-// bound to a thread.
+// one that is added to Node or Link does not compile before it is compared. Nothing here blocks; no function
+// is bound to a thread.
 #pragma once
 
 #include <string>

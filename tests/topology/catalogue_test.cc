@@ -139,7 +139,7 @@ TEST(Catalogue, OthersHaveThePathsThatTheyAreKnownFor) {
   EXPECT_EQ(path(plain, "h0.gpu0", "h0.gpu1").path_class, PathClass::kPix);
 }
 
-// What each CPU of the catalogue can do, by its own data sheet: channels times transfers of 8 bytes, and lanes.
+// What each CPU of the catalogue can do by its data sheet: channels times transfers of 8 bytes, and lanes.
 struct KnownCpu {
   const char* name;
   double memory_gb_per_s, pcie_gb_per_s;  // of a whole CPU; of 16 lanes, one way

@@ -1,5 +1,5 @@
-// What an operator looks for in a topology: parallel links, ports and CPUs in figures, which NIC is beside which
-// device, and a fabric of hundreds of hosts on one page.
+// What an operator looks for in a topology: parallel links, ports and CPUs in figures, which NIC is beside
+// which device, and a fabric of hundreds of hosts on one page.
 
 #include <fmt/core.h>
 #include <gtest/gtest.h>
@@ -164,8 +164,8 @@ TEST(Shown, NearestNicsFollowTheDevicesOwnNumbers) {
       << to_text(graph);
 }
 
-// Leaves of 20 to 32 hosts in eight rails, some ports not cabled, some cables slow, uplinks that differ: no two
-// leaves are alike.
+// Leaves of 20 to 32 hosts in eight rails, some ports not cabled, some cables slow, uplinks that differ: no
+// two leaves are alike.
 Graph large_fabric(uint32_t hosts) {
   constexpr uint32_t kRails = 8;
   Graph graph;

@@ -133,7 +133,7 @@ bool is_meant(const Graph& graph, const Link& link, uint32_t a, int64_t b) {
   return graph.nodes[a].kind == NodeKind::kNic ? is_network(link.kind) : joins_islands(link.kind);
 }
 
-// ~ says what is left of a link, so it never makes one faster. Of several that are meant, the slower ones stay.
+// ~ says what is left of a link, so it never makes one faster. Of several, the slower ones stay.
 template <typename Meant>
 Status degrade(const Notation::Edit& edit, std::string_view text, const Meant& meant, Graph& graph) {
   uint64_t most = 0;

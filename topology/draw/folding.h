@@ -1,7 +1,7 @@
-// Which hosts and which switches are drawn as one. Three rules, the next where the one before leaves too many:
-// hosts that are joined to the same switches; to switches that are alike; and, of a large fabric whose leaves are
-// not equally full, to switches of one place: the same rail, so many steps above the hosts. Nothing here blocks;
-// no function is bound to a thread.
+// Which hosts and which switches are drawn as one. Three rules, the next where the one before leaves too
+// many: hosts that are joined to the same switches; to switches that are alike; and, of a large fabric whose
+// leaves are not equally full, to switches of one place: the same rail, so many steps above the hosts.
+// Nothing here blocks; no function is bound to a thread.
 #pragma once
 
 #include <cstdint>

@@ -14,8 +14,8 @@ namespace comity::topology {
 // A host's tree by memory, PCIe and C2C links from the host's node down.
 struct HostOutline {
   uint32_t host_node = 0;
-  std::vector<uint32_t>
-      nodes;  // of the host, the tree's nodes in depth-first order; then those out of the tree
+  // Of the host: the tree's nodes in depth-first order, then those out of the tree.
+  std::vector<uint32_t> nodes;
   std::vector<uint32_t> depth;  // of each of `nodes`: 0 of the host and of what is out of the tree
   std::vector<int64_t> parent;  // of each of `nodes`, an index of `nodes`; -1: none
   std::vector<int64_t> link;    // of each of `nodes`, the index of the graph's link from its parent; -1: none
@@ -27,8 +27,8 @@ struct Outline {
   std::vector<Alike> switches;  // outside of hosts
   bool by_place = false;        // hosts and switches are alike by rail and leaf only: see folding.h
   std::vector<uint32_t> drawn;  // by node: the node that is drawn for it; UINT32_MAX: not drawn
-  std::vector<std::vector<uint32_t>>
-      links;                           // by host group: drawn links within it and out of it, of one direction
+  // By host group: drawn links within it and out of it, of one direction.
+  std::vector<std::vector<uint32_t>> links;
   std::vector<uint32_t> switch_links;  // drawn links between switches outside of hosts, of one direction
 
   // How many switches a drawn node outside of hosts stands for.

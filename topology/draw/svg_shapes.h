@@ -1,4 +1,4 @@
-// Lines of SVG, and the middles of rectangles that they join. Nothing here blocks; no function is bound to a thread.
+// Lines of SVG, and the middles of rectangles that they join. Nothing blocks or is bound to a thread.
 #pragma once
 
 #include <fmt/core.h>
