@@ -22,9 +22,10 @@ constexpr int kLowest = 3;
 // Nothing here is ever destroyed: threads may outlive statics.
 constinit std::array<std::mutex, kLocks> locks;
 pthread_rwlock_t gate =
-    PTHREAD_RWLOCK_INITIALIZER;       // shared: making or closing a descriptor; exclusive: forking
-constinit std::mutex list_mutex;      // taken under the gate
-std::vector<bool>* listed = nullptr;  // by descriptor: whether it is ours
+    PTHREAD_RWLOCK_INITIALIZER;            // shared: making or closing a descriptor; exclusive: forking
+constinit std::mutex list_mutex;           // taken under the gate
+std::vector<bool>* listed = nullptr;       // by descriptor: whether it is ours
+std::vector<const void*>* left = nullptr;  // to parents; under list_mutex
 constinit std::atomic<uint32_t> era{1};
 constinit std::array<std::atomic<void (*)()>, 16> hooks{};
 
@@ -74,6 +75,12 @@ std::mutex& process_lock(ProcessLock which) {
 
 uint32_t fork_era() {
   return era.load(std::memory_order_relaxed);
+}
+
+void leave_to_parent(const void* object) {
+  const std::lock_guard lock(list_mutex);
+  if (left == nullptr) left = new std::vector<const void*>;
+  left->push_back(object);
 }
 
 void on_fork_in_child(void (*forget)()) {

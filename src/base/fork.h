@@ -42,6 +42,9 @@ std::mutex& process_lock(ProcessLock which);
 // Any thread; one load.
 uint32_t fork_era();
 
+// Remembers what a child of fork() leaves as it is because it is its parent's: it is no leak. Any thread.
+void leave_to_parent(const void* object);
+
 // One T of this process, made at first use and never destroyed, as threads may outlive statics. A child of
 // fork() gets one of its own; its parent's stays behind untouched. Whoever calls get() sees to it that one
 // thread does at a time, by a ProcessLock or because there is only one. For constinit objects of a namespace.
@@ -49,7 +52,9 @@ template <typename T>
 class OfThisProcess {
  public:
   T& get() {
-    if (made_ == nullptr || era_ != fork_era()) made_ = new T();
+    if (made_ != nullptr && era_ == fork_era()) return *made_;
+    if (made_ != nullptr) leave_to_parent(made_);
+    made_ = new T();
     era_ = fork_era();
     return *made_;
   }

@@ -3,6 +3,9 @@
 #include <fmt/core.h>
 #include <gtest/gtest.h>
 
+#include <poll.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <random>
 #include <set>
@@ -13,6 +16,7 @@
 #include "src/control/inquest.h"
 #include "src/control/meeting.h"
 #include "src/control/messages.h"
+#include "src/control/process_name.h"
 #include "src/control/rank_list.h"
 #include "src/control/rank_set.h"
 #include "src/control/tree_shape.h"
@@ -247,6 +251,23 @@ TEST(AddressBook, KeepsAddressesOncePerHostAndPortsPerRank) {
   EXPECT_FALSE(small.neighbour_of(3)) << "nobody says what process it is";
   EXPECT_EQ(small.of(3)[0].text(), "10.0.0.1:6");
   expect_only_whole(small.encode(), decode);
+}
+
+TEST(ProcessName, IsProvenByTheStartAndKnownInOneSpaceOnly) {
+  const ProcessName self = this_process();
+  ASSERT_NE(self.space, 0u);
+  EXPECT_EQ(self.pid, static_cast<uint32_t>(::getpid()));
+  auto opened = open_process(self, self);
+  ASSERT_TRUE(opened.ok()) << opened.status().message();
+  pollfd ended{opened->get(), POLLIN, 0};
+  EXPECT_EQ(::poll(&ended, 1, 0), 0) << "this process has not ended";
+  ProcessName earlier = self;
+  --earlier.started;
+  EXPECT_EQ(open_process(earlier, self).status().code(), Code::kRemoteError) << "the PID was given again";
+  ProcessName elsewhere = self;
+  ++elsewhere.space;
+  EXPECT_EQ(open_process(elsewhere, self).status().code(), Code::kUnsupported);
+  EXPECT_EQ(open_process(ProcessName{}, self).status().code(), Code::kUnsupported);
 }
 
 TEST(TreeShape, EveryRankHasOneParentAndSubtreesAddUp) {

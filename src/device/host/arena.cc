@@ -95,7 +95,7 @@ Result<void*> ArenaPool::allocate(uint64_t bytes) {
 void ArenaPool::leave_to_parent() {
   if (std::exchange(era_, fork_era()) == fork_era()) return;
   for (const auto& place : places_) inherited_.insert(place.first);
-  for (auto& arena : arenas_) arena.release();  // its mapping is the parent's, and stays
+  for (auto& arena : arenas_) comity::leave_to_parent(arena.release());  // its mapping stays
   arenas_.clear();
   places_.clear();
   held_bytes_ = 0;
