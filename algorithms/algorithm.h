@@ -19,10 +19,12 @@ namespace comity::algorithms {
 
 // What an algorithm is asked for. block_bytes is a size class's representative: a plan is valid for every
 // count, the size only tunes tile_bytes and window.
+struct Grouping;  // cost.h
 struct Request {
   const topology::Topology* topology = nullptr;
   uint32_t root = 0;
   uint64_t block_bytes = 0;
+  const Grouping* grouping = nullptr;  // the topology's, for whoever prices much: counting it takes O(ranks)
 };
 
 struct Algorithm {

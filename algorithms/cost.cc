@@ -16,23 +16,27 @@ Wide over(Wide length, uint64_t bytes_per_s) {
 
 }  // namespace
 
-Figures::Figures(const Request& request)
-    : ranks(request.topology->nranks()),
-      bytes(std::min(request.block_bytes, kLongestPriced)),
-      inside(request.topology->inside),
-      across(request.topology->across),
-      reduce_bytes_per_s(request.topology->reduce_bytes_per_s) {
-  const std::vector<uint32_t>& host_of = request.topology->group_of_rank;
-  groups = std::max<uint32_t>(request.topology->ngroups(), 1);
+Grouping::Grouping(const topology::Topology& topology) {
+  const std::vector<uint32_t>& host_of = topology.group_of_rank;
+  groups = std::max<uint32_t>(topology.ngroups(), 1);
   std::vector<uint64_t> count(groups, 0);
   uint64_t borders = 0;
   for (size_t rank = 0; rank < host_of.size(); ++rank) {
     local = std::max(local, ++count[host_of[rank]]);
-    borders += host_of[rank] != host_of[(rank + 1) % host_of.size()] ? 1 : 0;
+    const size_t next = rank + 1 == host_of.size() ? 0 : rank + 1;
+    borders += host_of[rank] != host_of[next] ? 1 : 0;
   }
   contiguous = groups == 1 || borders == groups;
-  uniform = contiguous && local * groups == ranks;
+  uniform = contiguous && local * groups == host_of.size();
 }
+
+Figures::Figures(const Request& request)
+    : Grouping(request.grouping != nullptr ? *request.grouping : Grouping(*request.topology)),
+      ranks(request.topology->nranks()),
+      bytes(std::min(request.block_bytes, kLongestPriced)),
+      inside(request.topology->inside),
+      across(request.topology->across),
+      reduce_bytes_per_s(request.topology->reduce_bytes_per_s) {}
 
 Wide Figures::inside_ns(Wide length) const {
   return over(length, inside.bandwidth_bytes_per_s);

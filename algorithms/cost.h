@@ -15,13 +15,19 @@ namespace comity::algorithms {
 
 __extension__ using Wide = unsigned __int128;
 
-struct Figures {
-  uint64_t ranks = 1;
+// How ranks lie in groups. O(ranks) to make.
+struct Grouping {
   uint64_t groups = 1;
   uint64_t local = 1;      // ranks of the fullest group
   bool contiguous = true;  // each group's ranks follow one another, so that neighbours rarely cross
   bool uniform = true;     // contiguous, and as many ranks on every group
-  Wide bytes = 0;          // of a block, at most 2^48: beyond, costs only scale
+
+  explicit Grouping(const topology::Topology& topology);
+};
+
+struct Figures : Grouping {
+  uint64_t ranks = 1;
+  Wide bytes = 0;  // of a block, at most 2^48: beyond, costs only scale
   topology::Path inside, across;
   uint64_t reduce_bytes_per_s = 1;
 

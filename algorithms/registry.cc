@@ -58,7 +58,7 @@ std::string names_of(Collective collective) {
 }
 
 uint64_t hash_of(const Algorithm& algorithm, const Request& request, const plan::Shape& shape) {
-  const auto& [topology, root, block_bytes] = request;  // all there is to a request
+  const auto& [topology, root, block_bytes, grouping] = request;  // all there is; grouping is the topology's
   return plan::hash_of(shape,
                        {algorithm.name, COMITY_VERSION_CODE, topology::hash(*topology), root, block_bytes});
 }

@@ -5,6 +5,7 @@
 #include <bit>
 #include <optional>
 
+#include "algorithms/cost.h"
 #include "src/base/text.h"
 
 namespace comity::algorithms {
@@ -95,11 +96,22 @@ struct Choice {
   uint64_t next_ns = 0;
 };
 
-// The two cheapest that apply; the earlier in the table on a tie.
-Choice cheapest(const Request& request, Collective collective) {
-  Choice choice;
+using Applying = std::vector<const Algorithm*>;
+
+// In the table's order.
+Applying applying_to(const topology::Topology& topology, Collective collective) {
+  Applying applying;
   for (const Algorithm& algorithm : all()) {
-    if (algorithm.collective != collective || !algorithm.applies(*request.topology)) continue;
+    if (algorithm.collective == collective && algorithm.applies(topology)) applying.push_back(&algorithm);
+  }
+  return applying;
+}
+
+// The two cheapest; the earlier in the table on a tie.
+Choice cheapest(const Request& request, const Applying& applying) {
+  Choice choice;
+  for (const Algorithm* const each : applying) {
+    const Algorithm& algorithm = *each;
     const uint64_t cost_ns = algorithm.cost_ns(request);
     // Of equals the group: its provider carries it out with less than any steps cost.
     const bool better = cost_ns < choice.best_ns || (cost_ns == choice.best_ns && algorithm.uses_groups);
@@ -122,7 +134,7 @@ std::string reason(const Choice& choice) {
   return fmt::format("{}; next best {} {}", predicted, choice.next->name, time_text(choice.next_ns));
 }
 
-Range range_at(const Request& request, Collective collective, const Algorithm* forced) {
+Range range_at(const Request& request, const Applying& applying, const Algorithm* forced) {
   Range range;
   if (forced != nullptr) {
     range.algorithm = forced;
@@ -130,7 +142,7 @@ Range range_at(const Request& request, Collective collective, const Algorithm* f
     range.why = "forced by COMITY_ALGO; predicted " + time_text(range.cost_ns);
     return range;
   }
-  const Choice choice = cheapest(request, collective);
+  const Choice choice = cheapest(request, applying);
   range.algorithm = choice.best;
   range.cost_ns = choice.best_ns;
   if (choice.best != nullptr) range.why = reason(choice);
@@ -145,12 +157,14 @@ Result<Selection> Selection::make(const topology::Topology& topology, std::strin
   Forced forced = {};
   COMITY_RETURN_IF_ERROR(parse(topology, forced_text, forced));
   Selection selection;
+  const Grouping grouping(topology);
   for (int c = 0; c < kCollectiveCount; ++c) {
     std::vector<Range>& ranges = selection.ranges_[c];
     plan::Shape shape;
+    const Applying applying = applying_to(topology, static_cast<Collective>(c));
     for (uint32_t width = 0; width < kWidths; ++width) {
-      const Request request{&topology, 0, least_of(width)};
-      Range range = range_at(request, static_cast<Collective>(c), forced[c]);
+      const Request request{&topology, 0, least_of(width), &grouping};
+      Range range = range_at(request, applying, forced[c]);
       if (range.algorithm == nullptr) {
         return Status(
             Code::kInternalError,

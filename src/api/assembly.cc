@@ -187,10 +187,12 @@ class Builder {
     COMITY_ASSIGN_OR_RETURN(
         const auto measured,
         calibrate({*made_->engine_, *made_->session_, made_->plans_->topology(), one_machine_, deadline_}));
-    if (measured) layout_.take(*measured);
-    COMITY_RETURN_IF_ERROR(choose());
-    made_->engine_->forget_bindings();
-    COMITY_RETURN_IF_ERROR(agree("after calibration"));
+    if (measured) {  // on all ranks or on none
+      layout_.take(*measured);
+      COMITY_RETURN_IF_ERROR(choose());
+      made_->engine_->forget_bindings();
+      COMITY_RETURN_IF_ERROR(agree("after calibration"));
+    }
     if (rank_ == 0) {
       COMITY_LOG_INFO("{}\n{}{}", layout_.describe(), topology::describe(made_->plans_->topology()),
                       made_->plans_->selection().describe());
