@@ -23,9 +23,10 @@ struct Dialect {
   std::string_view titled;  // devices of which a table without CPU affinity was cut off on its right
 };
 
-// The generation is not told: NVLink 2 to 4 have 25 GB/s one way; HCCS 56 GB/s between two Ascend 910B.
+// The generation is not told: NVLink 2 to 4 have 25 GB/s one way; HCCS 56 GB/s both ways
+// between two Ascend 910B, as secondary sources have it without a direction.
 const Dialect kNvidia{{"GPU"}, "nvidia", LinkKind::kNvlink, 25'000'000'000, 18, "GPU"};
-const Dialect kNpu{{"NPU", "Phy-ID"}, "huawei", LinkKind::kHccs, 56'000'000'000, 0, "NPU"};
+const Dialect kNpu{{"NPU", "Phy-ID"}, "huawei", LinkKind::kHccs, 28'000'000'000, 0, "NPU"};
 
 bool is_count(std::string_view text, uint32_t& value) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
