@@ -4,8 +4,7 @@
 // their contribution to the odd rank above, which speaks for both, and get the result from it:
 //
 //   P = 6, Q = 4     rank     0 -> 1   2 -> 3   4   5
-//                    index         0        1   2   3     in ascending order of rank, so folds stay in rank
-//                    order
+//                    index         0        1   2   3     ascending by rank, so folds stay in rank order
 #pragma once
 
 #include <cstdint>

@@ -2,13 +2,13 @@
 // all-gather inside.
 //
 //   M hosts, the fullest of L ranks, N bytes. Steps: 2 inside, and across 2 (M - 1) by ring or log2 M by
-//   recursive doubling. Bytes sent by each rank: inside 2 (n - 1) / n N on a host of n ranks, across 2 (M -
-//   1) / M N / L by ring. Each host's way out carries 2 (M - 1) / M N, the least possible.
+//   recursive doubling. Bytes sent by each rank: inside 2 (n - 1) / n N on a host of n ranks, across
+//   2 (M - 1) / M N / L by ring. Each host's way out carries 2 (M - 1) / M N, the least possible.
 //
 //   two hosts of two ranks, columns x y:
-//     inside   0: x of 0 + 1    1: y of 0 + 1     2: x of 2 + 3    3: y of 2 + 3      group, provider or
-//     definition across   0 <-> 2: x of all                  1 <-> 3: y of all                   ring or
-//     recursive doubling inside   0 <-> 1: x y                       2 <-> 3: x y group
+//     inside   0: x of 0 + 1    1: y of 0 + 1    2: x of 2 + 3    3: y of 2 + 3    group
+//     across   0 <-> 2: x of all                 1 <-> 3: y of all                 ring, recursive doubling
+//     inside   0 <-> 1: x y                      2 <-> 3: x y                      group
 //
 // Hosts may be unequal. A tile has L columns; on a host of n ranks, column c belongs to local rank floor(c n
 // / L), so every rank owns a contiguous run of columns, every column has one owner per host, and those owners

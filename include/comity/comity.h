@@ -40,13 +40,14 @@
  *   Stated for each function; "does not block" means that it waits for no other rank.
  *
  * Processes
- *   A child made by fork() holds nothing of its parent's: descriptors and mappings of Comity are closed in it,
- *   and what the parent and its peers do goes on undisturbed. A communicator belongs to the process that made
- *   it; in a child every call with it is comityInvalidUsage. The child may start anew, as a process of its own:
- *   join with an id that its parent took before or after the fork (a launcher that takes the id and then forks
- *   the ranks is right), take ids, allocate memory. Memory of comityMemAlloc from before the fork stays mapped
- *   in the child and is shared with the parent, as that of mmap's MAP_SHARED is; the child may free it without
- *   effect on the parent. Fork outside of a group; no other call is in the way.
+ *   A child made by fork() holds nothing of its parent's: descriptors and mappings of Comity are closed in
+ *   it, and what the parent and its peers do goes on undisturbed. A communicator belongs to the process
+ *   that made it; in a child every call with it is comityInvalidUsage. The child may start anew, as a
+ *   process of its own: join with an id that its parent took before or after the fork (a launcher that
+ *   takes the id and then forks the ranks is right), take ids, allocate memory. Memory of comityMemAlloc
+ *   from before the fork stays mapped in the child and is shared with the parent, as that of mmap's
+ *   MAP_SHARED is; the child may free it without effect on the parent. Fork outside of a group; no other
+ *   call is in the way.
  *
  * This header is C99 and C++. `comity doctor` lists the environment variables that change behaviour.
  */
@@ -257,9 +258,9 @@ COMITY_API comityResult_t comityGroupEnd(void);
 /* ---- Collectives ------------------------------------------------------------------------------------- */
 /* Each is called by every rank of `comm` in the same order, with the same count, datatype, op and root. Each
  * blocks until complete (NULL stream), as long as its peers live and it gets on within COMITY_TIMEOUT. A
- * count of 0 is right everywhere: nothing is read or written, and ranks stay in step. A buffer that a rank does not
- * use may be NULL. Below, `nranks` is the communicator's, and block r is the r-th run of equal length of a
- * buffer.
+ * count of 0 is right everywhere: nothing is read or written, and ranks stay in step. A buffer that a rank
+ * does not use may be NULL. Below, `nranks` is the communicator's, and block r is the r-th run of equal
+ * length of a buffer.
  *
  * Errors of all of them:
  *   comityInvalidArgument: comm is NULL or dead; a NULL buffer with count > 0; a misaligned buffer; a count

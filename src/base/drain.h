@@ -1,9 +1,9 @@
 // Closing a connection without losing what was sent on it.
 //
 // close() alone can lose it: bytes that this process has not read, or that arrive afterwards, make the kernel
-// reset the connection, and a reset throws away what the peer's system has not taken yet. So the last bytes go
-// out, our direction ends, and what still comes is read and discarded, until the peer ends its direction too.
-// Once the peer's system has acknowledged all, the end of our stream included, nothing is lost any more,
+// reset the connection, and a reset throws away what the peer's system has not taken yet. So the last bytes
+// go out, our direction ends, and what still comes is read and discarded, until the peer ends its direction
+// too. Once the peer's system has acknowledged all, the end of our stream included, nothing is lost any more,
 // whatever becomes of the connection: the peer reads to the end first.
 #pragma once
 

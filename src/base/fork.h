@@ -3,7 +3,8 @@
 // The child has the forking thread alone and a copy of all memory. Of ours it keeps nothing that its parent
 // uses:
 //
-//   prepare   the forking thread takes every lock of ProcessLock, so that nothing is half changed in the child
+//   prepare   the forking thread takes every lock of ProcessLock, so that nothing in the child is half
+//             changed
 //   child     frees the locks, counts the era up, closes every descriptor of ours (unique_fd.h), forgets what
 //             belongs to the parent (the functions given to on_fork_in_child)
 //   parent    frees the locks

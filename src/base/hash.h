@@ -1,7 +1,7 @@
-// Hashes and random numbers that are equal on every machine and every run. Not cryptographic: what must withstand
-// an adversary uses libsodium (handshake.h).
+// Hashes and random numbers that are equal on every machine and every run. Not cryptographic: what must
+// withstand an adversary uses libsodium (handshake.h).
 //
-//   mix          the finaliser of splitmix64 (Steele, Lea, Flood 2014): each bit moves about half of the result's
+//   mix          the finaliser of splitmix64 (Steele, Lea, Flood 2014): each bit moves half of the result's
 //   Fnv          FNV-1a of 64 bits (Fowler, Noll, Vo), byte by byte, for texts and mixed content
 //   SplitMix     a seeded sequence, for simulations and tests
 #pragma once

@@ -113,8 +113,9 @@ bool is_local_bridge(const InterfaceFacts& facts) {
   return facts.kind == InterfaceKind::kLocalBridge && !facts.default_route;
 }
 
-// Of what no name selects: what other hosts may reach; if there is none, what this one can use alone. Addresses of
-// bridges of this host repeat on others and lead nowhere: they are for when there is nothing else at all.
+// Of what no name selects: what other hosts may reach; if there is none, what this one can use alone.
+// Addresses of bridges of this host repeat on others and lead nowhere: they are for when there is nothing
+// else at all.
 bool is_last_resort(const InterfaceFacts& facts) {
   return facts.scope != AddressScope::kGlobal || is_local_bridge(facts);
 }

@@ -27,11 +27,11 @@ struct Setting {
 // All settings, sorted by name. Static storage.
 std::span<const Setting> settings();
 
-// The text of a setting: the environment's if it is not empty, else the default. `name` must be in the table (else the process
-// stops).
+// The text of a setting: the environment's if it is not empty, else the default. `name` must be in the table
+// (else the process stops).
 std::string setting_text(std::string_view name);
-// The same as a whole number, with optional suffix K, M or G (powers of 1024). kInvalidArgument names the variable, what
-// it was, and what it accepts.
+// The same as a whole number, with optional suffix K, M or G (powers of 1024). kInvalidArgument names the
+// variable, what it was, and what it accepts.
 Result<uint64_t> setting_number(std::string_view name);
 
 }  // namespace comity

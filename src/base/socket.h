@@ -41,24 +41,24 @@ struct NetworkInterface {
   bool loopback = false;          // the address is this host's alone
 };
 
-// Addresses of interfaces that are up and pass COMITY_SOCKET_IFNAME and COMITY_SOCKET_ADDRESS, ports zero: the
-// first of each subnet, of both families, best first: with a carrier, with a default route, of a device,
+// Addresses of interfaces that are up and pass COMITY_SOCKET_IFNAME and COMITY_SOCKET_ADDRESS, ports zero:
+// the first of each subnet, of both families, best first: with a carrier, with a default route, of a device,
 // addresses of lo that are routed (10.0.0.1/32), virtual ones; IPv4 before IPv6. The loopback, link-local
 // addresses and bridges of this host (docker*, virbr*, any bridge without a device; their addresses repeat on
-// other hosts) are there only when selected by name or address, or when nothing else is: the loopback first, for
-// then it is one host that can work. See docs/decisions/0014-addresses.md.
+// other hosts) are there only when selected by name or address, or when nothing else is: the loopback first,
+// for then it is one host that can work. See docs/decisions/0014-addresses.md.
 //   COMITY_SOCKET_IFNAME  comma list of prefixes: "eth" takes eth0 and eth1; "=eth0" takes just eth0;
-//   "^docker"
-//                         excludes. A sign before the first item holds for all, as in NCCL.
+//                         "^docker" excludes. A sign before the first item holds for all, as in NCCL.
 //   COMITY_SOCKET_ADDRESS comma list of addresses of this host; a port in it is for the meeting point alone.
 // kInvalidArgument names a filter that matches nothing and lists what there is. Reads the environment at each
 // call.
 Result<std::vector<NetworkInterface>> usable_interfaces();
 
-// "; left out here: docker0 172.17.0.1 (COMITY_SOCKET_IFNAME selects)", for the end of an error; empty if nothing is.
+// "; left out here: docker0 172.17.0.1 (COMITY_SOCKET_IFNAME selects)", for the end of an error; empty if
+// nothing is.
 std::string interfaces_left_out();
-// Link-local IPv6 addresses of another host mean something together with an interface of this one only: each is
-// replaced by itself through every usable interface that has such an address. Others stay.
+// Link-local IPv6 addresses of another host mean something together with an interface of this one only: each
+// is replaced by itself through every usable interface that has such an address. Others stay.
 std::vector<SocketAddress> with_own_scopes(const std::vector<SocketAddress>& addresses);
 
 // The addresses of COMITY_SOCKET_ADDRESS, ports kept; empty if it is unset.

@@ -9,7 +9,8 @@ namespace comity {
 
 // Without spaces and tabs at both ends.
 std::string_view trimmed(std::string_view text);
-// What stands between separators, trimmed; empty items too, but an empty text has none. They point into `text`.
+// What stands between separators, trimmed; empty items too, but an empty text has none. They point into
+// `text`.
 std::vector<std::string_view> split(std::string_view text, char separator = ',');
 std::vector<std::string_view> split(std::string&& text, char separator = ',') = delete;  // they would dangle
 // The same without empty items.

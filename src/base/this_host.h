@@ -1,5 +1,5 @@
-// What tells hosts apart: the kernel's boot id (equal in all containers of one machine, new at each boot) and the
-// network namespace.
+// What tells hosts apart: the kernel's boot id (equal in all containers of one machine, new at each boot) and
+// the network namespace.
 #pragma once
 
 #include <cstdint>

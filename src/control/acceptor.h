@@ -23,9 +23,9 @@ struct Listeners {
   size_t left_out = 0;                   // usable addresses beyond these
 };
 inline constexpr size_t kMaxListeners = 8;
-// Listens on up to kMaxListeners of usable_interfaces(), the best ones. With `configured_ports` the ports in COMITY_SOCKET_ADDRESS are
-// used, else the system chooses. kSystemError (a configured port in use, no interface on which one can
-// listen).
+// Listens on up to kMaxListeners of usable_interfaces(), the best ones. With `configured_ports` the ports in
+// COMITY_SOCKET_ADDRESS are used, else the system chooses. kSystemError (a configured port in use, no
+// interface on which one can listen).
 Result<Listeners> open_listeners(bool configured_ports);
 
 class Acceptor : public std::enable_shared_from_this<Acceptor> {

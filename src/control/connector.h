@@ -41,9 +41,9 @@ class Connector : public std::enable_shared_from_this<Connector> {
   using Done = std::function<void(Result<UniqueFd> fd, Answer answer)>;
 
   // Tries each address once, link-local ones through every interface of this host; calls `done` once, later,
-  // unless cancelled. Where an address is silent the next one is tried beside it, so that many that lead nowhere
-  // (bridges of the other host, networks that this one has no part in) cost a fraction of a second each; a host
-  // that took a connection and is slow to answer is not asked again. Control thread only.
+  // unless cancelled. Where an address is silent the next one is tried beside it, so that many that lead
+  // nowhere (bridges of the other host, networks that this one has no part in) cost a fraction of a second
+  // each; a host that took a connection and is slow to answer is not asked again. Control thread only.
   static std::shared_ptr<Connector> start(Loop& loop, ConnectTarget target, Done done);
   // No call of `done` any more.
   void cancel();

@@ -2,8 +2,7 @@
 //
 //   unique id     128 bytes that the caller passes around: addresses of the creator's meeting point, a secret
 //   meeting       each rank visits the creator briefly, proves the secret, tells its own listener, and gets
-//   its
-//                 parent's address or "come back"; the creator's process must live until init ends
+//                 its parent's address or "come back"; the creator's process must live until init ends
 //   tree          rank r's parent is (r - 1) / kFanOut: a rank holds at most kFanOut + 1 control sockets
 //   verdict       what the tree decided of a fault or mismatch: the same code and sentence on every rank
 //
@@ -63,10 +62,10 @@ class Session {
   static Result<std::unique_ptr<Session>> join(const JoinOptions& options);
   virtual ~Session() = default;  // leaves in order, as leave() does, if that was not called
 
-  // Everyone's `mine`, by rank; at most 128 MiB in all (kInvalidArgument on all ranks). A collective of the session: all ranks call in
-  // the same order, from one thread at a time. Blocks. An operation that one rank gives up on (kTimeout,
-  // which names whom it waited for) is over for all: it becomes the verdict. After a verdict every call
-  // returns that.
+  // Everyone's `mine`, by rank; at most 128 MiB in all (kInvalidArgument on all ranks). A collective of the
+  // session: all ranks call in the same order, from one thread at a time. Blocks. An operation that one rank
+  // gives up on (kTimeout, which names whom it waited for) is over for all: it becomes the verdict. After a
+  // verdict every call returns that.
   virtual Result<std::vector<Bytes>> all_gather(const Bytes& mine, Deadline deadline) = 0;
   // Checks that every rank has the same items (name, value). One hash crosses the tree when all is well; else
   // kInvalidUsage names the first differing item, two ranks and their values. Collective; blocks; same error
@@ -105,13 +104,14 @@ class Session {
 Status give_up_joining(const UniqueId& id, uint32_t rank, uint32_t nranks, const Status& why);
 
 // Takes over a data connection that is done: sends `unsent`, ends its direction and closes it once nothing of
-// what was sent can be lost, which the end of the process waits for as long as bytes move, and for 30 s without
-// movement. Any thread; does not block, except once the process ends. See src/base/drain.h.
+// what was sent can be lost, which the end of the process waits for as long as bytes move, and for 30 s
+// without movement. Any thread; does not block, except once the process ends. See src/base/drain.h.
 void finish_connection(UniqueFd socket, Bytes unsent);
 
-// --- Descriptors of this process's memory, for peers on the same host
-// -------------------------------------------- Called on the control thread with an arena's number; returns a
-// descriptor that stays the callee's, or an error.
+// --- Descriptors of this process's memory, for peers on the same host --------------------------------------
+
+// Called on the control thread with an arena's number; returns a descriptor that stays the callee's, or an
+// error.
 using DescriptorProvider = std::function<Result<UniqueFd>(uint32_t arena)>;
 // Serves descriptors of this process's arenas from now on. Once per process, before the first join.
 void serve_descriptors(DescriptorProvider provider);

@@ -3,7 +3,8 @@
 //   somebody          --report(number)-->  up to the root, at most one per number and 100 ms from each node
 //   root              --ask------------->  down to all
 //   each rank         --opinion--------->  up: its call of that number; "left" if it left before; nothing if
-//   not yet each node passes on the first opinion and one that differs from it: that is all the root needs
+//                                          not yet
+//   each node passes on the first opinion and one that differs from it: that is all the root needs
 //   root              two that differ: declares the fault that names both
 //
 // Nobody waits for anybody here: a rank that is late, dead or stopped holds nothing up.

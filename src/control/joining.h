@@ -4,10 +4,9 @@
 //   visiting --parent--> connecting --proven--> waiting --complete()--> (gone)
 //      ^  '--come back--'     |                    |
 //      |                      '--retry--'          root: asks the meeting every 100 ms whether it failed
-//      '--unreachable, retried for 3 s--           others: ask once, shortly before the deadline, who is
-//      missing
-//   any --deadline, refusal, useless peer--> failed, which is also told to the meeting so that all others
-//   learn of it
+//      '--unreachable, retried for 3 s--           others: ask once, shortly before the deadline, who
+//                                                    is missing
+//   any --deadline, refusal, useless peer--> failed, also told to the meeting, so that all others hear
 #pragma once
 
 #include <cstdint>
@@ -48,7 +47,8 @@ class Joining : public std::enable_shared_from_this<Joining> {
   static std::shared_ptr<Joining> start(Loop& loop, Options options, Events events);
   // Everyone is connected: rank 0 tells the meeting point.
   void complete();
-  // Gives up for a reason that came from outside, which the meeting point learns with `tell`. No event follows.
+  // Gives up for a reason that came from outside, which the meeting point learns with `tell`. No event
+  // follows.
   void stop(const Status& why, bool tell);
   // Gives up: tells the meeting point and calls `failed` with the first reason that it was told, which is
   // everybody's; with `why` if it does not answer.

@@ -2,8 +2,8 @@
 //
 //   magic 4 | version 1 | addresses 1 | left out 1 | secret 32 | addresses, zeros 81 | checksum 8
 //
-// An address is family 1, port 2, and 4 or 16 bytes: 11 of IPv4 fit, or 4 of IPv6. The checksum is the start of a
-// hash over all before it: it finds damage, not forgery (the secret does that).
+// An address is family 1, port 2, and 4 or 16 bytes: 11 of IPv4 fit, or 4 of IPv6. The checksum is the start
+// of a hash over all before it: it finds damage, not forgery (the secret does that).
 #pragma once
 
 #include <vector>

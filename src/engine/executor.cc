@@ -87,8 +87,7 @@ void Executor::abandon() {
   for (Link* link : binding_->links) link->fence();
 }
 
-// --- tiles and lanes
-// -------------------------------------------------------------------------------------------------
+// --- tiles and lanes ---------------------------------------------------------------------------------------
 
 bool Executor::enter_tile(LaneState& lane) {
   const auto index = static_cast<uint32_t>(lane.tile % binding_->shape.window);
@@ -137,8 +136,7 @@ void Executor::set_complete(uint32_t slot, uint32_t id) {
   if (--slots_[slot].remaining == 0) ++tiles_complete_;
 }
 
-// --- addresses
-// -------------------------------------------------------------------------------------------------------
+// --- addresses ---------------------------------------------------------------------------------------------
 
 std::byte* Executor::at(uint32_t slot, const ChunkRun& run) const {
   const TileSlot& tile = slots_[slot];
@@ -157,8 +155,7 @@ std::byte* Executor::at(uint32_t slot, const ChunkRun& run) const {
   return scratch + binding_->landing_base + binding_->steps[run.block].landing;
 }
 
-// --- steps
-// -----------------------------------------------------------------------------------------------------------
+// --- steps -------------------------------------------------------------------------------------------------
 
 bool Executor::issue(uint32_t lane_index, LaneState& lane, uint32_t slot, uint32_t id) {
   const BoundStep& step = binding_->steps[id];
@@ -270,8 +267,7 @@ void Executor::issue_reduce(uint32_t lane_index, uint32_t slot, uint32_t id, con
   wait_for(lane_index, args_.device->reduce(queue_of(lane_index), work), tag_of(slot, id));
 }
 
-// --- completion
-// ------------------------------------------------------------------------------------------------------
+// --- completion --------------------------------------------------------------------------------------------
 
 void Executor::wait_for(uint32_t lane_index, Result<Token> token, uint32_t tag) {
   const uint32_t queue = queue_of(lane_index);
@@ -321,8 +317,7 @@ bool Executor::poll_tokens() {
   return moved;
 }
 
-// --- groups
-// ----------------------------------------------------------------------------------------------------------
+// --- groups ------------------------------------------------------------------------------------------------
 
 // A provider's calls are numbered by the order of their start, which must be equal on all members whatever is
 // ready first on each: the plan states it, by tile and lag, then by order.

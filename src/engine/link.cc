@@ -68,8 +68,7 @@ bool Link::progress() {
   return moved;
 }
 
-// --- sending
-// ---------------------------------------------------------------------------------------------------------
+// --- sending -----------------------------------------------------------------------------------------------
 
 bool Link::pump(uint32_t lane) {
   LaneTx& tx = tx_[lane];
@@ -165,8 +164,7 @@ bool Link::quiescent() const {
   return true;
 }
 
-// --- receiving
-// -------------------------------------------------------------------------------------------------------
+// --- receiving ---------------------------------------------------------------------------------------------
 
 bool Link::fail(const char* what, const SegmentHeader& header) {
   if (error_.ok()) {
@@ -304,8 +302,8 @@ bool Link::expects_nothing() const {
          std::all_of(tx_.begin(), tx_.end(), [](const LaneTx& tx) { return tx.posted.empty(); });
 }
 
-// One of several connections that ended in order delivered all that was sent on it; what is missing comes on the
-// others, until all have ended.
+// One of several connections that ended in order delivered all that was sent on it; what is missing comes on
+// the others, until all have ended.
 Status Link::status() const {
   if (!error_.ok()) return error_;
   size_t ended = 0;

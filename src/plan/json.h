@@ -8,8 +8,8 @@
 //               "lanes": [{"steps": [STEP, ...]}, ...],
 //               "groups": [{"collective": "reduce", "members": [0, 1], "root": 0, "last": false,
 //                           "definition": [STEP, ...]}, ...]}, ...]}
-//   STEP = {"kind": "send" | "recv" | "copy" | "reduce" | "group", "peer": 1, "src": [RUN, ...], "dst": [RUN,
-//   ...],
+//   STEP = {"kind": "send" | "recv" | "copy" | "reduce" | "group", "peer": 1,
+//           "src": [RUN, ...], "dst": [RUN, ...],
 //           "after": [{"lane": 0, "step": 3, "in_place_only": true}, ...], "last": true,
 //           "group": 0, "order": 0, "lag": 0}
 //   RUN = {"space": "input" | "output" | "scratch" | "received", "block": 0, "first": 0, "count": 1}

@@ -74,8 +74,7 @@ struct Step {
 };
 
 // A sub-collective over an ordered set of ranks, carried out whole by a provider where one reaches every
-// member's memory, else by its definition. Piece i covers the same chunks on all members; all follow one
-// shape:
+// member's memory, else by its definition. Piece i covers the same chunks on all members; all follow a shape:
 //   all_reduce      src {x}            dst {y}            y = reduction of all members' x
 //   reduce          src {x}            dst {y} on root, {} elsewhere
 //   broadcast       src {x} on root, {} elsewhere         dst {y} (root's too)

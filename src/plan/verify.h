@@ -4,11 +4,11 @@
 // a machine where a send issues once the previous message to that peer and lane was received, and looks at
 // every pair of accesses without an order between them. It proves: every output chunk holds each rank's
 // contribution exactly once (and, for avg, passed exactly one `last` reduction), folded alike on all ranks,
-// so that bits are equal; sends match receives in order and length; no deadlock; no read or overwrite that a missing
-// dependency leaves racing; every index is inside its bounds, and what the engine can hold suffices (plan.h's
-// limits). In and out of place are proved separately; groups are proved whole, by their definitions, and each
-// definition by itself. What is proved the engine finishes, whichever groups have a provider. The machine and
-// its memory model are described in machine.h.
+// so that bits are equal; sends match receives in order and length; no deadlock; no read or overwrite that a
+// missing dependency leaves racing; every index is inside its bounds, and what the engine can hold suffices
+// (plan.h's limits). In and out of place are proved separately; groups are proved whole, by their
+// definitions, and each definition by itself. What is proved the engine finishes, whichever groups have a
+// provider. The machine and its memory model are described in machine.h.
 #pragma once
 
 #include <cstdint>

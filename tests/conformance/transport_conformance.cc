@@ -286,8 +286,7 @@ TEST_P(TransportConformance, AddressesFromStrangersAreRefused) {
   }
 }
 
-// --- in real time
-// ----------------------------------------------------------------------------------------------------
+// --- in real time ------------------------------------------------------------------------------------------
 
 TEST_P(TransportSleep, EndsAtItsDeadline) {
   Parties parties(GetParam(), 2);

@@ -14,8 +14,8 @@
 //     return world;
 //   }
 //   INSTANTIATE_TEST_SUITE_P(Mine, TransportConformance, testing::Values(Backend{"mine", make}),
-//   name_of_backend); INSTANTIATE_TEST_SUITE_P(Mine, TransportSleep, testing::Values(Backend{"mine", make}),
 //   name_of_backend);
+//   INSTANTIATE_TEST_SUITE_P(Mine, TransportSleep, testing::Values(Backend{"mine", make}), name_of_backend);
 //
 // and link comity_transport_conformance. TransportSleep is for transports that live in real time.
 #pragma once

@@ -35,8 +35,7 @@ std::string name_of_backend(const testing::TestParamInfo<Backend>& info) {
   return info.param.name;
 }
 
-// --- Recorder
-// --------------------------------------------------------------------------------------------------------
+// --- Recorder ----------------------------------------------------------------------------------------------
 
 std::byte* Recorder::place(const SegmentHeader& header) {
   EXPECT_GT(header.length, 0u) << "place() is for segments with a payload";
@@ -68,8 +67,7 @@ bool Recorder::arrived(const SegmentHeader& header, const std::byte* payload) {
   return true;
 }
 
-// --- Channel
-// ---------------------------------------------------------------------------------------------------------
+// --- Channel -----------------------------------------------------------------------------------------------
 
 void Channel::queue(uint32_t lane, uint32_t bytes) {
   SegmentHeader header;
@@ -127,8 +125,7 @@ void Channel::overwrite_transmitted() {
   }
 }
 
-// --- Parties
-// ---------------------------------------------------------------------------------------------------------
+// --- Parties -----------------------------------------------------------------------------------------------
 
 Parties::Parties(const Backend& backend, uint32_t nranks) : world_(backend.make(nranks)), channels_(nranks) {
   EXPECT_EQ(world_.transports.size(), nranks);

@@ -48,6 +48,14 @@ class PlantedViolations(unittest.TestCase):
     def test_clean_tree_is_clean(self):
         self.assertEqual([], self.found({}))
 
+    def test_comments_are_not_torn(self):
+        title = "// --- sending\n// " + "-" * 80 + "\n"
+        self.expect("torn_comments", "src/api/x.cc", {"src/api/x.cc": title})
+        entry = "//   meeting       " + "word " * 16 + "gets\n//   its\n//                 parent\n"
+        self.expect("torn_comments", "src/api/x.cc", {"src/api/x.cc": entry})
+        whole = "// --- sending " + "-" * 80 + "\n//   meeting       " + "word " * 16 + "gets\n//                 its\n"
+        self.assertEqual([], self.found({"src/api/x.cc": whole}))
+
     def test_engine_may_not_see_algorithms(self):
         self.expect("arrows", "src/engine/x.cc", {"src/engine/x.cc": '#include "algorithms/ring.h"\n'})
 

@@ -61,6 +61,7 @@ OPENS_FREELY = ("src/cli/", "src/base/fork.cc", "src/base/file.cc")
 
 FUNCTION_LINES = 100
 FILE_LINES = 450
+COMMENT_COLUMNS = 110
 
 
 def room(path):
@@ -248,4 +249,28 @@ def descriptors(tree):
                 yield path, clean.count("\n", 0, found.start()) + 1, "a received descriptor may be 0, 1 or 2: use receive_with_descriptor()"
 
 
-RULES = (arrows, folder_cycles, top_level, long_functions, long_files, vendors, unfinished, sleeps, headers, descriptors)
+def _hangs_at(text):
+    """The column at which the text of an entry begins: after its label and a gap, or after its dash; None of prose."""
+    entry = re.match(r"(\s*//\s{2,})(- |\S.*?\s{2,})\S", text)
+    return len(entry.group(1) + entry.group(2)) if entry else None
+
+
+def torn_comments(tree):
+    """Overlong ones, and what an automatic filling leaves: a section's dashes, or an entry's end, on a line of its own."""
+    for path in tree.having(cpp.SUFFIXES):
+        lines = [""] + tree.text(path).splitlines()
+        for at in range(1, len(lines)):
+            before, line = lines[at - 1], lines[at]
+            if len(line) > COMMENT_COLUMNS and re.match(r"\s*(?://|/?\*)", line):
+                yield path, at, f"a comment of {len(line)} columns: wrap it at {COMMENT_COLUMNS}"
+            if re.match(r"\s*// -{8,}", line) and re.match(r"\s*// --- ", before):
+                yield path, at, "a section's line is torn: title and dashes stand on one line"
+            after = lines[at + 1] if at + 1 < len(lines) else ""
+            base, column = re.match(r"\s*//\s{2,}(?=\S)", before), _hangs_at(before)
+            overflows = base and line.startswith(base.group(0)) and re.match(r"\S", line[base.end() :]) and len(line) < 70
+            if overflows and column and len(before) > 90 and re.match(r"\s*//\s+\S", after):
+                if _hangs_at(line) is None and len(re.match(r"\s*//\s+", after).group(0)) == column:
+                    yield path, at, "an entry's text is torn: its lines begin where its first one does"
+
+
+RULES = (arrows, folder_cycles, top_level, long_functions, long_files, vendors, unfinished, sleeps, headers, descriptors, torn_comments)

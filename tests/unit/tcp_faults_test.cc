@@ -86,8 +86,7 @@ bool is_closed(int fd) {
   return n == 0 || (n < 0 && errno != EAGAIN);
 }
 
-// --- strangers
-// -------------------------------------------------------------------------------------------------------
+// --- strangers ---------------------------------------------------------------------------------------------
 
 TEST(TcpFaults, SilentAndGarbageConnectionsStallNobody) {
   auto first = make(context_of(0, 2));
@@ -302,8 +301,7 @@ TEST_F(TcpRoguePeer, WhatAPeerSentBeforeItLeftStillArrives) {
   EXPECT_EQ(recorder_.arrivals.size(), 5u);
 }
 
-// --- small kernel buffers
-// --------------------------------------------------------------------------------------------
+// --- small kernel buffers ----------------------------------------------------------------------------------
 
 // Two endpoints joined by a connection whose kernel buffers hold next to nothing.
 struct TinyPair {
@@ -381,8 +379,7 @@ TEST(TcpPartial, NothingIsTransmittedWhileThePeerDoesNotRead) {
   EXPECT_TRUE(pair.a.status().ok());
 }
 
-// --- settings
-// --------------------------------------------------------------------------------------------------------
+// --- settings ----------------------------------------------------------------------------------------------
 
 TEST(TcpSettings, WrongOnesAreRefusedByName) {
   const auto message_with = [](const char* name, const char* value) {

@@ -146,8 +146,8 @@ TEST(TcpLeaving, TheControlThreadKeepsTheConnectionForALateReaderAndNobodyWaits)
   read_all(reader, sent);
 }
 
-// An acknowledgement that found no room is finished by who keeps the connection: the peer's stream ends between
-// two segments.
+// An acknowledgement that found no room is finished by who keeps the connection: the peer's stream ends
+// between two segments.
 TEST(TcpLeaving, AnAcknowledgementCutInTwoIsCompleted) {
   Connection connection;
   const SegmentHeader header = header_of(0, 0, SegmentKind::kDone);

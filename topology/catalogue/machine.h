@@ -101,9 +101,8 @@ Result<Machine> find_machine(std::string_view name);
 std::vector<std::string> machine_names();
 
 // Its graph: the machine's hosts alone, not joined by a network, not yet canonical. Nodes carry the ids that
-// canonicalize() gives ("h0.gpu3"), NICs the attributes
-// "net.bandwidth_bytes_per_s" and "net.kind". kInvalidArgument:
-// the variant asks for more devices or NICs than there are.
+// canonicalize() gives ("h0.gpu3"), NICs the attributes "net.bandwidth_bytes_per_s" and "net.kind".
+// kInvalidArgument: the variant asks for more devices or NICs than there are.
 Result<Graph> build_machine(const Machine& machine, const MachineVariant& variant = {});
 
 }  // namespace comity::topology

@@ -11,9 +11,8 @@
 namespace comity::topology {
 
 // A canonical graph of one host with the nodes that graph_of_hwloc tells of (hwloc_graph.h), or
-// kInvalidArgument:
-// "<origin>:<line>: <reason>"; kUnsupported without pugixml. Pure; time is linear in the text and the
-// matrices' squares.
+// kInvalidArgument: "<origin>:<line>: <reason>"; kUnsupported without pugixml. Pure; time is linear in the
+// text and the matrices' squares.
 Result<Imported> import_hwloc_xml(std::string_view text, const std::string& origin);
 
 }  // namespace comity::topology

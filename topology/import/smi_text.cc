@@ -23,8 +23,8 @@ struct Dialect {
   std::string_view titled;  // devices of which a table without CPU affinity was cut off on its right
 };
 
-// The generation is not told: NVLink 2 to 4 have 25 GB/s one way; HCCS 56 GB/s both ways
-// between two Ascend 910B, as secondary sources have it without a direction.
+// The generation is not told: NVLink 2 to 4 have 25 GB/s one way; HCCS 56 GB/s both ways between two Ascend
+// 910B, as secondary sources have it without a direction.
 const Dialect kNvidia{{"GPU"}, "nvidia", LinkKind::kNvlink, 25'000'000'000, 18, "GPU"};
 const Dialect kNpu{{"NPU", "Phy-ID"}, "huawei", LinkKind::kHccs, 28'000'000'000, 0, "NPU"};
 

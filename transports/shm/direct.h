@@ -1,8 +1,9 @@
 // Carries out a call straight from and into the members' buffers, all of which this process addresses.
 //
-//   all_reduce      member i loads its slices of all inputs, and stores the result into all outputs    2pS
-//   bytes moved reduce          the same into the root's output broadcast       member i copies its slices of
-//   the root's input into all outputs all_gather      member i copies its input into block i of all outputs
+//   all_reduce      member i loads its slices of all inputs, and stores the result into all outputs: 2pS
+//   reduce          the same into the root's output
+//   broadcast       member i copies its slices of the root's input into all outputs
+//   all_gather      member i copies its input into block i of all outputs
 //   reduce_scatter  member i loads block i of all inputs and stores its output
 //
 // Then step 1: "done with everyone's buffers"; a member returns when all did it. Where members outnumber

@@ -6,8 +6,10 @@
 // Paths, by the largest contribution of any member:
 //   inline   up to 48 bytes: the contributions lie in the hellos' own lines. One exchange.
 //   eager    short, or medium and plain: every member copied its contribution into an eager slot before its
-//   hello. direct   all buffers are addressable by all: DirectPath cross    plain and long, where the kernel
-//   lets every member into every other: CrossPath staged   everything else: StagedPath
+//            hello
+//   direct   all buffers are addressable by all: DirectPath
+//   cross    plain and long, where the kernel lets every member into every other: CrossPath
+//   staged   everything else: StagedPath
 // Up to eager the path depends on the size alone; beyond, on flags in the hellos, which all members read
 // alike. Every call makes every member see all hellos, so when a rank starts call n + 1, all have finished
 // call n - 1: that is what lets hello lines, eager slots and staging be reused without further counters.

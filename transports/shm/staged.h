@@ -5,17 +5,16 @@
 // successive windows, so that what a stage waits for was usually done an iteration ago:
 //
 //   A(t)    copy in: what other members read of this member's input goes into its slot; before it, wait until
-//   all are
-//           done with the window that was in this slot
+//           all are done with the window that was in this slot
 //   M(t-1)  wait for all A(t-1); reduce (or, where nothing is reduced, copy out)
 //   L(t-2)  wait for all M(t-2); copy out what others reduced
 //
 // One-shot all_reduce (everyone reduces all): A copies the window, M reduces it into the output. (p+3)S per
 // rank. Two-shot all_reduce: A copies all slices but one's own, M reduces one's own slice from the others'
 // slots and the input, into the output and into the own slot's place of that slice, L copies the other slices
-// out. About 5S per rank.
-// Where members outnumber cores and there is one window, its slices are tickets that whoever has a core
-// takes.
+// out. About 5S per rank. Where members outnumber cores and there is one window, its slices are tickets that
+// whoever has a core takes.
+//
 //   reduce          one-shot: the root alone does M; two-shot: L at the root alone
 //   broadcast       A at the root, M copies out
 //   all_gather      A copies the input's window, M copies out those of others

@@ -26,8 +26,7 @@ bool is_connected(int fd) {
 
 }  // namespace
 
-// --- Dialer
-// ----------------------------------------------------------------------------------------------------------
+// --- Dialer ------------------------------------------------------------------------------------------------
 
 Dialer::Dialer(DialPlan plan)
     : plan_(std::move(plan)), deadline_(Deadline::after_ms(plan_.patience_ms)), pause_ns_(kFirstPauseNs) {}
@@ -78,8 +77,7 @@ pollfd Dialer::waits_for() const {
   return {socket_.get(), handshake_ ? handshake_->poll_events() : short{0}, 0};
 }
 
-// --- Acceptor
-// --------------------------------------------------------------------------------------------------------
+// --- Acceptor ----------------------------------------------------------------------------------------------
 
 Result<SocketAddress> Acceptor::listen(const SocketAddress& address, const std::string& congestion) {
   COMITY_ASSIGN_OR_RETURN(UniqueFd listener, listen_on(address, kBacklog));

@@ -3,12 +3,10 @@
 //   want() says into which memory the next bytes shall go;     got(n) takes the n bytes that went there
 //
 //   waiting for a header:      one piece, the read-ahead buffer: a small segment comes whole with one system
-//   call, and
-//                              the sink sees it where it lies, without a copy
+//                              call, and the sink sees it where it lies, without a copy
 //   in the middle of payload:  two pieces, the rest of what place() gave, then room for what follows: after a
-//   large
-//                              segment just the next header, so that the next large payload is not read into
-//                              the buffer
+//                              large segment just the next header, so that the next large payload is not read
+//                              into the buffer
 //
 // Every header is checked before use. Nothing is written outside the buffer and what place() gave.
 #pragma once

@@ -60,7 +60,8 @@ std::vector<RailPair> pair_on_one_host(const RankAddress& lower, const RankAddre
   const auto both_loop = [](const RailAddress& a, const RailAddress& b) {
     return has_scope(a, AddressScope::kHost) && has_scope(b, AddressScope::kHost);
   };
-  // Addresses of the loopback interface are no interfaces of their own: 127.0.0.1 and 127.0.0.2 are two rails.
+  // Addresses of the loopback interface are no interfaces of their own: 127.0.0.1 and 127.0.0.2 are two
+  // rails.
   const auto pair_all_equal = [&](auto which) {
     std::vector<RailPair> pairs;
     for (uint32_t l = 0; l < lower.rails.size(); ++l) {

@@ -46,10 +46,10 @@ struct RailPair {
   uint32_t higher = 0;
   bool link_local = false;  // which interfaces are on one cable is not known: each with each is tried
 };
-// Each interface is part of one rail at most. On one machine equal addresses pair, those of the loopback alone
-// where both have one. Between machines: addresses of one subnet, in order; if no two share one (routed networks),
-// addresses of one family by order; if there are none but link-local ones, one rail of those. Equal addresses of
-// two machines lead nowhere. Both ranks compute the same. Empty: no way.
+// Each interface is part of one rail at most. On one machine equal addresses pair, those of the loopback
+// alone where both have one. Between machines: addresses of one subnet, in order; if no two share one (routed
+// networks), addresses of one family by order; if there are none but link-local ones, one rail of those.
+// Equal addresses of two machines lead nowhere. Both ranks compute the same. Empty: no way.
 std::vector<RailPair> pair_rails(const RankAddress& lower, const RankAddress& higher);
 
 }  // namespace comity::tcp

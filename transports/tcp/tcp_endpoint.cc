@@ -48,8 +48,8 @@ void keep_alive(int fd) {
 
 TcpEndpoint::TcpEndpoint(EndpointConfig config) : config_(std::move(config)), receiver_(config_.limits) {}
 
-// A segment whose payload is not out belongs to a call that did not complete: its end is cut off, and the peer
-// sees that. Everything else was handed over as sent, and arrives.
+// A segment whose payload is not out belongs to a call that did not complete: its end is cut off, and the
+// peer sees that. Everything else was handed over as sent, and arrives.
 TcpEndpoint::~TcpEndpoint() {
   if (!socket_.valid() || (sending() && (total_ > sizeof(SegmentHeader) || send_error_ != 0))) return;
   std::vector<std::byte> unsent = unsent_header();
@@ -90,8 +90,7 @@ void TcpEndpoint::fail(Code code, const std::string& cause) {
   socket_.reset();
 }
 
-// --- sending
-// ---------------------------------------------------------------------------------------------------------
+// --- sending -----------------------------------------------------------------------------------------------
 
 bool TcpEndpoint::try_send(const SegmentHeader& header, const std::byte* payload) {
   assert(header.length <= config_.traits.segment_bytes &&
@@ -159,8 +158,7 @@ bool TcpEndpoint::flush() {
   return n > 0;
 }
 
-// --- receiving
-// -------------------------------------------------------------------------------------------------------
+// --- receiving ---------------------------------------------------------------------------------------------
 
 bool TcpEndpoint::progress(SegmentSink& sink) {
   announced_ = false;

@@ -99,8 +99,7 @@ class TcpTransport final : public Transport {
   std::vector<TcpEndpoint*> polled_endpoints_;  // the first of polled_, in order
 };
 
-// --- opening
-// ---------------------------------------------------------------------------------------------------------
+// --- opening -----------------------------------------------------------------------------------------------
 
 Status TcpTransport::open() {
   COMITY_ASSIGN_OR_RETURN(congestion_, choose_congestion_control());
@@ -122,8 +121,9 @@ Status TcpTransport::open() {
   return {};
 }
 
-// An address on which nothing can listen is left out, unless it is the last. A new IPv6 address cannot be bound
-// until the kernel knows that it is unique, which takes about two seconds: that is waited for if there is no other.
+// An address on which nothing can listen is left out, unless it is the last. A new IPv6 address cannot be
+// bound until the kernel knows that it is unique, which takes about two seconds: that is waited for if there
+// is no other.
 Status TcpTransport::listen_everywhere(const std::vector<NetworkInterface>& interfaces) {
   const Deadline deadline = Deadline::after_ms(3'000);
   Status last;
@@ -259,8 +259,7 @@ void TcpTransport::attach(TcpEndpoint& endpoint, UniqueFd socket) {
   COMITY_LOG_DEBUG("rank {}: {} to rank {}", context_.rank, endpoint.describe(), endpoint.peer());
 }
 
-// --- connecting
-// ------------------------------------------------------------------------------------------------------
+// --- connecting --------------------------------------------------------------------------------------------
 
 bool TcpTransport::expected(const HandshakeHello& hello) const {
   return hello.role == SocketRole::kData && hello.epoch == kEpoch &&
@@ -331,8 +330,7 @@ Status TcpTransport::step_connecting() {
   return {};
 }
 
-// --- sleeping
-// --------------------------------------------------------------------------------------------------------
+// --- sleeping ----------------------------------------------------------------------------------------------
 
 // Readiness that a sleep reported and nobody looked at does not end another sleep: the caller does not wait
 // for it.

@@ -5,9 +5,9 @@
 // queue executes in the order of issue, so consecutive steps on one queue need no round trip to the host;
 // work on different queues has no order. The host's tokens are complete when issue returns.
 //
-// Absent capabilities answer Code::kUnsupported; the engine then takes a path without them.
-// Threads: owns() and memory() may be called from any thread at any time. A queue belongs to one thread at a
-// time. allocate() and release() may be called from any thread and may block.
+// Absent capabilities answer Code::kUnsupported; the engine then takes a path without them. Threads: owns()
+// and memory() may be called from any thread at any time. A queue belongs to one thread at a time. allocate()
+// and release() may be called from any thread and may block.
 #pragma once
 
 #include <cstddef>

@@ -11,9 +11,8 @@
 // arrives, and a transport never has to refuse or to buffer beyond its own needs.
 //
 //   sender's engine                 transport                  receiver's engine
-//     try_send(header, payload) ---> ... bytes ... ---> place(header) -> where the payload goes   (stream
-//     transports)
-//                                                 ---> arrived(header, payload)
+//     try_send(header, payload) ---> ... bytes ... ---> place(header) -> where the payload goes (streams)
+//                                                  ---> arrived(header, payload)
 //     transmitted() counts up   <---
 #pragma once
 
@@ -178,8 +177,8 @@ class DescriptorSource {
                                                  std::span<const uint32_t> held) = 0;
 };
 
-// Takes over connections that are done, whose last bytes may still be on their way: the API implements it with
-// the control plane.
+// Takes over connections that are done, whose last bytes may still be on their way: the API implements it
+// with the control plane.
 class ConnectionKeeper {
  public:
   virtual ~ConnectionKeeper() = default;

@@ -6,8 +6,8 @@
 // (SharedRegion): both are numbered by one counter per process that never gives a number twice, and both are
 // found by number (export) or address.
 //
-//   owner:  ArenaPool -> RegionTable: number, range, descriptor        peer:  PeerArenas: (nonce, number) ->
-//   mapping
+//   owner:  ArenaPool -> RegionTable: number, range, descriptor
+//   peer:   PeerArenas: (nonce, number) -> mapping
 //
 // handle_of(), base_of() and PeerArenas::find() are on the hot path: wait-free, a few nanoseconds. All else
 // may block.

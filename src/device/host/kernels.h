@@ -5,18 +5,15 @@
 // The best set of this machine is chosen once, at start. Every set gives the same bits, which lets two ranks
 // compute one chunk redundantly on different machines:
 //   - sources are folded from the left; fp16, bf16 and fp8 accumulate in fp32 and are rounded once, to
-//   nearest even;
+//     nearest even;
 //   - a NaN in the result is the type's one canonical NaN (fp32 0x7fc00000, fp64 0x7ff8000000000000, fp16
-//   0x7e00,
-//     bf16 0x7fc0, e4m3 0x7f, e5m2 0x7e), whatever its sign and payload were;
+//     0x7e00, bf16 0x7fc0, e4m3 0x7f, e5m2 0x7e), whatever its sign and payload were;
 //   - min and max: a NaN operand gives NaN, and -0 is smaller than +0;
 //   - subnormals are kept and rounding is to nearest even whatever the calling thread's MXCSR says;
 //   - fp8: an accumulator beyond the largest finite value becomes that value (OCP saturation); an infinite
-//   one stays
-//     infinite in e5m2 and becomes the largest value in e4m3, which has no infinity;
+//     one stays infinite in e5m2 and becomes the largest value in e4m3, which has no infinity;
 //   - integers wrap at their own width; a divisor truncates toward zero. Floats divide by the divisor rounded
-//   to the
-//     accumulator's type (exact up to 2^24).
+//     to the accumulator's type (exact up to 2^24).
 #pragma once
 
 #include <cstddef>

@@ -1,6 +1,6 @@
-// An OpenCL loader whose driver starts threads of its own, as those that compile kernels do: each has an alternate
-// stack for signals, made by the driver and left in place when
-// the thread ends. A sanitizer that manages such stacks itself takes it for its own. No device.
+// An OpenCL loader whose driver starts threads of its own, as those that compile kernels do: each has an
+// alternate stack for signals, made by the driver and left in place when the thread ends. A sanitizer that
+// manages such stacks itself takes it for its own. No device.
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
