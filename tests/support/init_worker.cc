@@ -1,7 +1,7 @@
 // One rank that makes a communicator: init_worker RANK NRANKS ID_FILE [TROUBLE]
 //
-// Rank 0 leaves the id in the file. Says "init ok", or "init " and the sentence; after success it runs a
-// barrier and destroys. TROUBLE, a seccomp filter laid over the process before it begins:
+// Rank 0 leaves the id in the file. Says "init ok" once a first barrier succeeded, else "init " and the
+// sentence, and destroys. TROUBLE, a seccomp filter laid over the process before it begins:
 //   no-threads   no thread can be started
 //   no-memfd     no memory file can be made
 // With "count-boards" for TROUBLE it also says how many regions with boards it maps: "init ok, N regions".
@@ -68,12 +68,13 @@ int main(int argc, char** argv) {
   const int rank = std::atoi(argv[1]);
   comityComm_t comm = nullptr;
   const comityResult_t made = comityCommInitRank(&comm, std::atoi(argv[2]), meet(rank, argv[3]), rank);
-  std::string said = made == comitySuccess ? "ok" : comityGetLastError(nullptr);
+  // Twice: whoever is through with the first may not leave while others still wait in it.
+  const bool met = made == comitySuccess && comityBarrier(comm, nullptr) == comitySuccess &&
+                   comityBarrier(comm, nullptr) == comitySuccess;
+  std::string said = met ? "ok" : comityGetLastError(comm);
   if (argc > 4 && std::string(argv[4]) == "count-boards")
     said += ", " + std::to_string(count_boards()) + " regions";
+  if (comm != nullptr) (void)comityCommDestroy(comm);
   std::printf("init %s\n", said.c_str());
-  std::fflush(stdout);
-  if (made != comitySuccess) return 1;
-  const bool met = comityBarrier(comm, nullptr) == comitySuccess;
-  return met && comityCommDestroy(comm) == comitySuccess ? 0 : 3;
+  return met ? 0 : 1;
 }
