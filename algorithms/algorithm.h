@@ -25,6 +25,9 @@ struct Request {
   uint32_t root = 0;
   uint64_t block_bytes = 0;
   const Grouping* grouping = nullptr;  // the topology's, for whoever prices much: counting it takes O(ranks)
+  // For types whose partial results may be rounded, to 8 or 16 bits: where there is a choice, as many
+  // operands as possible are folded at once, so that few are made.
+  bool narrow = false;
 };
 
 struct Algorithm {
@@ -38,6 +41,12 @@ struct Algorithm {
   plan::Part (*part)(const Request& request, const plan::Shape& shape, uint32_t rank);
   // Predicted time in ns by the closed form in the algorithm's file. Integer arithmetic, equal on every rank.
   uint64_t (*cost_ns)(const Request& request);
+  // Where partial results are rounded (request.narrow): how often a rank's contribution is, at most, on
+  // its way to a result, the last time included; 1: the result is exact but for its own rounding. Null:
+  // nothing is reduced. What plan::fold_depths() finds in the plan, in closed form.
+  uint32_t (*roundings)(const Request& request) = nullptr;
+  // Chosen only where partial results may be rounded, since it rounds once.
+  bool for_narrow = false;
   // Made of group steps: never what a forced name means when it is not this very name.
   bool uses_groups = false;
 };

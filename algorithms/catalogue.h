@@ -1,6 +1,8 @@
 // Every algorithm there is, by the file that defines it. Constant-initialised: no order among files matters.
 #pragma once
 
+#include <bit>
+
 #include "algorithms/algorithm.h"
 
 namespace comity::algorithms {
@@ -16,6 +18,8 @@ extern const Algorithm kAllReduceHierarchical;
 extern const Algorithm kAllReduceGroup;
 extern const Algorithm kReduceBinomial;
 extern const Algorithm kReduceChain;
+extern const Algorithm kReduceDirect;
+extern const Algorithm kReduceTwoShot;
 extern const Algorithm kReduceGroup;
 extern const Algorithm kBroadcastBinomial;
 extern const Algorithm kBroadcastChain;
@@ -33,6 +37,21 @@ extern const Algorithm kBarrierGroup;
 
 // Chunks of a plan are at most this many (plan.h), and so are ranks of plans with a chunk per rank.
 inline constexpr uint32_t kMaxChunks = 1u << 16;
+// Beyond so many members of a level, of a host or of all hosts, roundings of partial results may grow with
+// the logarithm of their number.
+inline constexpr uint64_t kManyMembers = 64;
+
+// Roundings: all operands are folded at once; each rank folds the sum of those before it; rounds that double.
+inline uint32_t rounds_once(const Request& request) {
+  return request.topology->nranks() > 1 ? 1 : 0;
+}
+inline uint32_t rounds_at_every_rank(const Request& request) {
+  return request.topology->nranks() - 1;
+}
+inline uint32_t rounds_at_every_doubling(const Request& request) {
+  const uint32_t ranks = request.topology->nranks();
+  return ranks <= 1 ? 0 : static_cast<uint32_t>(std::bit_width(ranks - 1));
+}
 // Applies to every topology.
 inline bool applies_everywhere(const topology::Topology&) {
   return true;

@@ -79,6 +79,13 @@ Wide Figures::all_pairs_ns(Wide length) const {
   return latency_ns() + gap_ns() * (ranks - 2) + std::max(near, far);
 }
 
+Wide Figures::gather_ns(Wide length) const {
+  if (ranks < 2) return 0;
+  const Wide near = inside_ns(length * (local - 1));
+  const Wide far = groups == 1 ? 0 : across_ns(length * (ranks - local), 1);
+  return latency_ns() + gap_ns() * (ranks - 2) + std::max(near, far);
+}
+
 Wide Figures::hop_ns(Wide length) const {
   return exchange_ns(length, 1);
 }

@@ -50,6 +50,8 @@ struct Figures : Grouping {
   Wide pair_ns(Wide length, uint64_t distance) const;
   // One round in which every rank sends `length` to each other rank.
   Wide all_pairs_ns(Wide length) const;
+  // One round in which one rank receives `length` from each other rank.
+  Wide gather_ns(Wide length) const;
   // One message on a way that all ranks take one after the other (a chain's link, a tree's edge).
   Wide hop_ns(Wide length) const;
 };

@@ -21,7 +21,7 @@ void DoublingSteps::begin() {
   if (surplus_.is_surplus(spec_.position)) {
     sends_.push_back(steps_.send(spec_.members[spec_.position + 1], run(spec_.own), ready_));
   } else if (speaks()) {
-    add_fold(0, spec_.members[spec_.position - 1], Order::kReceivedFirst);
+    add_fold(0, spec_.position - 1, false, Order::kReceivedFirst);
   }
 }
 
@@ -33,10 +33,13 @@ void DoublingSteps::send(uint32_t round) {
 
 void DoublingSteps::fold(uint32_t round) {
   const uint32_t partner = index_ ^ (1u << round);
-  add_fold(round + (speaks() ? 1 : 0), spec_.members[surplus_.rank_of(partner)], order_of(index_, partner));
+  const uint32_t position = surplus_.rank_of(partner);
+  const bool peer_folded = round > 0 || surplus_.has_surplus(position);
+  add_fold(round + (speaks() ? 1 : 0), position, peer_folded, order_of(index_, partner));
 }
 
-void DoublingSteps::add_fold(uint32_t stage, uint32_t peer, Order order) {
+// Of what the member at `position` has; `peer_folded`: it has folded before.
+void DoublingSteps::add_fold(uint32_t stage, uint32_t position, bool peer_folded, Order order) {
   // sends_ holds one per round; a rank that speaks for two has folded once before its first.
   const uint32_t first_send_stage = speaks() ? 1 : 0;
   std::vector<After> after = ready_;
@@ -45,13 +48,15 @@ void DoublingSteps::add_fold(uint32_t stage, uint32_t peer, Order order) {
   if (stage >= 2) after.push_back(steps_.done(sends_[stage - 1 - first_send_stage]));
   const bool own_was_sent = !speaks() && stage < 2;
   if (own_was_sent && into(stage).space == Space::kOutput) in_place.push_back(own_sent(sends_[0]));
-  const uint32_t reduced = steps_.fold({.peer = peer,
+  const uint32_t reduced = steps_.fold({.peer = spec_.members[position],
                                         .own = source(stage),
                                         .into = into(stage),
                                         .order = order,
                                         .last = stage + 1 == stages_,
                                         .after = std::move(after),
-                                        .in_place = std::move(in_place)});
+                                        .in_place = std::move(in_place),
+                                        .own_partial = stage > 0 || partial(spec_.position),
+                                        .received_partial = peer_folded || partial(position)});
   ready_ = {steps_.done(reduced)};
 }
 

@@ -15,8 +15,9 @@ struct DoublingSpec {
   uint32_t position = 0;          // mine
   uint32_t first_chunk = 0;       // the chunks reduced
   uint32_t chunk_count = 1;
-  Space own = Space::kInput;      // where the own contribution lies: the input, or the output
-  std::vector<After> ready = {};  // when it is complete
+  Space own = Space::kInput;       // where the own contribution lies: the input, or the output
+  std::vector<After> ready = {};   // when it is complete
+  std::vector<bool> partial = {};  // by member: its contribution is a partial result itself; empty: none is
 };
 
 // Results of rounds alternate between the output and scratch slot 0, so that a round's reduction may begin
@@ -50,7 +51,8 @@ class DoublingSteps {
   After own_sent(uint32_t sent) const {
     return spec_.own == Space::kInput ? steps_.done_in_place(sent) : steps_.done(sent);
   }
-  void add_fold(uint32_t stage, uint32_t peer, Order order);
+  void add_fold(uint32_t stage, uint32_t position, bool peer_folded, Order order);
+  bool partial(uint32_t position) const { return !spec_.partial.empty() && spec_.partial[position]; }
 
   Steps& steps_;
   DoublingSpec spec_;

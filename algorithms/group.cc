@@ -28,7 +28,7 @@ std::vector<ChunkRun> single_chunks(const ChunkRun& run) {
 
 }  // namespace
 
-plan::Group all_reduce_group(const Members& members, const GroupRuns& runs, bool last) {
+plan::Group all_reduce_group(const Members& members, const GroupRuns& runs, bool last, Folding folding) {
   plan::Group group = make_group(Collective::kAllReduce, members, 0, last);
   Steps steps(group.definition);
   const ChunkRun& x = runs.src[0];
@@ -36,20 +36,23 @@ plan::Group all_reduce_group(const Members& members, const GroupRuns& runs, bool
   if (members.size() == 1) {
     steps.copy(x, y);
   } else if (x.count == members.size()) {
-    add_two_shot(steps, members, single_chunks(x), single_chunks(y), last, Folding::kOnArrival);
+    add_two_shot(steps, members, single_chunks(x), single_chunks(y), last, folding);
   } else {
     add_exchange_all(steps, members, x, y, last);
   }
   return group;
 }
 
-plan::Group reduce_group(const Members& members, uint32_t root, const GroupRuns& runs, bool last) {
+plan::Group reduce_group(const Members& members, uint32_t root, const GroupRuns& runs, bool last,
+                         Folding folding) {
   plan::Group group = make_group(Collective::kReduce, members, root, last);
   Steps steps(group.definition);
   if (members.me != root) {
     steps.send(members.ranks[root], runs.src[0]);
   } else if (members.size() == 1) {
     steps.copy(runs.src[0], runs.dst[0]);
+  } else if (folding == Folding::kAtOnce) {
+    add_fold_at_once(steps, members, runs.src[0], runs.dst[0], last, {});
   } else {
     add_fold_on_arrival(steps, members, runs.src[0], runs.dst[0], last);
   }
@@ -80,13 +83,13 @@ plan::Group all_gather_group(const Members& members, const GroupRuns& runs) {
   return group;
 }
 
-plan::Group reduce_scatter_group(const Members& members, const GroupRuns& runs, bool last) {
+plan::Group reduce_scatter_group(const Members& members, const GroupRuns& runs, bool last, Folding folding) {
   plan::Group group = make_group(Collective::kReduceScatter, members, 0, last);
   Steps steps(group.definition);
   if (members.size() == 1) {
     if (runs.src[0] != runs.dst[0]) steps.copy(runs.src[0], runs.dst[0]);
   } else {
-    add_reduce_scatter(steps, members, runs.src, runs.dst[0], last, Folding::kOnArrival);
+    add_reduce_scatter(steps, members, runs.src, runs.dst[0], last, folding);
   }
   return group;
 }

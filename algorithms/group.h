@@ -16,21 +16,27 @@ struct GroupRuns {
 };
 
 // Each returns a group of `members` over `runs`. `last`: its reduction completes all ranks' contributions.
+// `folding` is that of the definition, where each chunk has one owner.
 // Definitions: two_shot over the run's chunks if it has one per member, else direct.
-plan::Group all_reduce_group(const Members& members, const GroupRuns& runs, bool last);
-// The root receives from all and folds on arrival; `root` is an index into members.
-plan::Group reduce_group(const Members& members, uint32_t root, const GroupRuns& runs, bool last);
+plan::Group all_reduce_group(const Members& members, const GroupRuns& runs, bool last, Folding folding);
+// The root receives from all and folds; `root` is an index into members.
+plan::Group reduce_group(const Members& members, uint32_t root, const GroupRuns& runs, bool last,
+                         Folding folding);
 // The root sends to all and copies to its own output.
 plan::Group broadcast_group(const Members& members, uint32_t root, const GroupRuns& runs);
 // Everyone sends to everyone; own x is copied to y[me] where they differ.
 plan::Group all_gather_group(const Members& members, const GroupRuns& runs);
-// Everyone sends everyone its share; each folds its own on arrival.
-plan::Group reduce_scatter_group(const Members& members, const GroupRuns& runs, bool last);
+// Everyone sends everyone its share; each folds its own.
+plan::Group reduce_scatter_group(const Members& members, const GroupRuns& runs, bool last, Folding folding);
 // Dissemination of a token from scratch slot 0.
 plan::Group barrier_group(const Members& members);
 
 // A part of one lane and one step: the group.
 Part part_of_group(uint32_t rank, plan::Group group, GroupRuns runs);
+// A provider rounds once. So does a definition that folds all at once, where each rounding costs.
+inline Folding folding_of(const Request& request) {
+  return request.narrow ? Folding::kAtOnce : Folding::kOnArrival;
+}
 // Appends the group to the part and its step to the lane.
 uint32_t add_group(Part& part, Steps& steps, plan::Group group, GroupRuns runs, Steps::Turn turn,
                    std::vector<After> after);

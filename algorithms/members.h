@@ -23,11 +23,13 @@ namespace comity::algorithms {
 struct Members {
   std::vector<uint32_t> ranks;  // in the order that folds and blocks follow
   uint32_t me = 0;              // index into ranks
+  std::vector<bool> partial{};  // by index: what it contributes is a partial result; empty: none is
 
   uint32_t size() const { return static_cast<uint32_t>(ranks.size()); }
   // The index `distance` after mine, and before.
   uint32_t after(uint32_t distance) const { return (me + distance) % size(); }
   uint32_t before(uint32_t distance) const { return (me + size() - distance) % size(); }
+  bool is_partial(uint32_t index) const { return !partial.empty() && partial[index]; }
 };
 // All ranks of a communicator.
 Members everyone(uint32_t nranks, uint32_t rank);
@@ -39,13 +41,15 @@ enum class Folding {
                // chunk
 };
 
-// Sends x[j] to member j for every other j, receives all others' x[me] and folds them into `into`.
+// Sends x[j] to member j for every other j once `ready` is complete, receives all others' x[me] and folds
+// them into `into`. Only with kAtOnce may there be something to be ready.
 struct ReduceScatterSteps {
   std::vector<uint32_t> sends;  // by member; unused at [me]
   uint32_t reduced = 0;         // the step that completes `into`
 };
 ReduceScatterSteps add_reduce_scatter(Steps& steps, const Members& members, std::span<const ChunkRun> x,
-                                      const ChunkRun& into, bool last, Folding folding);
+                                      const ChunkRun& into, bool last, Folding folding,
+                                      const std::vector<After>& ready = {});
 
 // Sends `own` to everyone once `ready` is complete, and receives y[j] from member j; y[me] is `own`, or is
 // not touched. `cleared`, by member, is waited for before y[j] is overwritten; empty: nothing to wait for.
@@ -57,6 +61,9 @@ std::vector<uint32_t> add_all_gather(Steps& steps, const Members& members, const
 // Receives from all others and folds pair by pair: into = own op next op ... Returns the last reduce.
 uint32_t add_fold_on_arrival(Steps& steps, const Members& members, const ChunkRun& own, const ChunkRun& into,
                              bool last);
+// The same with one reduce of all, in members' order. `in_place`: what else it waits for.
+uint32_t add_fold_at_once(Steps& steps, const Members& members, const ChunkRun& own, const ChunkRun& into,
+                          bool last, const std::vector<After>& in_place);
 
 // Reduce-scatter of x, one run per member, then all-gather into y.
 void add_two_shot(Steps& steps, const Members& members, std::span<const ChunkRun> x,

@@ -22,6 +22,8 @@ std::span<const Algorithm> all() {
       kAllReduceGroup,
       kReduceBinomial,
       kReduceChain,
+      kReduceDirect,
+      kReduceTwoShot,
       kReduceGroup,
       kBroadcastBinomial,
       kBroadcastChain,
@@ -58,9 +60,10 @@ std::string names_of(Collective collective) {
 }
 
 uint64_t hash_of(const Algorithm& algorithm, const Request& request, const plan::Shape& shape) {
-  const auto& [topology, root, block_bytes, grouping] = request;  // all there is; grouping is the topology's
-  return plan::hash_of(shape,
-                       {algorithm.name, COMITY_VERSION_CODE, topology::hash(*topology), root, block_bytes});
+  const auto& [topology, root, block_bytes, grouping, narrow] =
+      request;  // all there is; grouping is the topology's
+  return plan::hash_of(
+      shape, {algorithm.name, COMITY_VERSION_CODE, topology::hash(*topology), root, block_bytes, narrow});
 }
 
 Result<plan::Plan> make_plan(const Algorithm& algorithm, const Request& request) {

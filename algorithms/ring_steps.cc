@@ -20,7 +20,9 @@ void RingSteps::scatter_fold(uint32_t s) {
                                         .into = chunk(Space::kOutput, incoming),
                                         .order = Order::kReceivedFirst,
                                         .last = last,
-                                        .after = spec_.ready});
+                                        .after = spec_.ready,
+                                        .own_partial = spec_.own_partial,
+                                        .received_partial = s > 0 || spec_.previous_partial});
   ready_ = {steps_.done(reduced)};
   if (last) complete_ = ready_;
 }

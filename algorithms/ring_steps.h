@@ -18,6 +18,8 @@ struct RingSpec {
   uint32_t stride = 1;
   Space own = Space::kInput;      // where the own contribution lies: the input, or the output
   std::vector<After> ready = {};  // when it is complete
+  bool own_partial = false;       // it is a partial result itself
+  bool previous_partial = false;  // and so is that of `previous`
 };
 
 // Steps s = 0 .. size - 2 of the reduce-scatter, send then fold; then of the all-gather, send then recv.

@@ -5,6 +5,7 @@
 #include <bit>
 #include <optional>
 
+#include "algorithms/catalogue.h"
 #include "algorithms/cost.h"
 #include "src/base/text.h"
 
@@ -12,7 +13,6 @@ namespace comity::algorithms {
 namespace {
 
 // Block lengths by bit width: 0, then [2^(w-1), 2^w - 1].
-constexpr uint32_t kWidths = 65;
 constexpr uint64_t least_of(uint32_t width) {
   return width == 0 ? 0 : uint64_t{1} << (width - 1);
 }
@@ -89,11 +89,17 @@ std::string time_text(uint64_t time_ns) {
   return fmt::format("{}.{} {}", time_ns / unit_ns, time_ns % unit_ns / (unit_ns / 10), kUnits[unit]);
 }
 
-struct Choice {
-  const Algorithm* best = nullptr;
-  const Algorithm* next = nullptr;
-  uint64_t best_ns = 0;
-  uint64_t next_ns = 0;
+// What one rank sends of an element whose partial results are rounded, and how much longer fp32 makes it.
+constexpr uint64_t fp32_factor(Partials partials) {
+  return partials == Partials::kRounded16 ? 2 : partials == Partials::kRounded8 ? 4 : 1;
+}
+
+// An algorithm, and whether its plan is in fp32.
+struct Candidate {
+  const Algorithm* algorithm = nullptr;
+  bool in_fp32 = false;
+  uint32_t roundings = 0;
+  uint64_t cost_ns = 0;
 };
 
 using Applying = std::vector<const Algorithm*>;
@@ -107,51 +113,154 @@ Applying applying_to(const topology::Topology& topology, Collective collective) 
   return applying;
 }
 
-// The two cheapest; the earlier in the table on a tie.
-Choice cheapest(const Request& request, const Applying& applying) {
-  Choice choice;
-  for (const Algorithm* const each : applying) {
-    const Algorithm& algorithm = *each;
-    const uint64_t cost_ns = algorithm.cost_ns(request);
+struct Choice {
+  Candidate best, next;
+  void consider(const Candidate& candidate) {
     // Of equals the group: its provider carries it out with less than any steps cost.
-    const bool better = cost_ns < choice.best_ns || (cost_ns == choice.best_ns && algorithm.uses_groups);
-    if (choice.best == nullptr || better) {
-      choice.next = choice.best;
-      choice.next_ns = choice.best_ns;
-      choice.best = &algorithm;
-      choice.best_ns = cost_ns;
-    } else if (choice.next == nullptr || cost_ns < choice.next_ns) {
-      choice.next = &algorithm;
-      choice.next_ns = cost_ns;
+    const bool better = candidate.cost_ns < best.cost_ns ||
+                        (candidate.cost_ns == best.cost_ns && candidate.algorithm->uses_groups);
+    if (best.algorithm == nullptr || better) {
+      next = best;
+      best = candidate;
+    } else if (next.algorithm == nullptr || candidate.cost_ns < next.cost_ns) {
+      next = candidate;
     }
   }
-  return choice;
+};
+
+uint32_t roundings_of_level(uint64_t members) {
+  return members <= 1 ? 0 : members <= kManyMembers ? 1 : ceil_log2(members);
+}
+
+// What is priced, and for whom.
+struct Asked {
+  const topology::Topology& topology;
+  const Grouping& grouping;
+  Partials partials;
+  Accumulate accumulate;
+};
+
+class Chooser {
+ public:
+  Chooser(const Asked& asked, uint64_t block_bytes)
+      : topology_(asked.topology),
+        grouping_(asked.grouping),
+        partials_(asked.partials),
+        accumulate_(asked.accumulate),
+        allowed_(accumulate_ == Accumulate::kFp32
+                     ? 1
+                     : roundings_of_level(grouping_.local) + roundings_of_level(grouping_.groups)),
+        block_bytes_(block_bytes) {}
+
+  // Partial results rounded to the type, where they are any; or in fp32, images to be made of all blocks.
+  Candidate candidate(const Algorithm& algorithm, bool in_fp32) const {
+    Range range;
+    range.in_fp32 = in_fp32;
+    const Request request = request_for(range, topology_, partials_, 0, block_bytes_, &grouping_);
+    Candidate made{&algorithm, in_fp32, 0, algorithm.cost_ns(request)};
+    if (partials_ == Partials::kExact) return made;
+    made.roundings = in_fp32 ? 1 : algorithm.roundings(request);
+    if (in_fp32) made.cost_ns += narrow_ns(2 * Figures(request).reduce_ns(request.block_bytes));
+    return made;
+  }
+
+  // The cheapest of those that apply and round no more than they may; the earlier in the table on a tie.
+  // One that rounds once is worth a sixteenth more, and of short blocks whatever it costs.
+  Choice cheapest(const Applying& applying) const {
+    Choice any, once;
+    for (const Algorithm* const each : applying) {
+      const Algorithm& algorithm = *each;
+      if (algorithm.for_narrow && partials_ == Partials::kExact) continue;
+      const Candidate native = candidate(algorithm, false);
+      if (native.roundings <= allowed_) any.consider(native);
+      if (native.roundings <= 1) once.consider(native);
+      if (native.roundings <= 1) continue;
+      any.consider(candidate(algorithm, true));
+      once.consider(candidate(algorithm, true));
+    }
+    if (once.best.algorithm == nullptr) return any;
+    const bool pays =
+        block_bytes_ < kExactBytes || once.best.cost_ns <= any.best.cost_ns + any.best.cost_ns / 16;
+    return pays ? once : any;
+  }
+
+  // As it is, if that rounds no more than once or may round more.
+  Candidate forced(const Algorithm& algorithm) const {
+    const Candidate native = candidate(algorithm, false);
+    const bool as_it_is = native.roundings <= 1 || accumulate_ == Accumulate::kByLevel;
+    return as_it_is ? native : candidate(algorithm, true);
+  }
+
+ private:
+  const topology::Topology& topology_;
+  const Grouping& grouping_;
+  Partials partials_;
+  Accumulate accumulate_;
+  uint32_t allowed_;
+  uint64_t block_bytes_;
+};
+
+std::string label(const Candidate& candidate) {
+  return fmt::format("{}{}", candidate.algorithm->name, candidate.in_fp32 ? " in fp32" : "");
 }
 
 std::string reason(const Choice& choice) {
-  const std::string predicted = "predicted " + time_text(choice.best_ns);
-  if (choice.next == nullptr) return predicted + "; the only one that applies";
-  return fmt::format("{}; next best {} {}", predicted, choice.next->name, time_text(choice.next_ns));
+  const std::string predicted = "predicted " + time_text(choice.best.cost_ns);
+  if (choice.next.algorithm == nullptr) return predicted + "; the only one that applies";
+  return fmt::format("{}; next best {} {}", predicted, label(choice.next), time_text(choice.next.cost_ns));
 }
 
-Range range_at(const Request& request, const Applying& applying, const Algorithm* forced) {
+std::string rounding_text(const Candidate& candidate) {
+  if (candidate.in_fp32) return ", in fp32, rounded once";
+  if (candidate.roundings == 0) return "";
+  return candidate.roundings == 1 ? ", rounded once"
+                                  : fmt::format(", rounded {} times at most", candidate.roundings);
+}
+
+Range range_of(const Candidate& candidate, std::string why) {
   Range range;
-  if (forced != nullptr) {
-    range.algorithm = forced;
-    range.cost_ns = forced->cost_ns(request);
-    range.why = "forced by COMITY_ALGO; predicted " + time_text(range.cost_ns);
-    return range;
-  }
-  const Choice choice = cheapest(request, applying);
-  range.algorithm = choice.best;
-  range.cost_ns = choice.best_ns;
-  if (choice.best != nullptr) range.why = reason(choice);
+  range.algorithm = candidate.algorithm;
+  range.cost_ns = candidate.cost_ns;
+  range.in_fp32 = candidate.in_fp32;
+  range.roundings = candidate.roundings;
+  range.why = std::move(why) + rounding_text(candidate);
   return range;
+}
+
+Range range_at(const Chooser& chooser, const Applying& applying, const Algorithm* forced) {
+  if (forced != nullptr) {
+    const Candidate candidate = chooser.forced(*forced);
+    return range_of(candidate, "forced by COMITY_ALGO; predicted " + time_text(candidate.cost_ns));
+  }
+  const Choice choice = chooser.cheapest(applying);
+  return choice.best.algorithm == nullptr ? Range() : range_of(choice.best, reason(choice));
 }
 
 }  // namespace
 
-Result<Selection> Selection::make(const topology::Topology& topology, std::string_view forced_text) {
+Result<Accumulate> accumulate_named(std::string_view text) {
+  if (text.empty()) return Accumulate::kByLevel;
+  if (text == "fp32") return Accumulate::kFp32;
+  return Status(Code::kInvalidArgument,
+                fmt::format("COMITY_ACCUMULATE=\"{}\" is neither fp32 nor empty", text));
+}
+
+uint32_t roundings_allowed(const topology::Topology& topology) {
+  const Grouping grouping(topology);
+  return roundings_of_level(grouping.local) + roundings_of_level(grouping.groups);
+}
+
+Request request_for(const Range& range, const topology::Topology& topology, Partials partials, uint32_t root,
+                    uint64_t block_bytes, const Grouping* grouping) {
+  Request request{&topology, root, block_bytes, grouping};
+  request.narrow = partials != Partials::kExact;
+  const uint64_t factor = range.in_fp32 ? fp32_factor(partials) : 1;
+  request.block_bytes = block_bytes > UINT64_MAX / factor ? UINT64_MAX : block_bytes * factor;
+  return request;
+}
+
+Result<Selection> Selection::make(const topology::Topology& topology, std::string_view forced_text,
+                                  Accumulate accumulate) {
   if (topology.nranks() == 0)
     return Status(Code::kInvalidArgument, "the selector needs a topology with ranks");
   Forced forced = {};
@@ -159,50 +268,64 @@ Result<Selection> Selection::make(const topology::Topology& topology, std::strin
   Selection selection;
   const Grouping grouping(topology);
   for (int c = 0; c < kCollectiveCount; ++c) {
-    std::vector<Range>& ranges = selection.ranges_[c];
-    plan::Shape shape;
-    const Applying applying = applying_to(topology, static_cast<Collective>(c));
-    for (uint32_t width = 0; width < kWidths; ++width) {
-      const Request request{&topology, 0, least_of(width), &grouping};
-      Range range = range_at(request, applying, forced[c]);
-      if (range.algorithm == nullptr) {
-        return Status(
-            Code::kInternalError,
-            fmt::format("no algorithm for {} applies to {} ranks in {} groups",
-                        name_of(static_cast<Collective>(c)), topology.nranks(), topology.ngroups()));
-      }
-      plan::Shape next_shape = range.algorithm->shape(request);
-      if (ranges.empty() || ranges.back().algorithm != range.algorithm || next_shape != shape) {
-        range.min_bytes = least_of(width);
-        ranges.push_back(std::move(range));
-        shape = std::move(next_shape);
-      }
-      ranges.back().max_bytes = most_of(width);
-      selection.index_[c][width] = static_cast<uint8_t>(ranges.size() - 1);
+    const auto collective = static_cast<Collective>(c);
+    for (int p = 0; p < (is_reduction(collective) ? kPartialsCount : 1); ++p) {
+      COMITY_RETURN_IF_ERROR(
+          selection.fill(topology, grouping, collective, static_cast<Partials>(p), forced[c], accumulate));
     }
   }
   return selection;
 }
 
-uint32_t Selection::pick_index(Collective collective, uint64_t block_bytes) const {
-  return index_[static_cast<int>(collective)][std::bit_width(block_bytes)];
+Status Selection::fill(const topology::Topology& topology, const Grouping& grouping, Collective collective,
+                       Partials partials, const Algorithm* forced, Accumulate accumulate) {
+  const Asked asked{topology, grouping, partials, accumulate};
+  const Applying applying = applying_to(topology, collective);
+  Table& table = tables_[static_cast<int>(collective)][static_cast<int>(partials)];
+  plan::Shape shape;
+  for (uint32_t width = 0; width < kWidths; ++width) {
+    const uint64_t least = least_of(width);
+    Range range = range_at(Chooser(asked, least), applying, forced);
+    if (range.algorithm == nullptr) {
+      return Status(Code::kInternalError,
+                    fmt::format("no algorithm for {} applies to {} ranks in {} groups", name_of(collective),
+                                topology.nranks(), topology.ngroups()));
+    }
+    plan::Shape next_shape =
+        range.algorithm->shape(request_for(range, topology, partials, 0, least, &grouping));
+    const Range* before = table.ranges.empty() ? nullptr : &table.ranges.back();
+    if (before == nullptr || before->algorithm != range.algorithm || before->in_fp32 != range.in_fp32 ||
+        before->roundings != range.roundings || next_shape != shape) {
+      range.min_bytes = least;
+      table.ranges.push_back(std::move(range));
+      shape = std::move(next_shape);
+    }
+    table.ranges.back().max_bytes = most_of(width);
+    table.index[width] = static_cast<uint8_t>(table.ranges.size() - 1);
+  }
+  return {};
 }
 
-const Range& Selection::pick(Collective collective, uint64_t block_bytes) const {
-  return ranges_[static_cast<int>(collective)][pick_index(collective, block_bytes)];
+const Range& Selection::pick(Collective collective, uint64_t block_bytes, Partials partials) const {
+  const Table& its = table(collective, partials);
+  return its.ranges[its.index[std::bit_width(block_bytes)]];
 }
 
-const std::vector<Range>& Selection::ranges(Collective collective) const {
-  return ranges_[static_cast<int>(collective)];
+const std::vector<Range>& Selection::ranges(Collective collective, Partials partials) const {
+  return table(collective, partials).ranges;
 }
 
 std::string Selection::describe() const {
+  constexpr std::string_view kKinds[kPartialsCount] = {"", " 16 bit", " 8 bit"};
   std::string text;
   for (int c = 0; c < kCollectiveCount; ++c) {
-    for (const Range& range : ranges_[c]) {
-      const std::string end = range.max_bytes == UINT64_MAX ? "" : std::to_string(range.max_bytes);
-      text += fmt::format("{:<14} {:>20}..{:<20} {:<18} {}\n", name_of(static_cast<Collective>(c)),
-                          range.min_bytes, end, range.algorithm->name, range.why);
+    for (int p = 0; p < kPartialsCount; ++p) {
+      const std::string name = std::string(name_of(static_cast<Collective>(c))) + std::string(kKinds[p]);
+      for (const Range& range : tables_[c][p].ranges) {
+        const std::string end = range.max_bytes == UINT64_MAX ? "" : std::to_string(range.max_bytes);
+        text += fmt::format("{:<21} {:>20}..{:<20} {:<18} {}\n", name, range.min_bytes, end,
+                            range.algorithm->name, range.why);
+      }
     }
   }
   return text;

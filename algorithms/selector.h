@@ -19,27 +19,60 @@ struct Range {
   uint64_t max_bytes = 0;  // inclusive
   const Algorithm* algorithm = nullptr;
   uint64_t cost_ns = 0;  // predicted at min_bytes
-  std::string why;       // "predicted 4.2 us; next best ring 8.1 us", "forced by COMITY_ALGO"
+  // Its plan works on fp32 images of the blocks, in whose bytes its lengths are: partial results are exact.
+  bool in_fp32 = false;
+  // How often a contribution is rounded on its way to a result, at most; 0: partial results are exact and
+  // so is the result, or nothing is reduced.
+  uint32_t roundings = 0;
+  std::string why;  // "predicted 4.2 us; next best ring 8.1 us", "forced by COMITY_ALGO"
 };
+
+// Whether partial results of types of 8 and 16 bits may be rounded (COMITY_ACCUMULATE).
+enum class Accumulate : uint8_t {
+  kByLevel,  // once on each level of the hierarchy, inside a host and across hosts, of at most 64 members, log2 of
+  // the members beyond; not at all in blocks below kExactBytes, and where that costs a sixteenth at most
+  kFp32,  // not at all
+};
+inline constexpr uint64_t kExactBytes =
+    256;  // of a block: in fp32 1 KiB at most, which is latency on any path
+// "" or "fp32". kInvalidArgument says so.
+Result<Accumulate> accumulate_named(std::string_view text);
+
+// Roundings that kByLevel allows on a topology.
+uint32_t roundings_allowed(const topology::Topology& topology);
+// What is asked of the algorithm of a range, for blocks of `block_bytes` of a type with these partial
+// results.
+Request request_for(const Range& range, const topology::Topology& topology, Partials partials, uint32_t root,
+                    uint64_t block_bytes, const Grouping* grouping = nullptr);
 
 class Selection {
  public:
   // `forced` is COMITY_ALGO's text: "all_reduce:ring,broadcast:chain". kInvalidArgument names an unknown
   // collective or algorithm and lists those there are, or says why a forced one does not apply to this
   // topology.
-  static Result<Selection> make(const topology::Topology& topology, std::string_view forced);
+  // A forced algorithm rounds as often as it says, unless `accumulate` forbids it: then its plan is in fp32.
+  static Result<Selection> make(const topology::Topology& topology, std::string_view forced,
+                                Accumulate accumulate = Accumulate::kByLevel);
 
   // The range for a block of this length: O(1), no allocation. Each collective has ranges 0..2^64-1 without
-  // gaps.
-  const Range& pick(Collective collective, uint64_t block_bytes) const;
-  uint32_t pick_index(Collective collective, uint64_t block_bytes) const;
-  const std::vector<Range>& ranges(Collective collective) const;
+  // gaps; those that reduce have them for each kind of partial results.
+  const Range& pick(Collective collective, uint64_t block_bytes, Partials partials = Partials::kExact) const;
+  const std::vector<Range>& ranges(Collective collective, Partials partials = Partials::kExact) const;
   // A table for people and for the agreement hash.
   std::string describe() const;
 
  private:
-  std::vector<Range> ranges_[kCollectiveCount];
-  uint8_t index_[kCollectiveCount][65] = {};  // by bit width of the block length
+  static constexpr size_t kWidths = 65;  // of a block length, in bits
+  struct Table {
+    std::vector<Range> ranges;
+    uint8_t index[kWidths] = {};
+  };
+  Status fill(const topology::Topology& topology, const Grouping& grouping, Collective collective,
+              Partials partials, const Algorithm* forced, Accumulate accumulate);
+  const Table& table(Collective collective, Partials partials) const {
+    return tables_[static_cast<int>(collective)][is_reduction(collective) ? static_cast<int>(partials) : 0];
+  }
+  Table tables_[kCollectiveCount][kPartialsCount];
 };
 
 }  // namespace comity::algorithms

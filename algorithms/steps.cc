@@ -62,7 +62,8 @@ uint32_t Steps::fold(const Fold& fold) {
   std::vector<After> after = {done(arrival)};
   after.insert(after.end(), fold.after.begin(), fold.after.end());
   after.insert(after.end(), fold.in_place.begin(), fold.in_place.end());
-  std::vector<ChunkRun> sources = {fold.own, landed(arrival)};
+  std::vector<ChunkRun> sources = {marked(fold.own, fold.own_partial),
+                                   marked(landed(arrival), fold.received_partial)};
   if (fold.order == Order::kReceivedFirst) std::swap(sources[0], sources[1]);
   return reduce(std::move(sources), fold.into, std::move(after), fold.last);
 }

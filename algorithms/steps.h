@@ -34,6 +34,12 @@ inline ChunkRun moved_to(Space space, uint32_t block, const ChunkRun& run) {
   return {space, block, run.first, run.count};
 }
 
+// As a reduction's source: a partial result, or one rank's contribution.
+inline ChunkRun marked(ChunkRun run, bool partial) {
+  run.partial = partial;
+  return run;
+}
+
 // Whose operand comes first. Where several ranks compute one chunk, it is the lower rank's.
 enum class Order { kOwnFirst, kReceivedFirst };
 inline Order order_of(uint32_t own, uint32_t peer) {
@@ -66,6 +72,8 @@ class Steps {
     bool last = false;
     std::vector<After> after = {};
     std::vector<After> in_place = {};
+    bool own_partial = false;  // as plan::ChunkRun::partial
+    bool received_partial = false;
   };
   uint32_t fold(const Fold& fold);
   // When a group's call starts among a rank's others: see plan::Group.

@@ -12,8 +12,10 @@ TreeNode binomial_node(uint32_t ranks, uint32_t root, uint32_t rank) {
   node.has_parent = distance != 0;
   const uint64_t limit = node.has_parent ? distance & (~distance + 1) : std::bit_ceil(uint64_t{ranks});
   if (node.has_parent) node.parent = rank_at(distance - limit);
-  for (uint64_t bit = 1; bit < limit && distance + bit < ranks; bit *= 2)
+  for (uint64_t bit = 1; bit < limit && distance + bit < ranks; bit *= 2) {
     node.children.push_back(rank_at(distance + bit));
+    node.inner.push_back(bit > 1 && distance + bit + 1 < ranks);
+  }
   return node;
 }
 
@@ -21,6 +23,7 @@ TreeNode in_order_node(uint32_t positions, uint32_t position) {
   TreeNode node;
   if (position == 0) {
     if (positions > 1) node.children = {std::bit_floor(positions - 1)};
+    for (const uint32_t child : node.children) node.inner.push_back(child % 2 == 0);
     return node;
   }
   const uint64_t height_bit = position & (~position + 1);
@@ -35,6 +38,7 @@ TreeNode in_order_node(uint32_t positions, uint32_t position) {
     node.children.push_back(static_cast<uint32_t>(position + step));
     break;
   }
+  for (const uint32_t child : node.children) node.inner.push_back(child % 2 == 0);
   return node;
 }
 
@@ -45,7 +49,9 @@ Gathered add_gather_from_children(Steps& steps, const TreeNode& node, const Chun
                                          .own = gathered.sum,
                                          .into = into,
                                          .last = !node.has_parent && i + 1 == node.children.size(),
-                                         .after = gathered.ready});
+                                         .after = gathered.ready,
+                                         .own_partial = i > 0,
+                                         .received_partial = node.inner[i]});
     gathered.sum = into;
     gathered.ready = {steps.done(reduced)};
   }

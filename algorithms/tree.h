@@ -12,6 +12,7 @@ struct TreeNode {
   bool has_parent = false;  // the root has none
   uint32_t parent = 0;
   std::vector<uint32_t> children;
+  std::vector<bool> inner;  // by child: it has children itself
 };
 
 // Binomial tree: distance d from the root has children d + 1, d + 2, d + 4, ... below its lowest set bit;

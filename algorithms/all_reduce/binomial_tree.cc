@@ -49,6 +49,7 @@ constinit const Algorithm kAllReduceBinomialTree = {
     .shape = shape,
     .part = part,
     .cost_ns = cost_ns,
+    .roundings = rounds_at_every_doubling,
 };
 
 }  // namespace comity::algorithms

@@ -48,6 +48,7 @@ constinit const Algorithm kAllReduceDirect = {
     .shape = shape,
     .part = part,
     .cost_ns = cost_ns,
+    .roundings = rounds_once,
 };
 
 }  // namespace comity::algorithms

@@ -71,6 +71,12 @@ uint64_t cost_ns(const Request& request) {
   return narrow_ns(fill + (tiles - 1) * interval);
 }
 
+// An inner node folds two children one after the other, the root one.
+uint32_t roundings(const Request& request) {
+  const uint32_t ranks = request.topology->nranks();
+  return ranks <= 1 ? 0 : 2 * ceil_log2(ranks) - 1;
+}
+
 }  // namespace
 
 constinit const Algorithm kAllReduceDoubleBinaryTree = {
@@ -81,6 +87,7 @@ constinit const Algorithm kAllReduceDoubleBinaryTree = {
     .shape = shape,
     .part = part,
     .cost_ns = cost_ns,
+    .roundings = roundings,
 };
 
 }  // namespace comity::algorithms

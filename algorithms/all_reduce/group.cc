@@ -25,12 +25,12 @@ Shape shape(const Request& request) {
   return group_shape(Collective::kAllReduce, request, two_shot ? request.topology->nranks() : 1);
 }
 
-Part part(const Request&, const Shape& shape, uint32_t rank) {
+Part part(const Request& request, const Shape& shape, uint32_t rank) {
   if (shape.nranks == 1) return lone_part(shape);
   const Members members = everyone(shape.nranks, rank);
   const auto chunks = static_cast<uint32_t>(shape.weights.size());
   const GroupRuns runs{{input(0, 0, chunks)}, {output(0, 0, chunks)}};
-  return part_of_group(rank, all_reduce_group(members, runs, true), runs);
+  return part_of_group(rank, all_reduce_group(members, runs, true, folding_of(request)), runs);
 }
 
 uint64_t cost_ns(const Request& request) {
@@ -52,6 +52,7 @@ constinit const Algorithm kAllReduceGroup = {
     .shape = shape,
     .part = part,
     .cost_ns = cost_ns,
+    .roundings = rounds_once,
     .uses_groups = true,
 };
 

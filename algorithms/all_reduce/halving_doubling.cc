@@ -48,7 +48,7 @@ class HalvingDoubling {
       return;
     }
     if (surplus_.has_surplus(rank_)) {
-      fold(rank_ - 1, Order::kReceivedFirst, all_out, false);
+      fold(rank_ - 1, Order::kReceivedFirst, all_out, false, false);
     }
     for (uint32_t round = 0; round < surplus_.rounds(); ++round) halve(round);
     for (uint32_t round = surplus_.rounds(); round-- > 0;) double_up(round);
@@ -66,13 +66,16 @@ class HalvingDoubling {
     After sent;  // the send of it
   };
 
-  void fold(uint32_t peer, Order order, const ChunkRun& into, bool last) {
+  // `folded`: what the peer sends, it has folded.
+  void fold(uint32_t peer, Order order, const ChunkRun& into, bool last, bool folded) {
     const uint32_t reduced = steps_.fold({.peer = peer,
                                           .own = moved_to(sum_, 0, into),
                                           .into = into,
                                           .order = order,
                                           .last = last,
-                                          .after = ready_});
+                                          .after = ready_,
+                                          .own_partial = sum_ == Space::kOutput,
+                                          .received_partial = folded});
     sum_ = Space::kOutput;
     ready_ = {steps_.done(reduced)};
   }
@@ -87,8 +90,8 @@ class HalvingDoubling {
     const bool from_input = sum_ == Space::kInput;
     const uint32_t sent = steps_.send(peer, {sum_, 0, given.first, given.count}, ready_);
     rounds_.push_back({peer, given, from_input ? steps_.done_in_place(sent) : steps_.done(sent)});
-    fold(peer, order_of(index_, partner), output(0, held_.first, held_.count),
-         round + 1 == surplus_.rounds());
+    fold(peer, order_of(index_, partner), output(0, held_.first, held_.count), round + 1 == surplus_.rounds(),
+         round > 0 || surplus_.has_surplus(peer));
   }
 
   void double_up(uint32_t round) {
@@ -141,6 +144,7 @@ constinit const Algorithm kAllReduceHalvingDoubling = {
     .shape = shape,
     .part = part,
     .cost_ns = cost_ns,
+    .roundings = rounds_at_every_doubling,
 };
 
 }  // namespace comity::algorithms

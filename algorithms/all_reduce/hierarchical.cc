@@ -1,9 +1,11 @@
 // All-reduce, hierarchical: reduce-scatter inside each host, all-reduce of each share across hosts,
 // all-gather inside.
 //
-//   M hosts, the fullest of L ranks, N bytes. Steps: 2 inside, and across 2 (M - 1) by ring or log2 M by
-//   recursive doubling. Bytes sent by each rank: inside 2 (n - 1) / n N on a host of n ranks, across
-//   2 (M - 1) / M N / L by ring. Each host's way out carries 2 (M - 1) / M N, the least possible.
+//   M hosts, the fullest of L ranks, N bytes. Steps: 2 inside, and across 2 (M - 1) by ring, log2 M by
+//   recursive doubling, or 2 by two-shot, which rounds partial results once. Bytes sent by each rank:
+//   inside
+//   2 (n - 1) / n N on a host of n ranks, across 2 (M - 1) / M N / L by ring or two-shot. Each host's way out
+//   carries 2 (M - 1) / M N, the least possible.
 //
 //   two hosts of two ranks, columns x y:
 //     inside   0: x of 0 + 1    1: y of 0 + 1    2: x of 2 + 3    3: y of 2 + 3    group
@@ -24,6 +26,7 @@
 #include "algorithms/cost.h"
 #include "algorithms/doubling_steps.h"
 #include "algorithms/group.h"
+#include "algorithms/members.h"
 #include "algorithms/ring_steps.h"
 #include "algorithms/tiling.h"
 
@@ -62,6 +65,7 @@ struct Phases {
   Wide inside = 0;  // reduce-scatter; the all-gather is the same less the reduction
   Wide gather = 0;
   Wide ring = 0;
+  Wide two_shot = 0;
   Wide doubling = 0;
 };
 
@@ -75,6 +79,9 @@ Phases phases_of(const Figures& figures, Wide length) {
   const Wide chunk = share / hosts;
   phases.ring = (hosts - 1) * (2 * (figures.across.latency_ns + figures.across_ns(chunk, figures.local)) +
                                figures.reduce_ns(chunk));
+  phases.two_shot = 2 * (figures.across.latency_ns + (hosts - 2) * figures.gap_ns() +
+                         figures.across_ns(chunk * (hosts - 1), figures.local)) +
+                    figures.reduce_ns(chunk * (hosts - 1));
   const Surplus surplus(static_cast<uint32_t>(hosts));
   const Wide exchange = figures.across.latency_ns + figures.across_ns(share, figures.local);
   phases.doubling = surplus.rounds() * (exchange + figures.reduce_ns(share));
@@ -82,9 +89,19 @@ Phases phases_of(const Figures& figures, Wide length) {
   return phases;
 }
 
-bool takes_ring(const Figures& figures) {
+// The way across hosts. Where partial results are rounded it is one that rounds once, unless hosts are many.
+enum class Way { kRing, kTwoShot, kDoubling };
+
+Way way_of(const Request& request, const Figures& figures) {
+  if (figures.local * figures.groups > kMaxChunks) return Way::kDoubling;
   const Phases phases = phases_of(figures, figures.bytes);
-  return figures.local * figures.groups <= kMaxChunks && phases.ring < phases.doubling;
+  if (!request.narrow) return phases.ring < phases.doubling ? Way::kRing : Way::kDoubling;
+  const bool rounds_once = figures.groups == 2 || figures.groups > kManyMembers;
+  return rounds_once && phases.doubling <= phases.two_shot ? Way::kDoubling : Way::kTwoShot;
+}
+
+Wide across_ns(Way way, const Phases& phases) {
+  return way == Way::kRing ? phases.ring : way == Way::kTwoShot ? phases.two_shot : phases.doubling;
 }
 
 bool applies(const topology::Topology& topology) {
@@ -94,12 +111,12 @@ bool applies(const topology::Topology& topology) {
 
 Shape shape(const Request& request) {
   const Figures figures(request);
-  const bool ring = takes_ring(figures);
-  const auto chunks = static_cast<uint32_t>(figures.local * (ring ? figures.groups : 1));
+  const bool doubling = way_of(request, figures) == Way::kDoubling;
+  const auto chunks = static_cast<uint32_t>(figures.local * (doubling ? 1 : figures.groups));
   const auto hosts = static_cast<uint32_t>(figures.groups);
   Shape shape = make_shape("hierarchical", Collective::kAllReduce, request, chunks);
-  shape.scratch_slots = ring ? 0 : DoublingSteps::scratch_slots(hosts);
-  const uint64_t footprint = ring ? 2 : 2u + DoublingSteps::most_folds(hosts);
+  shape.scratch_slots = doubling ? DoublingSteps::scratch_slots(hosts) : 0;
+  const uint64_t footprint = doubling ? 2u + DoublingSteps::most_folds(hosts) : 2;
   set_tiles(shape, request.block_bytes, {.messages = chunks, .footprint = footprint, .window = 4});
   return shape;
 }
@@ -116,21 +133,57 @@ struct Turns {
 // What one rank does across hosts.
 class Across {
  public:
-  Across(const Columns& columns, const Shape& shape, uint32_t host, Space own, std::vector<After> ready)
-      : columns_(columns),
-        chunks_per_column_(static_cast<uint32_t>(shape.weights.size()) / columns.count()),
-        host_(host),
-        own_(own),
-        ready_(std::move(ready)) {}
+  Across(const Columns& columns, Way way, uint32_t host, Space own, std::vector<After> ready)
+      : columns_(columns), way_(way), host_(host), own_(own), ready_(std::move(ready)) {
+    for (uint32_t other = 0; other < columns.hosts(); ++other)
+      partial_.push_back(columns.ranks(other).size() > 1);
+  }
 
   // Reduces columns [begin, end); returns what must be complete for all of them to be. Rounds outside,
   // columns inside: a round of a column waits only for the same round of lower columns, and for earlier
   // rounds, so nothing waits in a circle.
   std::vector<After> add(Steps& steps, uint32_t begin, uint32_t end) const {
-    return chunks_per_column_ > 1 ? add_rings(steps, begin, end) : add_doublings(steps, begin, end);
+    if (way_ == Way::kRing) return add_rings(steps, begin, end);
+    return way_ == Way::kTwoShot ? add_two_shots(steps, begin, end) : add_doublings(steps, begin, end);
   }
 
  private:
+  std::vector<uint32_t> owners(uint32_t column) const {
+    std::vector<uint32_t> ranks;
+    for (uint32_t host = 0; host < columns_.hosts(); ++host) ranks.push_back(columns_.owner(host, column));
+    return ranks;
+  }
+
+  // Each owner folds a chunk of the column at once and sends it to the others.
+  std::vector<After> add_two_shots(Steps& steps, uint32_t begin, uint32_t end) const {
+    const uint32_t hosts = columns_.hosts();
+    std::vector<ReduceScatterSteps> scattered;
+    for (uint32_t column = begin; column < end; ++column) {
+      std::vector<ChunkRun> own;
+      for (uint32_t host = 0; host < hosts; ++host) own.push_back({own_, 0, column * hosts + host, 1});
+      scattered.push_back(add_reduce_scatter(steps, {owners(column), host_, partial_}, own,
+                                             output(0, column * hosts + host_, 1), true, Folding::kAtOnce,
+                                             ready_));
+    }
+    const uint32_t first = steps.size();
+    std::vector<After> complete;
+    for (uint32_t column = begin; column < end; ++column) {
+      const ReduceScatterSteps& its = scattered[column - begin];
+      std::vector<ChunkRun> result;
+      std::vector<After> cleared;
+      for (uint32_t host = 0; host < hosts; ++host) {
+        result.push_back(output(0, column * hosts + host, 1));
+        cleared.push_back(own_ == Space::kInput ? steps.done_in_place(its.sends[host])
+                                                : steps.done(its.sends[host]));
+      }
+      add_all_gather(steps, {owners(column), host_, {}}, result[host_], result, {steps.done(its.reduced)},
+                     cleared);
+      complete.push_back(steps.done(its.reduced));
+    }
+    for (uint32_t step = first; step < steps.size(); ++step) complete.push_back(steps.done(step));
+    return complete;
+  }
+
   std::vector<After> add_rings(Steps& steps, uint32_t begin, uint32_t end) const {
     const uint32_t hosts = columns_.hosts();
     std::vector<RingSteps> rings;
@@ -139,10 +192,12 @@ class Across {
                                          .position = host_,
                                          .next = columns_.owner((host_ + 1) % hosts, column),
                                          .previous = columns_.owner((host_ + hosts - 1) % hosts, column),
-                                         .first_chunk = column * chunks_per_column_,
+                                         .first_chunk = column * hosts,
                                          .stride = 1,
                                          .own = own_,
-                                         .ready = ready_});
+                                         .ready = ready_,
+                                         .own_partial = partial_[host_],
+                                         .previous_partial = partial_[(host_ + hosts - 1) % hosts]});
     }
     for (uint32_t s = 0; s + 1 < hosts; ++s) {
       for (RingSteps& ring : rings) {
@@ -162,14 +217,13 @@ class Across {
   std::vector<After> add_doublings(Steps& steps, uint32_t begin, uint32_t end) const {
     std::vector<DoublingSteps> doublings;
     for (uint32_t column = begin; column < end; ++column) {
-      std::vector<uint32_t> owners;
-      for (uint32_t host = 0; host < columns_.hosts(); ++host) owners.push_back(columns_.owner(host, column));
-      doublings.emplace_back(steps, DoublingSpec{.members = std::move(owners),
+      doublings.emplace_back(steps, DoublingSpec{.members = owners(column),
                                                  .position = host_,
                                                  .first_chunk = column,
                                                  .chunk_count = 1,
                                                  .own = own_,
-                                                 .ready = ready_});
+                                                 .ready = ready_,
+                                                 .partial = partial_});
     }
     for (DoublingSteps& doubling : doublings) doubling.begin();
     for (uint32_t round = 0; round < doublings[0].rounds(); ++round) {
@@ -192,14 +246,16 @@ class Across {
   }
 
   const Columns& columns_;
-  uint32_t chunks_per_column_;
+  Way way_;
   uint32_t host_;
+  std::vector<bool> partial_;  // by host: its column is a partial result, of several ranks
   Space own_;
   std::vector<After> ready_;
 };
 
 Part part(const Request& request, const Shape& shape, uint32_t rank) {
   const Columns columns(*request.topology);
+  const Way way = way_of(request, Figures(request));
   const uint32_t host = request.topology->group_of_rank[rank];
   Members members{columns.ranks(host), 0};
   members.me = static_cast<uint32_t>(std::ranges::lower_bound(members.ranks, rank) - members.ranks.begin());
@@ -208,7 +264,7 @@ Part part(const Request& request, const Shape& shape, uint32_t rank) {
   Part part = empty_part(rank, kLanes);
   Steps across(part.lanes[kAcrossLane].steps, kAcrossLane);
   if (members.size() == 1) {
-    Across(columns, shape, host, Space::kInput, {}).add(across, begin, end);
+    Across(columns, way, host, Space::kInput, {}).add(across, begin, end);
     return part;
   }
   const auto chunks_per_column = static_cast<uint32_t>(shape.weights.size()) / columns.count();
@@ -223,9 +279,10 @@ Part part(const Request& request, const Shape& shape, uint32_t rank) {
   const Turns turns(shape);
   Steps scatter(part.lanes[kScatterLane].steps, kScatterLane);
   const uint32_t shared =
-      add_group(part, scatter, reduce_scatter_group(members, scattered, false), scattered, turns.scatter, {});
+      add_group(part, scatter, reduce_scatter_group(members, scattered, false, folding_of(request)),
+                scattered, turns.scatter, {});
   const std::vector<After> complete =
-      Across(columns, shape, host, Space::kOutput, {scatter.done(shared)}).add(across, begin, end);
+      Across(columns, way, host, Space::kOutput, {scatter.done(shared)}).add(across, begin, end);
   Steps gather(part.lanes[kGatherLane].steps, kGatherLane);
   add_group(part, gather, all_gather_group(members, gathered), gathered, turns.gather, complete);
   return part;
@@ -234,12 +291,18 @@ Part part(const Request& request, const Shape& shape, uint32_t rank) {
 // A tile passes the three phases one after the other; tiles overlap, and the slowest phase sets their pace.
 uint64_t cost_ns(const Request& request) {
   const Figures figures(request);
-  const bool ring = takes_ring(figures);
   const Wide tile = shape(request).tile_bytes;
   const Wide tiles = std::max<Wide>((figures.bytes + tile - 1) / tile, 1);
   const Phases phases = phases_of(figures, figures.bytes / tiles);
-  const Wide across = ring ? phases.ring : phases.doubling;
+  const Wide across = across_ns(way_of(request, figures), phases);
   return narrow_ns(phases.inside + across + phases.gather + (tiles - 1) * std::max(across, phases.inside));
+}
+
+uint32_t roundings(const Request& request) {
+  const Figures figures(request);
+  const auto hosts = static_cast<uint32_t>(figures.groups);
+  const Way way = way_of(request, figures);
+  return 1 + (way == Way::kRing ? hosts - 1 : way == Way::kTwoShot ? 1 : DoublingSteps::most_folds(hosts));
 }
 
 }  // namespace
@@ -252,6 +315,7 @@ constinit const Algorithm kAllReduceHierarchical = {
     .shape = shape,
     .part = part,
     .cost_ns = cost_ns,
+    .roundings = roundings,
     .uses_groups = true,
 };
 

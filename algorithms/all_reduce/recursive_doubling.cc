@@ -68,6 +68,7 @@ constinit const Algorithm kAllReduceRecursiveDoubling = {
     .shape = shape,
     .part = part,
     .cost_ns = cost_ns,
+    .roundings = rounds_at_every_doubling,
 };
 
 }  // namespace comity::algorithms

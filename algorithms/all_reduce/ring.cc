@@ -73,6 +73,7 @@ constinit const Algorithm kAllReduceRing = {
     .shape = shape,
     .part = part,
     .cost_ns = cost_ns,
+    .roundings = rounds_at_every_rank,
 };
 
 }  // namespace comity::algorithms

@@ -53,6 +53,7 @@ constinit const Algorithm kAllReduceTwoShot = {
     .shape = shape,
     .part = part,
     .cost_ns = cost_ns,
+    .roundings = rounds_once,
 };
 
 }  // namespace comity::algorithms

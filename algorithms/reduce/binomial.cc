@@ -55,6 +55,7 @@ constinit const Algorithm kReduceBinomial = {
     .shape = shape,
     .part = part,
     .cost_ns = cost_ns,
+    .roundings = rounds_at_every_doubling,
 };
 
 }  // namespace comity::algorithms

@@ -38,8 +38,11 @@ Part part(const Request&, const Shape& shape, uint32_t rank) {
   }
   // Only the root has an output.
   const ChunkRun sum = distance == 0 ? output(0, 0, 1) : scratch(0, 0, 1);
-  const uint32_t reduced =
-      steps.fold({.peer = (rank + 1) % ranks, .own = input(0, 0, 1), .into = sum, .last = distance == 0});
+  const uint32_t reduced = steps.fold({.peer = (rank + 1) % ranks,
+                                       .own = input(0, 0, 1),
+                                       .into = sum,
+                                       .last = distance == 0,
+                                       .received_partial = distance + 2 < ranks});
   if (distance > 0) steps.send(towards_root, sum, {steps.done(reduced)});
   return part;
 }
@@ -62,6 +65,7 @@ constinit const Algorithm kReduceChain = {
     .shape = shape,
     .part = part,
     .cost_ns = cost_ns,
+    .roundings = rounds_at_every_rank,
 };
 
 }  // namespace comity::algorithms

@@ -20,12 +20,12 @@ Shape shape(const Request& request) {
   return group_shape(Collective::kReduce, request, 1);
 }
 
-Part part(const Request&, const Shape& shape, uint32_t rank) {
+Part part(const Request& request, const Shape& shape, uint32_t rank) {
   if (shape.nranks == 1) return lone_part(shape);
   const Members members = everyone(shape.nranks, rank);
   const GroupRuns runs{{input(0, 0, 1)},
                        rank == shape.root ? std::vector{output(0, 0, 1)} : std::vector<ChunkRun>{}};
-  return part_of_group(rank, reduce_group(members, shape.root, runs, true), runs);
+  return part_of_group(rank, reduce_group(members, shape.root, runs, true, folding_of(request)), runs);
 }
 
 uint64_t cost_ns(const Request& request) {
@@ -44,6 +44,7 @@ constinit const Algorithm kReduceGroup = {
     .shape = shape,
     .part = part,
     .cost_ns = cost_ns,
+    .roundings = rounds_once,
     .uses_groups = true,
 };
 

@@ -49,6 +49,7 @@ constinit const Algorithm kReduceScatterDirect = {
     .shape = shape,
     .part = part,
     .cost_ns = cost_ns,
+    .roundings = rounds_once,
 };
 
 }  // namespace comity::algorithms

@@ -40,7 +40,8 @@ class Halving {
       // In turn: a message of one lane is not relied on to overtake its predecessor to the same peer.
       for (uint32_t i = 0; i < blocks; ++i) {
         steps_.send(at(skip), sum(skip + i), ready(skip + i));
-        keep(i, (rank_ + ranks_ - skip) % ranks_, round + 2 == skips.size());
+        // What comes is to its sender what is sent here: all ranks do the same.
+        keep(i, (rank_ + ranks_ - skip) % ranks_, round + 2 == skips.size(), started(skip + i));
       }
     }
   }
@@ -59,13 +60,15 @@ class Halving {
   std::vector<After> ready(uint32_t i) const {
     return started(i) ? std::vector<After>{steps_.done(sums_[i].reduced)} : std::vector<After>{};
   }
-  void keep(uint32_t i, uint32_t peer, bool last) {
+  void keep(uint32_t i, uint32_t peer, bool last, bool received_partial) {
     sums_[i].reduced = steps_.fold({.peer = peer,
                                     .own = sum(i),
                                     .into = home(i),
                                     .order = Order::kReceivedFirst,
                                     .last = last,
-                                    .after = ready(i)});
+                                    .after = ready(i),
+                                    .own_partial = started(i),
+                                    .received_partial = received_partial});
     sums_[i].started = true;
   }
 
@@ -97,6 +100,7 @@ constinit const Algorithm kReduceScatterHalving = {
     .shape = shape,
     .part = part,
     .cost_ns = cost_ns,
+    .roundings = rounds_at_every_doubling,
 };
 
 }  // namespace comity::algorithms

@@ -44,7 +44,8 @@ Part part(const Request&, const Shape& shape, uint32_t rank) {
                                          .into = ends ? output(0, 0, 1) : scratch(s % 2, 0, 1),
                                          .order = Order::kReceivedFirst,
                                          .last = ends,
-                                         .after = cleared});
+                                         .after = cleared,
+                                         .received_partial = s > 0});
     ready = {steps.done(reduced)};
   }
   return part;
@@ -66,6 +67,7 @@ constinit const Algorithm kReduceScatterRing = {
     .shape = shape,
     .part = part,
     .cost_ns = cost_ns,
+    .roundings = rounds_at_every_rank,
 };
 
 }  // namespace comity::algorithms

@@ -124,14 +124,26 @@ typedef enum {
   comityNumTypes = 12
 } comityDataType_t;
 
-/* Reductions, element by element. Integer sums and products wrap. Types of 8 and 16 bits of floating point
- * accumulate in 32. max and min of a NaN are NaN. Every rank receives the same bits. */
+/* Reductions, element by element. Integer sums and products wrap. max and min of a NaN are NaN. Every rank
+ * receives the same bits.
+ *
+ * Types of 8 and 16 bits of floating point accumulate in 32. A result is rounded once; on its way partial
+ * results may be rounded too, at most once on each level of the hierarchy (inside a host, across hosts), or
+ * log2 of its members where a level has more than 64; the result's own rounding is the last level's. They are
+ * not rounded in blocks below 256 bytes, and never with COMITY_ACCUMULATE=fp32, at the price of bytes on the
+ * wire: then the result is that of fp32, rounded once. COMITY_ALGO may force more roundings.
+ *
+ * With d roundings in all and u half the distance from 1 to the next number of the type, a sum or an average
+ * is within ((1 + u)^d - 1) * (sum or average of the magnitudes) of the exact one, and each product's factor
+ * of error is (1 + u)^(nranks - 1) at most; in subnormal results half of the least number is added for each
+ * rounding, in all of them what fp32 rounds. */
 typedef enum {
   comitySum = 0,
   comityProd = 1,
   comityMax = 2,
   comityMin = 3,
-  comityAvg = 4, /* the sum divided once by nranks before rounding; integers truncate toward zero */
+  comityAvg = 4, /* the sum divided by nranks before it is first rounded, so that no sum overflows the type
+                    whose average fits; integers truncate toward zero */
   comityNumOps = 5
 } comityRedOp_t;
 

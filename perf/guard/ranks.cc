@@ -32,7 +32,7 @@ class NamedPlans final : public engine::PlanSource {
  public:
   NamedPlans(topology::Topology topology, bool groups, uint32_t rank)
       : topology_(std::move(topology)), groups_(groups), rank_(rank) {}
-  uint32_t pick(Collective, uint64_t block_bytes) override {
+  uint32_t pick(Collective, Partials, uint64_t block_bytes) override {
     return static_cast<uint32_t>(std::bit_width(block_bytes));
   }
   Result<engine::PlannedPart> generate(Collective collective, uint32_t picked, uint32_t root) override {

@@ -329,8 +329,10 @@ class Builder {
 
   Status choose() {
     COMITY_ASSIGN_OR_RETURN(auto topology, layout_.topology());
+    COMITY_ASSIGN_OR_RETURN(const auto accumulate,
+                            algorithms::accumulate_named(setting_text("COMITY_ACCUMULATE")));
     COMITY_ASSIGN_OR_RETURN(auto selection,
-                            algorithms::Selection::make(topology, setting_text("COMITY_ALGO")));
+                            algorithms::Selection::make(topology, setting_text("COMITY_ALGO"), accumulate));
     if (made_->plans_ == nullptr) {
       made_->plans_ = std::make_unique<SelectedPlans>(std::move(topology), std::move(selection));
       made_->plans_->set_rank(rank_);

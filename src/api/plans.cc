@@ -6,21 +6,32 @@
 
 namespace comity::api {
 
-uint32_t SelectedPlans::pick(Collective, uint64_t block_bytes) {
-  return static_cast<uint32_t>(std::bit_width(block_bytes));
+// Numbers of one kind: more than the widths, and such that neighbouring kinds are far apart in small tables.
+constexpr uint32_t kKindNumbers = 67;
+
+uint32_t SelectedPlans::pick(Collective, Partials partials, uint64_t block_bytes) {
+  return static_cast<uint32_t>(std::bit_width(block_bytes)) + static_cast<uint32_t>(partials) * kKindNumbers;
 }
 
 Result<engine::PlannedPart> SelectedPlans::generate(Collective collective, uint32_t picked, uint32_t root) {
-  const uint64_t block_bytes = picked == 0 ? 0 : uint64_t{1} << (picked - 1);
-  const algorithms::Range& range = selection_.pick(collective, block_bytes);
-  const algorithms::Algorithm& algorithm = *range.algorithm;
-  algorithms::Request request{&topology_, root, block_bytes};
+  const auto partials = static_cast<Partials>(picked / kKindNumbers);
+  const uint32_t width = picked % kKindNumbers;
+  const uint64_t block_bytes = width == 0 ? 0 : uint64_t{1} << (width - 1);
+  const algorithms::Range& range = selection_.pick(collective, block_bytes, partials);
+  return planned(range, partials, root, block_bytes);
+}
+
+engine::PlannedPart SelectedPlans::planned(const algorithms::Range& range, Partials partials, uint32_t root,
+                                           uint64_t block_bytes) const {
+  const algorithms::Request request = algorithms::request_for(range, topology_, partials, root, block_bytes);
   engine::PlannedPart planned;
-  planned.shape = algorithm.shape(request);
-  planned.part = algorithm.part(request, planned.shape, rank_);
-  planned.hash = algorithms::hash_of(algorithm, request, planned.shape);
-  COMITY_LOG_INFO("rank {}: {} of blocks from {} bytes: {}, {}", rank_, name_of(collective), block_bytes,
-                  algorithm.name, range.why);
+  planned.shape = range.algorithm->shape(request);
+  planned.part = range.algorithm->part(request, planned.shape, rank_);
+  planned.hash = algorithms::hash_of(*range.algorithm, request, planned.shape);
+  planned.in_fp32 = range.in_fp32;
+  planned.divides_first = request.narrow && !range.in_fp32;
+  COMITY_LOG_INFO("rank {}: {} of blocks from {} bytes: {}, {}", rank_, name_of(range.algorithm->collective),
+                  block_bytes, range.algorithm->name, range.why);
   return planned;
 }
 

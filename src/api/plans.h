@@ -24,9 +24,12 @@ class SelectedPlans final : public engine::PlanSource {
   const topology::Topology& topology() const { return topology_; }
   const algorithms::Selection& selection() const { return selection_; }
 
-  // The bit width of the block length: 0..64.
-  uint32_t pick(Collective collective, uint64_t block_bytes) override;
+  // The bit width of the block length, 0..64, and the kind of partial results.
+  uint32_t pick(Collective collective, Partials partials, uint64_t block_bytes) override;
   Result<engine::PlannedPart> generate(Collective collective, uint32_t picked, uint32_t root) override;
+  // This rank's part of the plan of a range.
+  engine::PlannedPart planned(const algorithms::Range& range, Partials partials, uint32_t root,
+                              uint64_t block_bytes) const;
   void set_rank(uint32_t rank) { rank_ = rank; }
 
  private:

@@ -10,6 +10,9 @@ namespace comity {
 namespace {
 
 constexpr Setting kSettings[] = {
+    {"COMITY_ACCUMULATE", "", true, "fp32",
+     "keeps and sends partial results of 8- and 16-bit floats in fp32; default: they are rounded once per "
+     "level"},
     {"COMITY_ALGO", "", true, "collective:algorithm, comma-separated, as all_reduce:ring",
      "forces algorithms; `comity plan` shows what there is"},
     {"COMITY_ARENA_CAP", "0", false, "bytes",

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "src/base/arithmetic.h"
+#include "src/base/hash.h"
 #include "src/plan/verify.h"
 
 namespace comity::engine {
@@ -19,12 +20,17 @@ GroupProvider* provider_for(const plan::Group& group, BindingContext& context) {
 
 class Binder {
  public:
-  Binder(const plan::Shape& shape, const plan::Part& part, bool in_place, bool on_device,
-         BindingContext& context)
-      : part_(part), context_(context), bound_(std::make_unique<Binding>()) {
+  Binder(const PlannedPart& planned, const plan::Shape& shape, const plan::Part& part, bool in_place,
+         bool on_device, BindingContext& context)
+      : part_(part),
+        divides_first_(planned.divides_first),
+        context_(context),
+        bound_(std::make_unique<Binding>()) {
     bound_->shape = shape;
-    bound_->in_place = in_place;
-    bound_->on_device = on_device;
+    bound_->in_fp32 = planned.in_fp32;
+    bound_->in_place = in_place && !planned.in_fp32;
+    bound_->on_device = on_device && !planned.in_fp32;
+    caller_on_device_ = on_device;
     chunk_begins(shape, shape.tile_bytes, begins_);
   }
 
@@ -125,7 +131,17 @@ class Binder {
     }
     if (!step.dst.empty()) bound.dst = step.dst[0];
     add_sources(bound, lane, step);
+    if (step.kind == plan::StepKind::kReduce) divide_sources(bound, step);
     return {};
+  }
+
+  // Where partial results are rounded, avg divides what enters its first.
+  void divide_sources(BoundStep& bound, const plan::Step& reduce) {
+    if (!divides_first_) return;
+    const auto partial = std::count_if(reduce.src.begin(), reduce.src.end(),
+                                       [](const plan::ChunkRun& run) { return run.partial; });
+    bound.last = static_cast<size_t>(partial) < reduce.src.size();
+    bound.mixed = bound.last && partial > 0;
   }
 
   void fuse_into(BoundStep& bound, const plan::Step& reduce) {
@@ -136,7 +152,10 @@ class Binder {
     bound.dst = reduce.dst[0];
     bound.src = static_cast<uint32_t>(bound_->runs.size());
     bound.src_count = 1;
+    divide_sources(bound, reduce);
+    // The operand, then what is received: the engine reads the runs of one, and the marks of both.
     bound_->runs.push_back(reduce.src[bound.received_first ? 1 : 0]);
+    bound_->runs.push_back(reduce.src[bound.received_first ? 0 : 1]);
   }
 
   void add_after(BoundStep& bound, uint32_t lane, const plan::Step& step) {
@@ -173,8 +192,9 @@ class Binder {
     const plan::Group& group = part_.groups[step.group];
     bound.kind = BoundKind::kGroup;
     bound.group = static_cast<uint32_t>(bound_->groups.size());
+    const bool divides = divides_first_ ? !group.partial : group.last;
     bound_->groups.push_back(
-        {group.collective, group.root, group.last, step.order, step.lag, provider_for(group, context_)});
+        {group.collective, group.root, divides, step.order, step.lag, provider_for(group, context_)});
     for (uint32_t member : group.members) {
       if (member != context_.rank()) bound_->transports |= context_.transport_bit(member);
     }
@@ -207,7 +227,9 @@ class Binder {
   // Such a call needs no executor.
   bool is_group_alone() const {
     const Binding& bound = *bound_;
-    if (bound.on_device || bound.steps.size() != 1 || bound.steps[0].kind != BoundKind::kGroup) return false;
+    if (bound.on_device || bound.in_fp32 || bound.steps.size() != 1 ||
+        bound.steps[0].kind != BoundKind::kGroup)
+      return false;
     const uint64_t chunks = bound.shape.weights.size();
     return bound.shape.tile_bytes == kMaxGroupTile &&
            std::all_of(bound.runs.begin(), bound.runs.end(), [chunks](const plan::ChunkRun& run) {
@@ -239,9 +261,26 @@ class Binder {
     }
     bound_->scratch_bytes = bound_->landing_base + landing;
     bound_->bounce_bytes = bounce;
+    if (bound_->in_fp32) lay_out_images(tile);
+    bound_->partial.reserve(bound_->runs.size());
+    for (const plan::ChunkRun& run : bound_->runs) bound_->partial.push_back(run.partial ? 1 : 0);
+  }
+
+  void lay_out_images(uint64_t stride) {
+    const plan::Shape& shape = bound_->shape;
+    const bool no_output = shape.collective == Collective::kReduce && context_.rank() != shape.root;
+    bound_->image_inputs = plan::input_blocks(shape);
+    bound_->image_outputs = no_output ? 0 : plan::output_blocks(shape);
+    bound_->image_base = round_up(bound_->scratch_bytes, 128);
+    bound_->image_stride = stride;
+    const uint64_t images = stride * (bound_->image_inputs + bound_->image_outputs);
+    bound_->scratch_bytes = bound_->image_base + images;
+    if (caller_on_device_) bound_->bounce_bytes = images / 2;
   }
 
   const plan::Part& part_;
+  bool divides_first_;
+  bool caller_on_device_ = false;
   BindingContext& context_;
   std::unique_ptr<Binding> bound_;
   std::vector<uint64_t> begins_;
@@ -257,12 +296,21 @@ std::vector<bool> provided(const plan::Part& part, BindingContext& context) {
 }
 
 // In tiles of which length a part runs. All ranks must come to the same, so it goes by what all of them know.
-uint64_t tile_bytes(const plan::Shape& shape, const plan::Part& part, const std::vector<bool>& provided) {
-  if (shape.tile_bytes != plan::kWholeBlock) return std::min(shape.tile_bytes, kMaxGroupTile);
-  for (size_t i = 0; i < part.groups.size(); ++i) {
-    if (provided[i] && part.groups[i].members.size() == shape.nranks) return kMaxGroupTile;
+uint64_t native_tile_bytes(const PlannedPart& planned, const std::vector<bool>& provided) {
+  if (planned.shape.tile_bytes != plan::kWholeBlock) return std::min(planned.shape.tile_bytes, kMaxGroupTile);
+  for (size_t i = 0; i < planned.part.groups.size(); ++i) {
+    if (provided[i] && planned.part.groups[i].members.size() == planned.shape.nranks) return kMaxGroupTile;
   }
   return kMaxTile;
+}
+
+// Those of a plan in fp32 keep its images small.
+uint64_t tile_bytes(const PlannedPart& planned, const std::vector<bool>& provided) {
+  if (!planned.in_fp32) return native_tile_bytes(planned, provided);
+  const plan::Shape& shape = planned.shape;
+  const uint64_t blocks = uint64_t{plan::input_blocks(shape)} + plan::output_blocks(shape);
+  const uint64_t most = kMaxImages / (blocks * shape.window) / 64 * 64;
+  return std::min({shape.tile_bytes, kMaxTile, std::max(most, kLeastImageTile)});
 }
 
 }  // namespace
@@ -291,11 +339,11 @@ Result<std::unique_ptr<Binding>> bind(const PlannedPart& planned, bool in_place,
   }
   const std::vector<bool> kept = provided(planned.part, context);
   plan::Shape shape = planned.shape;
-  shape.tile_bytes = tile_bytes(planned.shape, planned.part, kept);
+  shape.tile_bytes = tile_bytes(planned, kept);
   const bool all_kept = std::find(kept.begin(), kept.end(), false) == kept.end();
   const plan::Part part = all_kept ? planned.part : plan::expand(planned.part, kept);
-  COMITY_ASSIGN_OR_RETURN(auto bound, Binder(shape, part, in_place, on_device, context).run());
-  bound->plan_hash = planned.hash;
+  COMITY_ASSIGN_OR_RETURN(auto bound, Binder(planned, shape, part, in_place, on_device, context).run());
+  bound->plan_hash = planned.in_fp32 ? mix(planned.hash, 32) : planned.hash;
   return bound;
 }
 

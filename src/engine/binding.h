@@ -3,7 +3,8 @@
 // A binding serves every count and type of its size class. Making it may allocate; executing it does not.
 // Lowerings decided here: each group goes to its provider or, if none reaches all its members, is expanded
 // (all members decide alike); a recv whose only consumer is the reduce behind it is fused with it (each
-// segment is reduced as it arrives); dependencies that only in-place calls need are dropped.
+// segment is reduced as it arrives); dependencies that only in-place calls need are dropped. A plan in fp32
+// is bound out of place and for host memory, wherever the caller's buffers are: it touches none of them.
 #pragma once
 
 #include <cstdint>
@@ -24,6 +25,7 @@ enum class BoundKind : uint8_t { kSend, kRecv, kRecvReduce, kCopy, kReduce, kGro
 struct BoundStep {
   BoundKind kind = BoundKind::kCopy;
   bool last = false;            // divide here for avg
+  bool mixed = false;           // and only the sources that Binding::partial does not mark
   bool received_first = false;  // kRecvReduce: the received operand is folded first
   bool lands = false;           // kRecv: stays where it landed (landing memory)
   Link* link = nullptr;         // kSend, kRecv, kRecvReduce
@@ -56,6 +58,7 @@ struct Binding {
   std::vector<std::vector<uint32_t>> lanes;  // step ids in order of issue
   std::vector<BoundStep> steps;              // by id
   std::vector<plan::ChunkRun> runs;
+  std::vector<uint8_t> partial;    // by index in runs: holds a partial result, which avg divided before
   std::vector<uint32_t> after;     // ids
   std::vector<BoundGroup> groups;  // by ascending order
   bool group_alone = false;    // all there is is one group step over whole blocks of the caller's host memory
@@ -64,6 +67,11 @@ struct Binding {
   uint64_t scratch_bytes = 0;  // per window slot: scratch slots of the plan, then landings
   uint64_t landing_base = 0;   // where landings start in it
   uint64_t bounce_bytes = 0;   // per window slot
+  // The plan works on fp32 images of the caller's blocks (images.h), which lie in scratch.
+  bool in_fp32 = false;
+  uint32_t image_inputs = 0, image_outputs = 0;  // blocks
+  uint64_t image_base = 0;                       // in a window slot's scratch
+  uint64_t image_stride = 0;                     // from a block to the next
   uint64_t max_group_runs = 0;
 
   // Memory that it takes.
@@ -87,6 +95,9 @@ class BindingContext {
 // if a provider carries out a group of all ranks (which all ranks have and know), else kMaxTile.
 inline constexpr uint64_t kMaxGroupTile = uint64_t{64} << 20;
 inline constexpr uint64_t kMaxTile = uint64_t{1} << 20;
+// Most bytes of fp32 images, of all blocks and tiles in flight.
+inline constexpr uint64_t kMaxImages = uint64_t{32} << 20;
+inline constexpr uint64_t kLeastImageTile = 4096;
 
 // Errors: kInternalError (a part that fails plan::check_part: names step and rule), those of the context.
 Result<std::unique_ptr<Binding>> bind(const PlannedPart& planned, bool in_place, bool on_device,

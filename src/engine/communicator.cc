@@ -55,9 +55,9 @@ bool Communicator::in_place(const Call& call, uint64_t block_bytes) const {
   }
 }
 
-Result<const Binding*> Communicator::binding_for(const Call& call, uint64_t block_bytes, bool in_place,
-                                                 Device& device) {
-  const uint32_t picked = options_.plans->pick(call.collective, block_bytes);
+Result<const Binding*> Communicator::binding_for(const Call& call, Partials partials, uint64_t block_bytes,
+                                                 bool in_place, Device& device) {
+  const uint32_t picked = options_.plans->pick(call.collective, partials, block_bytes);
   const uint64_t key = uint64_t{picked} << 40 | uint64_t{call.root} << 8 |
                        uint64_t{static_cast<uint8_t>(call.collective)} << 2 |
                        (device.host_addressable() ? 0u : 2u) | (in_place ? 1u : 0u);
@@ -139,7 +139,9 @@ Status Communicator::start(const Call& call) {
     return device.status();
   }
   const bool placed = in_place(call, block_bytes);
-  Result<const Binding*> binding = binding_for(call, block_bytes, placed, **device);
+  Partials partials = partials_of(call.type, call.op);
+  if (partials != Partials::kExact && !is_reduction(call.collective)) partials = Partials::kExact;
+  Result<const Binding*> binding = binding_for(call, partials, block_bytes, placed, **device);
   if (!binding.ok()) {
     fail(binding.status());
     return error_;
@@ -164,8 +166,22 @@ Status Communicator::start(const Call& call) {
   arguments.device = *device;
   arguments.scratch = binding_->on_device ? device_scratch_ : host_scratch_.data();
   arguments.bounce = bounce_.data();
+  if (binding_->in_fp32) [[unlikely]] {
+    use_images(call, **device, arguments);
+  }
   executor_.begin(*binding_, arguments);
   return {};
+}
+
+// The plan works on fp32 images in host memory, and on nothing of the caller's.
+void Communicator::use_images(const Call& call, Device& device, Arguments& arguments) {
+  images_ = ImageSource{call.type, call.count,           arguments.input, arguments.output,
+                        &device,   host_scratch_.data(), bounce_.data()};
+  arguments.type = DataType::kFloat32;
+  arguments.block_bytes = call.count * sizeof(float);
+  arguments.input = arguments.output = nullptr;
+  arguments.device = &options_.devices->host();
+  arguments.images = &images_;
 }
 
 void Communicator::start_group_alone(const Binding& binding, const Call& call, uint64_t block_bytes) {

@@ -120,9 +120,11 @@ class Communicator final : public BindingContext {
 
  private:
   bool in_place(const Call& call, uint64_t block_bytes) const;
-  Result<const Binding*> binding_for(const Call& call, uint64_t block_bytes, bool in_place, Device& device);
+  Result<const Binding*> binding_for(const Call& call, Partials partials, uint64_t block_bytes, bool in_place,
+                                     Device& device);
   Status provide_memory(const Binding& binding, Device& device);
   Result<Device*> device_for(const Call& call, uint64_t block_bytes);
+  void use_images(const Call& call, Device& device, Arguments& arguments);
   void start_group_alone(const Binding& binding, const Call& call, uint64_t block_bytes);
   Progress poll_idle();
   void report_mismatch();
@@ -140,6 +142,7 @@ class Communicator final : public BindingContext {
   std::vector<Piece> alone_pieces_;
   const Binding* binding_ = nullptr;
   Executor executor_;
+  ImageSource images_;
   BindingCache bindings_;
   std::vector<std::unique_ptr<Link>> links_;  // by peer
   Mapping host_scratch_, bounce_;

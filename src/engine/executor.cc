@@ -27,6 +27,7 @@ void Executor::prepare(const Binding& binding) {
   size_t most_sources = 1;
   for (const BoundStep& step : binding.steps) most_sources = std::max<size_t>(most_sources, step.src_count);
   sources_.resize(std::max(sources_.size(), most_sources));
+  if (binding.in_fp32) images_.prepare(binding);
   full_begins_.reserve(binding.shape.weights.size() + 1);
   last_begins_.reserve(binding.shape.weights.size() + 1);
 }
@@ -34,6 +35,15 @@ void Executor::prepare(const Binding& binding) {
 void Executor::begin(const Binding& binding, const Arguments& arguments) {
   binding_ = &binding;
   args_ = arguments;
+  input_ = args_.input;
+  output_ = args_.output;
+  stride_ = args_.block_bytes;
+  if (binding.in_fp32) [[unlikely]] {
+    input_ = args_.scratch + binding.image_base;
+    output_ = input_ + binding.image_inputs * binding.image_stride;
+    stride_ = binding.image_stride;
+    images_.begin(binding, *args_.images);
+  }
   error_ = {};
   tiles_ = plan::tile_count(binding.shape, args_.block_bytes);
   tiles_complete_ = 0;
@@ -94,8 +104,11 @@ bool Executor::enter_tile(LaneState& lane) {
   TileSlot& slot = slots_[index];
   if (slot.tile == lane.tile) return true;
   if (slot.remaining != 0) return false;  // an earlier tile still uses its scratch
-  slot.tile = lane.tile;
   slot.offset = lane.tile * binding_->shape.tile_bytes;
+  if (binding_->in_fp32 && !load_image(index, lane.tile)) [[unlikely]] {
+    return false;
+  }
+  slot.tile = lane.tile;
   slot.remaining = static_cast<uint32_t>(binding_->steps.size());
   slot.begins = lane.tile + 1 == tiles_ ? last_begins_.data() : full_begins_.data();
   std::fill_n(complete_.begin() + static_cast<ptrdiff_t>(index * binding_->steps.size()),
@@ -133,7 +146,7 @@ bool Executor::ready(uint32_t slot, const BoundStep& step) const {
 
 void Executor::set_complete(uint32_t slot, uint32_t id) {
   complete_[slot * binding_->steps.size() + id] = 1;
-  if (--slots_[slot].remaining == 0) ++tiles_complete_;
+  if (--slots_[slot].remaining == 0) finish_tile(slot);
 }
 
 // --- addresses ---------------------------------------------------------------------------------------------
@@ -144,9 +157,9 @@ std::byte* Executor::at(uint32_t slot, const ChunkRun& run) const {
   std::byte* scratch = args_.scratch + slot * binding_->scratch_bytes;
   switch (run.space) {
     case Space::kInput:
-      return args_.input + run.block * args_.block_bytes + tile.offset + begin;
+      return input_ + run.block * stride_ + tile.offset + begin;
     case Space::kOutput:
-      return args_.output + run.block * args_.block_bytes + tile.offset + begin;
+      return output_ + run.block * stride_ + tile.offset + begin;
     case Space::kScratch:
       return scratch + run.block * ((binding_->shape.tile_bytes + 127) / 128 * 128) + begin;
     case Space::kReceived:
@@ -231,6 +244,7 @@ bool Executor::issue_recv(uint32_t lane_index, uint32_t slot, uint32_t id, const
     action.type = args_.type;
     action.op = args_.op;
     action.divisor = step.last ? args_.divisor : 0;
+    if (step.mixed) action.divided = std::span(binding_->partial).subspan(step.src).first<2>();
   }
   step.link->post_recv(lane_index, bytes, args_.signature, action, *this, tag_of(slot, id));
   return true;
@@ -264,57 +278,8 @@ void Executor::issue_reduce(uint32_t lane_index, uint32_t slot, uint32_t id, con
   work.destinations = std::span(&destination, 1);
   work.count = bytes / size_of(args_.type);
   work.divisor = step.last ? args_.divisor : 0;
+  if (step.mixed) work.divided = std::span(binding_->partial).subspan(step.src, step.src_count);
   wait_for(lane_index, args_.device->reduce(queue_of(lane_index), work), tag_of(slot, id));
-}
-
-// --- completion --------------------------------------------------------------------------------------------
-
-void Executor::wait_for(uint32_t lane_index, Result<Token> token, uint32_t tag) {
-  const uint32_t queue = queue_of(lane_index);
-  Result<bool> done = token.ok() ? args_.device->poll(queue, *token) : Result<bool>(token.status());
-  if (!done.ok()) {
-    error_ = done.status();
-  } else if (*done) {
-    set_complete(tag >> 24, tag & 0xffffff);
-  } else {
-    tokens_.push_back(PendingToken{tag, queue, *token});
-  }
-}
-
-// A link finished with a send or a receive.
-void Executor::completed(uint32_t tag) {
-  const uint32_t slot = tag >> 24, id = tag & 0xffffff;
-  const BoundStep& step = binding_->steps[id];
-  if (!binding_->on_device || step.kind != BoundKind::kRecv) {
-    set_complete(slot, id);
-    return;
-  }
-  std::byte* destination =
-      step.lands ? args_.scratch + slot * binding_->scratch_bytes + binding_->landing_base + step.landing
-                 : at(slot, step.dst);
-  wait_for(0, args_.device->copy(queue_of(0), destination, bounce_of(slot, step), bytes_of(slot, step.dst)),
-           tag);
-}
-
-bool Executor::poll_tokens() {
-  bool moved = false;
-  for (size_t i = 0; i < tokens_.size();) {
-    Result<bool> done = args_.device->poll(tokens_[i].queue, tokens_[i].token);
-    if (!done.ok()) {
-      error_ = done.status();
-      return false;
-    }
-    if (!*done) {
-      ++i;
-      continue;
-    }
-    const uint32_t tag = tokens_[i].tag;
-    tokens_[i] = tokens_.back();
-    tokens_.pop_back();
-    set_complete(tag >> 24, tag & 0xffffff);
-    moved = true;
-  }
-  return moved;
 }
 
 // --- groups ------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@
 #include "comity/plugin/result.h"
 #include "src/base/hash.h"
 #include "src/engine/binding.h"
+#include "src/engine/images.h"
 #include "src/engine/link.h"
 
 namespace comity::engine {
@@ -30,6 +31,9 @@ struct Arguments {
   Device* device = nullptr;      // owns input, output and scratch; its copies and reductions
   std::byte* scratch = nullptr;  // window * binding.scratch_bytes of that device's memory
   std::byte* bounce = nullptr;   // window * binding.bounce_bytes of host memory, if binding.on_device
+  // Of a binding in fp32 `type` and lengths are those of its images, `device` is the host, and the caller's
+  // buffers are here.
+  const ImageSource* images = nullptr;
 };
 
 // What members of a group compare: the call, and which of its group steps this is, by its place in the order
@@ -57,7 +61,7 @@ class Executor final : public CompletionSink {
  private:
   struct TileSlot {
     uint64_t tile = UINT64_MAX;
-    uint64_t offset = 0;     // of the tile in its block
+    uint64_t offset = 0;     // of the tile in its block; of its image in scratch
     uint32_t remaining = 0;  // steps not complete
     const uint64_t* begins = nullptr;
   };
@@ -75,6 +79,9 @@ class Executor final : public CompletionSink {
 
   static uint32_t tag_of(uint32_t slot, uint32_t id) { return slot << 24 | id; }
   bool enter_tile(LaneState& lane);
+  bool load_image(uint32_t slot, uint64_t tile);
+  bool store_image(uint32_t slot);
+  void finish_tile(uint32_t slot);
   bool advance_lane(uint32_t index);
   bool ready(uint32_t slot, const BoundStep& step) const;
   bool issue(uint32_t lane_index, LaneState& lane, uint32_t slot, uint32_t id);
@@ -104,6 +111,9 @@ class Executor final : public CompletionSink {
 
   const Binding* binding_ = nullptr;
   Arguments args_;
+  std::byte* input_ = nullptr;  // block 0 of what the plan takes for the caller's buffers
+  std::byte* output_ = nullptr;
+  uint64_t stride_ = 0;  // from a block to the next
   uint64_t tiles_ = 0;
   uint64_t tiles_complete_ = 0;
   std::vector<uint64_t> full_begins_, last_begins_;
@@ -122,6 +132,7 @@ class Executor final : public CompletionSink {
   GroupCall group_call_;
   std::vector<Piece> pieces_;
   std::vector<const std::byte*> sources_;
+  Images images_;
   Status error_;
 };
 

@@ -266,6 +266,12 @@ bool Link::consume(LaneRx& rx, Receive& receive, const SegmentHeader& header, co
     work.destinations = std::span(&destination, 1);
     work.count = header.length / size_of(action.type);
     work.divisor = action.divisor;
+    uint8_t divided[2];
+    if (!action.divided.empty()) [[unlikely]] {
+      divided[0] = action.divided[action.received_first ? 1 : 0];
+      divided[1] = action.divided[action.received_first ? 0 : 1];
+      work.divided = divided;
+    }
     reduce_host(work);
   } else if (payload != destination) {
     std::memcpy(destination, payload, header.length);

@@ -48,6 +48,7 @@ struct ReceiveAction {
   DataType type = DataType::kInt8;
   RedOp op = RedOp::kSum;
   uint32_t divisor = 0;
+  std::span<const uint8_t> divided = {};  // as ReduceWork::divided: the operand, the received one; or empty
 };
 
 class Link final : public SegmentSink {

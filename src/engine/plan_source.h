@@ -14,14 +14,20 @@ struct PlannedPart {
   plan::Shape shape;
   plan::Part part;
   uint64_t hash = 0;  // of the whole plan, equal on all ranks: plan::hash_of
+  // The plan is carried out on fp32 images of a call of a narrow type: its lengths count those.
+  bool in_fp32 = false;
+  // Partial results are rounded to the call's type: avg divides where a contribution is first folded, not at
+  // the `last` reduction.
+  bool divides_first = false;
 };
 
 class PlanSource {
  public:
   virtual ~PlanSource() = default;
-  // A small stable number for the plan of this collective and block length: equal numbers mean equal plans
-  // (for one root). The same on every rank; O(1), no allocation: it is asked at every call.
-  virtual uint32_t pick(Collective collective, uint64_t block_bytes) = 0;
+  // A small stable number for the plan of this collective, kind of partial results and block length: equal
+  // numbers mean equal plans (for one root). The same on every rank; O(1), no allocation: it is asked at
+  // every call.
+  virtual uint32_t pick(Collective collective, Partials partials, uint64_t block_bytes) = 0;
   // This rank's part of that plan. Not on the hot path.
   virtual Result<PlannedPart> generate(Collective collective, uint32_t picked, uint32_t root) = 0;
 };

@@ -19,7 +19,8 @@ void add(Fnv& hash, const Shape& shape) {
 void add(Fnv& hash, const std::vector<ChunkRun>& runs) {
   hash.number(runs.size());
   for (const ChunkRun& run : runs) {
-    hash.byte(static_cast<uint8_t>(run.space)).number(run.block).number(run.first).number(run.count);
+    const auto& [space, block, first, count, partial] = run;
+    hash.byte(static_cast<uint8_t>(space)).number(block).number(first).number(count).byte(partial ? 1 : 0);
   }
 }
 
@@ -45,7 +46,7 @@ void add(Fnv& hash, const Part& part) {
   for (const Group& group : part.groups) {
     hash.byte(static_cast<uint8_t>(group.collective)).number(group.members.size());
     for (const uint32_t member : group.members) hash.number(member);
-    hash.number(group.root).byte(group.last ? 1 : 0);
+    hash.number(group.root).byte(group.last ? 1 : 0).byte(group.partial ? 1 : 0);
     add(hash, group.definition);
   }
 }
@@ -66,7 +67,7 @@ uint64_t hash_of(const Shape& shape, const Origin& origin) {
   hash.text("generated");
   add(hash, shape);
   hash.text(origin.generator).number(origin.version).number(origin.topology).number(origin.root);
-  return mix(hash.number(origin.block_bytes).value());
+  return mix(hash.number(origin.block_bytes).byte(origin.narrow ? 1 : 0).value());
 }
 
 }  // namespace comity::plan

@@ -271,7 +271,7 @@ class Reader {
   }
 
   bool read_group(const Json& value, const Place& at, Group& group) {
-    constexpr std::string_view kFields[] = {"collective", "members", "root", "last", "definition"};
+    constexpr std::string_view kFields[] = {"collective", "members", "root", "last", "partial", "definition"};
     const auto member = [this](const Json& element, const Place& place, uint32_t& to) {
       uint64_t read = 0;
       return whole(element, place, read) && rank(read, place, to);
@@ -279,7 +279,8 @@ class Reader {
     return object(value, at, kFields) && word(value, at, "collective", kCollectiveNames, group.collective) &&
            array(value, at, "members", true, nranks_, group.members, member) &&
            number(value, at, "root", true, UINT32_MAX, group.root) &&
-           flag(value, at, "last", true, group.last) && read_steps(value, at, "definition", group.definition);
+           flag(value, at, "last", true, group.last) && flag(value, at, "partial", false, group.partial) &&
+           read_steps(value, at, "definition", group.definition);
   }
 
   bool rank(uint64_t read, const Place& at, uint32_t& to) {
@@ -325,11 +326,12 @@ class Reader {
   }
 
   bool read_run(const Json& value, const Place& at, ChunkRun& run) {
-    constexpr std::string_view kFields[] = {"space", "block", "first", "count"};
+    constexpr std::string_view kFields[] = {"space", "block", "first", "count", "partial"};
     return object(value, at, kFields) && word(value, at, "space", kSpaceNames, run.space) &&
            number(value, at, "block", true, UINT32_MAX, run.block) &&
            number(value, at, "first", true, UINT32_MAX, run.first) &&
-           number(value, at, "count", true, UINT32_MAX, run.count);
+           number(value, at, "count", true, UINT32_MAX, run.count) &&
+           flag(value, at, "partial", false, run.partial);
   }
 
   std::optional<Status> error_;

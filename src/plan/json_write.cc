@@ -87,7 +87,8 @@ class Writer {
   void group(const Group& group) {
     add("{{\"collective\": \"{}\", \"members\": ", comity::name_of(group.collective));
     numbers(group.members);
-    add(", \"root\": {}, \"last\": {}, \"definition\": ", group.root, group.last);
+    add(", \"root\": {}, \"last\": {}{}, \"definition\": ", group.root, group.last,
+        group.partial ? ", \"partial\": true" : "");
     steps(group.definition);
     text_ += '}';
   }
@@ -127,8 +128,9 @@ class Writer {
     add(", \"{}\": [", name);
     for (size_t i = 0; i < runs.size(); ++i) {
       const ChunkRun& run = runs[i];
-      add("{}{{\"space\": \"{}\", \"block\": {}, \"first\": {}, \"count\": {}}}", i == 0 ? "" : ", ",
-          kSpaceNames[static_cast<size_t>(run.space)], run.block, run.first, run.count);
+      add("{}{{\"space\": \"{}\", \"block\": {}, \"first\": {}, \"count\": {}{}}}", i == 0 ? "" : ", ",
+          kSpaceNames[static_cast<size_t>(run.space)], run.block, run.first, run.count,
+          run.partial ? ", \"partial\": true" : "");
     }
     text_ += ']';
   }

@@ -48,6 +48,9 @@ struct ChunkRun {
   uint32_t block = 0;
   uint32_t first = 0;
   uint32_t count = 1;
+  // Of a reduction's source: it holds a partial result, not one rank's contribution alone. Where partial
+  // results are rounded, avg divides each contribution as it enters its first (fold_depths() checks it).
+  bool partial = false;
   bool operator==(const ChunkRun&) const = default;
 };
 
@@ -94,6 +97,7 @@ struct Group {
   bool last = false;              // its reduction completes all ranks' contributions: avg divides here
   std::vector<Step> definition;   // the same as primitive steps of the same lane, in the outer Plan's chunks;
                                   // `after` and kReceived indexes count within the definition (lane ignored)
+  bool partial = false;           // all its sources are partial results, as ChunkRun says
   bool operator==(const Group&) const = default;
 };
 

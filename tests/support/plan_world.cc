@@ -33,9 +33,9 @@ DeviceRegistry& host_alone() {
 class OnePlan final : public engine::PlanSource {
  public:
   OnePlan(const plan::Plan& plan, uint32_t rank) : plan_(plan), rank_(rank) {}
-  uint32_t pick(Collective, uint64_t) override { return 1; }
+  uint32_t pick(Collective, Partials, uint64_t) override { return 1; }
   Result<engine::PlannedPart> generate(Collective, uint32_t, uint32_t) override {
-    return engine::PlannedPart{plan_.shape, plan_.parts[rank_], plan::hash_of(plan_)};
+    return engine::PlannedPart{plan_.shape, plan_.parts[rank_], plan::hash_of(plan_), false, false};
   }
 
  private:

@@ -88,11 +88,16 @@ const NarrowRounding& rounding_of(DataType type) {
   return roundings[std::find(std::begin(kNarrowFloats), std::end(kNarrowFloats), type) - kNarrowFloats];
 }
 
-uint64_t reduce_floats(DataType type, RedOp op, std::span<const uint64_t> operands, uint32_t divisor) {
+uint64_t reduce_floats(DataType type, RedOp op, std::span<const uint64_t> operands, uint32_t divisor,
+                       std::span<const uint8_t> divided) {
   const bool wide = type == DataType::kFloat64;
-  double value = value_of(type, operands[0]);
-  for (uint64_t bits : operands.subspan(1)) value = combine(wide, op, value, value_of(type, bits));
-  value = divide(wide, value, divisor);
+  const auto operand = [&](size_t k) {
+    const double value = value_of(type, operands[k]);
+    return divided.empty() || divided[k] != 0 ? value : divide(wide, value, divisor);
+  };
+  double value = operand(0);
+  for (size_t k = 1; k < operands.size(); ++k) value = combine(wide, op, value, operand(k));
+  if (divided.empty()) value = divide(wide, value, divisor);
   if (std::isnan(value)) return canonical_nan(type);
   uint64_t bits = 0;
   const auto narrow = static_cast<float>(value);
@@ -176,8 +181,9 @@ uint64_t NarrowRounding::round(float value) const {
   return code | (std::signbit(value) ? sign_bit_ : 0);
 }
 
-uint64_t reduce_reference(DataType type, RedOp op, std::span<const uint64_t> operands, uint32_t divisor) {
-  return is_floating(type) ? reduce_floats(type, op, operands, divisor)
+uint64_t reduce_reference(DataType type, RedOp op, std::span<const uint64_t> operands, uint32_t divisor,
+                          std::span<const uint8_t> divided) {
+  return is_floating(type) ? reduce_floats(type, op, operands, divisor, divided)
                            : reduce_integers(type, op, operands, divisor);
 }
 

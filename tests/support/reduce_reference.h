@@ -39,8 +39,9 @@ class NarrowRounding {
   std::vector<double> midpoints_;
 };
 
-// The one element that `operands` (bits of elements, at least one) reduce to.
-uint64_t reduce_reference(DataType type, RedOp op, std::span<const uint64_t> operands, uint32_t divisor);
+// The one element that `operands` (bits of elements, at least one) reduce to. `divided` as in ReduceWork.
+uint64_t reduce_reference(DataType type, RedOp op, std::span<const uint64_t> operands, uint32_t divisor,
+                          std::span<const uint8_t> divided = {});
 
 // Element `i` of an array, as bits, and back.
 uint64_t element(const std::byte* array, DataType type, uint64_t i);

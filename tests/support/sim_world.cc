@@ -2,40 +2,15 @@
 
 #include <fmt/core.h>
 
-#include <bit>
 #include <cstdio>
 #include <cstdlib>
 
 namespace comity::test {
 
-class SimWorld::Plans final : public engine::PlanSource {
- public:
-  Plans(const topology::Topology& topology, const algorithms::Selection& selection, uint32_t rank)
-      : topology_(topology), selection_(selection), rank_(rank) {}
-  uint32_t pick(Collective, uint64_t block_bytes) override {
-    return static_cast<uint32_t>(std::bit_width(block_bytes));
-  }
-  Result<engine::PlannedPart> generate(Collective collective, uint32_t picked, uint32_t root) override {
-    const uint64_t block_bytes = picked == 0 ? 0 : uint64_t{1} << (picked - 1);
-    const algorithms::Algorithm& algorithm = *selection_.pick(collective, block_bytes).algorithm;
-    const algorithms::Request request{&topology_, root, block_bytes};
-    engine::PlannedPart planned;
-    planned.shape = algorithm.shape(request);
-    planned.hash = algorithms::hash_of(algorithm, request, planned.shape);
-    planned.part = algorithm.part(request, planned.shape, rank_);
-    return planned;
-  }
-
- private:
-  topology::Topology topology_;
-  algorithms::Selection selection_;
-  uint32_t rank_;
-};
-
 SimWorld::SimWorld(SimWorldOptions options) : options_(std::move(options)) {
   if (options_.topology.group_of_rank.empty()) options_.topology = topology::one_host(options_.nranks);
   options_.topology.inside.direct = false;
-  auto selection = algorithms::Selection::make(options_.topology, options_.forced);
+  auto selection = algorithms::Selection::make(options_.topology, options_.forced, options_.accumulate);
   if (!selection.ok()) {
     fmt::print(stderr, "SimWorld: {}\n", selection.status().message());
     std::abort();
@@ -43,7 +18,8 @@ SimWorld::SimWorld(SimWorldOptions options) : options_(std::move(options)) {
   network_ = std::make_unique<sim::Network>(options_.seed, options_.nranks, options_.network);
   for (uint32_t r = 0; r < options_.nranks; ++r) {
     transports_.push_back(network_->make_transport(r));
-    plans_.push_back(std::make_unique<Plans>(options_.topology, *selection, r));
+    plans_.push_back(std::make_unique<api::SelectedPlans>(options_.topology, *selection));
+    plans_.back()->set_rank(r);
     engine::CommunicatorOptions made;
     made.rank = r;
     made.nranks = options_.nranks;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "algorithms/selector.h"
+#include "src/api/plans.h"
 #include "src/device/registry.h"
 #include "src/engine/communicator.h"
 #include "topology/topology.h"
@@ -20,6 +21,7 @@ struct SimWorldOptions {
   uint64_t seed = 1;
   topology::Topology topology;  // default: one host, no provider
   std::string forced;           // as COMITY_ALGO
+  algorithms::Accumulate accumulate = algorithms::Accumulate::kByLevel;
   sim::NetworkOptions network;
   engine::ReleaseRule release = engine::ReleaseRule::kTransmitted;
   DeviceRegistry* devices = nullptr;  // required
@@ -38,14 +40,14 @@ class SimWorld {
   // Rank r makes the calls of calls[r] one after the other, without waiting for the other ranks in between.
   Status run_sequences(const std::vector<std::vector<engine::Call>>& calls);
   sim::Network& network() { return *network_; }
+  const algorithms::Selection& selection() const { return plans_[0]->selection(); }
   engine::Communicator& rank(uint32_t r) { return *ranks_[r]; }
 
  private:
-  class Plans;
   SimWorldOptions options_;
   std::unique_ptr<sim::Network> network_;
   std::vector<std::unique_ptr<Transport>> transports_;
-  std::vector<std::unique_ptr<Plans>> plans_;
+  std::vector<std::unique_ptr<api::SelectedPlans>> plans_;
   std::vector<std::unique_ptr<engine::Communicator>> ranks_;
   uint32_t quiet_rounds_ = 0;
 };

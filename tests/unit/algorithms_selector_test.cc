@@ -86,7 +86,8 @@ TEST(Selector, PicksTheCheapestOfAllThatApply) {
       const Request request{&topology, 0, bytes};
       const uint64_t cost_ns = selection.pick(collective, bytes).algorithm->cost_ns(request);
       for (const Algorithm& algorithm : all()) {
-        if (algorithm.collective != collective || !algorithm.applies(topology)) continue;
+        if (algorithm.collective != collective || algorithm.for_narrow || !algorithm.applies(topology))
+          continue;
         EXPECT_LE(cost_ns, algorithm.cost_ns(request)) << algorithm.name << " at " << bytes;
       }
     }
@@ -173,6 +174,62 @@ TEST(Selector, AMistakeInTheForcedTextIsNamedWithWhatThereIs) {
   refusal(topology, "all_reduce:");
 }
 
+constexpr Collective kReductions[] = {Collective::kAllReduce, Collective::kReduce,
+                                      Collective::kReduceScatter};
+constexpr Partials kRounded[] = {Partials::kRounded16, Partials::kRounded8};
+
+TEST(Selector, RoundsPartialResultsOncePerLevelAndNotAtAllWhereBytesCostNothing) {
+  for (uint32_t hosts : {1u, 2u, 3u, 8u, 64u, 100u}) {
+    for (uint32_t ranks : {1u, 2u, 5u, 16u}) {
+      const topology::Topology topology = cluster(hosts, ranks);
+      const Selection selection = select(topology);
+      const uint32_t across = hosts == 1 ? 0 : hosts <= 64 ? 1 : 7;
+      EXPECT_EQ(roundings_allowed(topology), across + (ranks > 1 ? 1 : 0));
+      for (const Collective collective : kReductions) {
+        for (const Partials partials : kRounded) {
+          for (const Range& range : selection.ranges(collective, partials))
+            EXPECT_LE(range.roundings, std::max(1u, roundings_allowed(topology))) << range.algorithm->name;
+          EXPECT_LE(selection.pick(collective, 8, partials).roundings, 1u) << hosts << " x " << ranks;
+        }
+        for (const Range& range : selection.ranges(collective)) {
+          EXPECT_EQ(range.roundings, 0u);
+          EXPECT_FALSE(range.in_fp32);
+        }
+      }
+    }
+  }
+}
+
+TEST(Selector, InFp32NothingIsRoundedTwiceForcedOrNot) {
+  const topology::Topology topology = cluster(3, 4);
+  for (const char* forced : {"", "all_reduce:ring,reduce:chain,reduce_scatter:halving"}) {
+    const auto made = Selection::make(topology, forced, Accumulate::kFp32);
+    ASSERT_TRUE(made.ok());
+    for (const Collective collective : kReductions) {
+      for (const Partials partials : kRounded) {
+        for (const Range& range : made->ranges(collective, partials)) {
+          EXPECT_EQ(range.roundings, 1u) << range.algorithm->name;
+          if (*forced != '\0') {
+            EXPECT_TRUE(range.in_fp32) << range.algorithm->name;
+          }
+        }
+      }
+    }
+  }
+  const Selection ring = select(topology, "all_reduce:ring");
+  const Range& native = ring.pick(Collective::kAllReduce, 8, Partials::kRounded16);
+  EXPECT_EQ(native.roundings, 11u);
+  EXPECT_FALSE(native.in_fp32);
+}
+
+TEST(Selector, TheSettingOfAccumulationIsFp32OrNothing) {
+  EXPECT_EQ(accumulate_named("").value(), Accumulate::kByLevel);
+  EXPECT_EQ(accumulate_named("fp32").value(), Accumulate::kFp32);
+  const auto refused = accumulate_named("fp64");
+  EXPECT_EQ(refused.status().code(), Code::kInvalidArgument);
+  EXPECT_NE(refused.status().message().find("COMITY_ACCUMULATE=\"fp64\""), std::string_view::npos);
+}
+
 TEST(Selector, RefusesATopologyWithoutRanks) {
   EXPECT_FALSE(Selection::make(topology::Topology{}, "").ok());
 }
@@ -185,7 +242,7 @@ TEST(Registry, NamesAreUniqueAndFound) {
     EXPECT_EQ(find(algorithm.collective, algorithm.name), &algorithm);
     EXPECT_FALSE(algorithm.summary.empty());
   }
-  EXPECT_EQ(seen.size(), 25u);
+  EXPECT_EQ(seen.size(), 27u);
   EXPECT_EQ(find(Collective::kBarrier, "ring"), nullptr);
   EXPECT_EQ(names_of(Collective::kBarrier), "dissemination, group");
 }

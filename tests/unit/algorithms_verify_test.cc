@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "algorithms/algorithm.h"
+#include "src/plan/fold_depth.h"
 #include "src/plan/plan.h"
 #include "src/plan/verify.h"
 #include "topology/topology.h"
@@ -31,6 +32,29 @@ std::string where(const plan::Violation& violation) {
          violation.message;
 }
 
+// What follows the plan's data finds its marks right and no more roundings than the algorithm states,
+// groups whole (a provider rounds once) and by their definitions.
+void expect_stated_roundings(const Algorithm& algorithm, const Request& request, const plan::Plan& plan) {
+  if (!is_reduction(algorithm.collective)) {
+    EXPECT_EQ(algorithm.roundings, nullptr) << algorithm.name;
+    return;
+  }
+  ASSERT_NE(algorithm.roundings, nullptr) << algorithm.name;
+  for (const bool groups_whole : {true, false}) {
+    const plan::FoldDepths depths = plan::fold_depths(plan, groups_whole);
+    const std::string what = std::string(name_of(algorithm.collective)) + ":" + std::string(algorithm.name) +
+                             " of " + std::to_string(request.topology->nranks()) + " ranks";
+    EXPECT_TRUE(depths.marks.ok) << what << ": " << where(depths.marks.violation);
+    if (!request.narrow) continue;
+    const uint32_t stated = algorithm.roundings(request);
+    EXPECT_LE(depths.deepest, stated) << what;
+    // A tree of ranks that do not fill it is less deep.
+    if (algorithm.name != "double_binary_tree") {
+      EXPECT_EQ(depths.deepest, stated) << what;
+    }
+  }
+}
+
 // Proves one plan; false (and a failure on record) if it does not hold.
 bool expect_proved(const Algorithm& algorithm, const Request& request) {
   const auto made = make_plan(algorithm, request);
@@ -42,6 +66,7 @@ bool expect_proved(const Algorithm& algorithm, const Request& request) {
                         << request.topology->nranks() << " ranks, root " << request.root << ", block "
                         << request.block_bytes << ": " << where(proof.violation);
   for (const plan::Part& part : made->parts) EXPECT_TRUE(plan::check_part(made->shape, part).ok);
+  expect_stated_roundings(algorithm, request, *made);
   return proof.ok;
 }
 
@@ -56,10 +81,11 @@ TEST_P(AlgorithmsAreProved, OnOneHost) {
   for (const Algorithm& algorithm : all()) {
     if (!algorithm.applies(topology)) continue;
     for (uint64_t block : kBlocks) {
-      proved += expect_proved(algorithm, {&topology, 0, block}) ? 1 : 0;
+      for (const bool rounds : {false, true})
+        proved += expect_proved(algorithm, {&topology, 0, block, nullptr, rounds}) ? 1 : 0;
     }
   }
-  EXPECT_EQ(proved, 24 * 2);  // all but the hierarchical one, which needs two hosts
+  EXPECT_EQ(proved, 26 * 2 * 2);  // all but the hierarchical one, which needs two hosts
 }
 
 TEST_P(AlgorithmsAreProved, ForOtherRoots) {
@@ -68,7 +94,8 @@ TEST_P(AlgorithmsAreProved, ForOtherRoots) {
   for (const Algorithm& algorithm : all()) {
     if (algorithm.collective != Collective::kBroadcast && algorithm.collective != Collective::kReduce)
       continue;
-    for (uint32_t root : {ranks - 1, ranks / 2}) expect_proved(algorithm, {&topology, root, 4096});
+    for (uint32_t root : {ranks - 1, ranks / 2})
+      expect_proved(algorithm, {&topology, root, 4096, nullptr, true});
   }
 }
 
@@ -93,7 +120,10 @@ TEST(HierarchicalIsProved, OnEqualAndUnequalHostsHoweverPlaced) {
   ASSERT_NE(hierarchical, nullptr);
   for (const auto& placement : placements) {
     const topology::Topology topology = placed(placement);
-    for (uint64_t block : kBlocks) expect_proved(*hierarchical, {&topology, 0, block});
+    for (uint64_t block : kBlocks) {
+      for (const bool rounds : {false, true})
+        expect_proved(*hierarchical, {&topology, 0, block, nullptr, rounds});
+    }
   }
 }
 
@@ -107,7 +137,10 @@ TEST(HierarchicalIsProved, UpToSixteenHostsOfUnequalSize) {
     group_of_rank.push_back(hosts - 1);
     const topology::Topology topology = placed(group_of_rank);
     ASSERT_TRUE(hierarchical->applies(topology));
-    for (uint64_t block : kBlocks) expect_proved(*hierarchical, {&topology, 0, block});
+    for (uint64_t block : kBlocks) {
+      for (const bool rounds : {false, true})
+        expect_proved(*hierarchical, {&topology, 0, block, nullptr, rounds});
+    }
   }
 }
 

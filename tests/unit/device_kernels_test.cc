@@ -37,6 +37,7 @@ struct Case {
   bool in_place = false;  // destination k is source k
   bool stream = false;
   uint64_t shift = 0;  // elements by which buffer k is off alignment: k * shift
+  std::vector<uint8_t> divided = {};
 };
 
 // A buffer with guards, its data `shift` elements past a multiple of 64 bytes.
@@ -66,7 +67,7 @@ std::string compare(const Case& c, std::vector<Buffer>& buffers,
   std::vector<uint64_t> operands(c.sources.size());
   for (uint64_t i = 0; i < c.sources[0].size(); ++i) {
     for (size_t s = 0; s < operands.size(); ++s) operands[s] = c.sources[s][i];
-    const uint64_t expected = test::reduce_reference(c.type, c.op, operands, c.divisor);
+    const uint64_t expected = test::reduce_reference(c.type, c.op, operands, c.divisor, c.divided);
     for (size_t d = 0; d < destinations.size(); ++d) {
       const uint64_t got = test::element(destinations[d], c.type, i);
       if (got == expected) continue;
@@ -106,6 +107,7 @@ std::string first_difference(const Kernel& kernel, const Case& c) {
   work.count = count;
   work.divisor = c.divisor;
   work.stream_stores = c.stream;
+  work.divided = c.divided;
   kernel(work);
   return compare(c, buffers, destinations);
 }
@@ -267,10 +269,27 @@ TEST_P(Kernels, StreamWithTheDivisorAndFromAlignedAndUnalignedHeads) {
   }
 }
 
+TEST_P(Kernels, DivideWhatIsNoPartialResult) {
+  if (!is_narrow_float(type())) return;
+  for (const uint64_t count : {1u, 2u, 31u, 512u, 513u, 2000u}) {
+    for (const uint32_t divisor : {2u, 3u, 7u, 64u}) {
+      Case c{type(), RedOp::kSum,    divisor, some_sources(type(), 3, count, random_),
+             2,      count % 2 == 0, false,   1};
+      for (const auto& divided :
+           {std::vector<uint8_t>{0, 1, 1}, {1, 0, 1}, {1, 1, 0}, {0, 0, 1}, {0, 0, 0}}) {
+        c.divided = divided;
+        ASSERT_NO_FATAL_FAILURE(expect_right(c));
+      }
+    }
+  }
+}
+
 #if defined(__x86_64__)
 TEST_P(Kernels, GiveTheSameBitsWhateverTheThreadsRoundingAndFlushing) {
   const Case c{type(), RedOp::kSum, 0, some_sources(type(), 2, 1023, random_)};
   const Case tiny{type(), RedOp::kProd, 0, some_sources(type(), 2, 5, random_)};
+  Case mixed{type(), RedOp::kSum, is_narrow_float(type()) ? 3u : 0u, some_sources(type(), 2, 700, random_)};
+  if (is_narrow_float(type())) mixed.divided = {1, 0};
   const unsigned before = _mm_getcsr();
   for (unsigned control : {0x9fc0u, 0x8040u | 0x1f80u, 0x3f80u, 0x5f80u, 0x7f80u}) {
     const auto under = [&](Isa isa) {
@@ -285,6 +304,7 @@ TEST_P(Kernels, GiveTheSameBitsWhateverTheThreadsRoundingAndFlushing) {
     for (Isa isa : available_isas()) {
       ASSERT_EQ(first_difference(under(isa), c), "") << name_of(isa) << " MXCSR " << control;
       ASSERT_EQ(first_difference(under(isa), tiny), "") << name_of(isa) << " MXCSR " << control;
+      ASSERT_EQ(first_difference(under(isa), mixed), "") << name_of(isa) << " MXCSR " << control;
     }
   }
 }

@@ -34,8 +34,11 @@ struct MemoryHandle {
 // What one reduction does. All spans are of `count` elements of `type` on this device's memory.
 // destinations[k][i] = round(sources[0][i] op sources[1][i] op ...), folded from the left, so that callers
 // who list the lower rank first all get the same bits. fp16, bf16 and fp8 accumulate in fp32 and round once.
-// `divisor` > 0 divides the accumulator before rounding (avg); 0 leaves it. A destination may equal a source
-// exactly; partial overlap is undefined.
+// `divisor` > 0 divides the accumulator before rounding (avg); 0 leaves it. With `divided`, one flag per
+// source, it divides the sources instead that are not flagged, each in the accumulator's type before it is
+// folded: the others are partial results of types of 8 and 16 bits, which were divided before they were
+// rounded, so that no sum overflows whose average fits. A destination may equal a source exactly; partial
+// overlap is undefined.
 struct ReduceWork {
   DataType type = DataType::kFloat32;
   RedOp op = RedOp::kSum;  // kAvg is treated as kSum; the division is asked for by `divisor`
@@ -44,6 +47,7 @@ struct ReduceWork {
   uint64_t count = 0;
   uint32_t divisor = 0;
   bool stream_stores = false;  // hint: destinations will not be read soon by this core (non-temporal stores)
+  std::span<const uint8_t> divided = {};  // fp16, bf16, fp8 alone
 };
 
 class Device {

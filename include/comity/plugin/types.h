@@ -58,6 +58,11 @@ constexpr bool is_signed(DataType type) {
   return is_floating(type) || type == DataType::kInt8 || type == DataType::kInt32 || type == DataType::kInt64;
 }
 
+// Floats of 8 and 16 bits: what is made of them is computed in fp32 and rounded.
+constexpr bool is_narrow_float(DataType type) {
+  return is_floating(type) && size_of(type) <= 2;
+}
+
 constexpr std::string_view name_of(DataType type) {
   constexpr std::string_view kNames[kDataTypeCount] = {"int8",    "uint8",    "int32",   "uint32",
                                                        "int64",   "uint64",   "float16", "float32",
@@ -84,6 +89,32 @@ constexpr bool is_rooted(Collective collective) {
 constexpr bool is_reduction(Collective collective) {
   return collective == Collective::kAllReduce || collective == Collective::kReduce ||
          collective == Collective::kReduceScatter;
+}
+
+// What becomes of a call's partial results, by which plans are chosen: nothing is lost where they have the
+// type of the accumulator or are one of the operands; else each is rounded that leaves the accumulator.
+enum class Partials : uint8_t { kExact = 0, kRounded16 = 1, kRounded8 = 2 };
+inline constexpr int kPartialsCount = 3;
+
+namespace detail {
+struct PartialsTable {
+  Partials of[kDataTypeCount][kRedOpCount] = {};
+  constexpr PartialsTable() {
+    for (int type = 0; type < kDataTypeCount; ++type) {
+      if (!is_narrow_float(static_cast<DataType>(type))) continue;
+      const bool bytes = size_of(static_cast<DataType>(type)) == 1;
+      for (const RedOp op : {RedOp::kSum, RedOp::kProd, RedOp::kAvg}) {
+        of[type][static_cast<int>(op)] = bytes ? Partials::kRounded8 : Partials::kRounded16;
+      }
+    }
+  }
+};
+inline constexpr PartialsTable kPartialsTable;
+}  // namespace detail
+
+// Of a collective that reduces; the others make no partial results (kExact).
+constexpr Partials partials_of(DataType type, RedOp op) {
+  return detail::kPartialsTable.of[static_cast<int>(type)][static_cast<int>(op)];
 }
 
 }  // namespace comity

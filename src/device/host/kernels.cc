@@ -1,5 +1,6 @@
 #include "src/device/host/kernels.h"
 
+#include <algorithm>
 #include <cassert>
 #include <cstring>
 
@@ -51,8 +52,49 @@ const KernelTable* best_table = &kKernelsScalar;
   return true;
 }();
 
+constexpr size_t kPieceElements = 512;  // two pieces of fp32 in the first-level cache
+
+// One source of partial results and contributions, in fp32; what is not divided yet is.
+void decode_divided(const KernelTable& table, const ReduceWork& work, size_t source, uint64_t at,
+                    size_t count, float* to) {
+  const auto type = static_cast<size_t>(work.type);
+  table.decode[type](work.sources[source] + at * size_of(work.type), to, count);
+  if (work.divided[source] != 0) return;
+  auto* bytes = reinterpret_cast<std::byte*>(to);
+  const std::byte* const sources[] = {bytes};
+  std::byte* const destinations[] = {bytes};
+  table.reduce[static_cast<size_t>(DataType::kFloat32)][static_cast<size_t>(RedOp::kSum)](
+      {sources, destinations, 1, 1, count, work.divisor, false});
+}
+
+// Where partial results meet contributions (a ring's way, hosts of one rank among larger ones): piece by
+// piece in fp32, by the table's own kernels, so that every set gives the same bits.
+void reduce_divided(const KernelTable& table, const ReduceWork& work) {
+  assert(is_narrow_float(work.type) && work.divided.size() == work.sources.size());
+  alignas(64) float folded[kPieceElements];
+  alignas(64) float next[kPieceElements];
+  const std::byte* const sources[] = {reinterpret_cast<std::byte*>(folded),
+                                      reinterpret_cast<std::byte*>(next)};
+  std::byte* const destinations[] = {reinterpret_cast<std::byte*>(folded)};
+  for (uint64_t at = 0; at < work.count; at += kPieceElements) {
+    const size_t count = std::min<uint64_t>(kPieceElements, work.count - at);
+    decode_divided(table, work, 0, at, count, folded);
+    for (size_t source = 1; source < work.sources.size(); ++source) {
+      decode_divided(table, work, source, at, count, next);
+      table.reduce[static_cast<size_t>(DataType::kFloat32)][static_cast<size_t>(work.op)](
+          {sources, destinations, 2, 1, count, 0, false});
+    }
+    for (std::byte* destination : work.destinations) {
+      table.encode[static_cast<size_t>(work.type)](folded, destination + at * size_of(work.type), count);
+    }
+  }
+}
+
 void reduce_from(const KernelTable& table, const ReduceWork& work) {
   assert(!work.sources.empty() && !work.destinations.empty());
+  if (!work.divided.empty() && work.divisor != 0) [[unlikely]] {
+    return reduce_divided(table, work);
+  }
   const KernelWork raw{work.sources.data(), work.destinations.data(),
                        work.sources.size(), work.destinations.size(),
                        work.count,          work.divisor,

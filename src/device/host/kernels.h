@@ -47,7 +47,7 @@ void reduce_host(const ReduceWork& work);
 void reduce_host_with(Isa isa, const ReduceWork& work);
 
 // The conversions within those reductions: fp16, bf16 and fp8 (no other type) to fp32, exactly, and back,
-// rounded to nearest even. The environment of floating point is the caller's.
+// rounded to nearest even, whatever the environment of floating point is.
 void decode_floats(Isa isa, DataType narrow_type, const std::byte* narrow, float* wide, uint64_t count);
 void encode_floats(Isa isa, DataType narrow_type, const float* wide, std::byte* narrow, uint64_t count);
 

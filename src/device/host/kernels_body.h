@@ -103,6 +103,28 @@ __attribute__((noinline)) void run_with_plain_floats([[maybe_unused]] ReduceKern
 #endif
 }
 
+// The default environment for as long as it lives.
+class PlainFloats {
+ public:
+#if defined(__SSE2__)
+  PlainFloats() : found_(floats_are_plain() ? 0 : _mm_getcsr()) {
+    if (__builtin_expect(found_ != 0, 0)) _mm_setcsr(0x1f80);
+  }
+  ~PlainFloats() {
+    if (__builtin_expect(found_ != 0, 0)) _mm_setcsr(found_);
+  }
+
+ private:
+  unsigned found_;  // 0: it was plain
+#else
+  PlainFloats() {}
+  ~PlainFloats() {}
+#endif
+ public:
+  PlainFloats(const PlainFloats&) = delete;
+  PlainFloats& operator=(const PlainFloats&) = delete;
+};
+
 // ---- Blocks.
 
 // kVectors vectors of kCount elements from byte `at` of each source; kSources 0: as many as the work has.
@@ -271,6 +293,7 @@ inline size_t decode_some(const std::byte* narrow, float* wide, size_t from, siz
 
 template <typename Format>
 void decode_floats(const std::byte* narrow, float* wide, size_t count) {
+  const PlainFloats plain;
   decode_some<Format, Format::kLanes>(narrow, wide, 0, count);
 }
 
@@ -286,6 +309,7 @@ inline size_t encode_some(const float* wide, std::byte* narrow, size_t from, siz
 
 template <typename Format>
 void encode_floats(const float* wide, std::byte* narrow, size_t count) {
+  const PlainFloats plain;
   encode_some<Format, Format::kLanes>(wide, narrow, 0, count);
 }
 

@@ -125,7 +125,7 @@ Result<Token> SimDevice::copy(uint32_t queue, void* destination, const void* sou
   const std::lock_guard lock(mutex_);
   COMITY_ASSIGN_OR_RETURN(std::byte * to, private_place(destination, bytes, true));
   COMITY_ASSIGN_OR_RETURN(const std::byte* from, private_place(source, bytes, true));
-  return enqueue(queue, Work{0, true, bytes, {}, {from}, {to}});
+  return enqueue(queue, Work{0, true, bytes, {}, {from}, {to}, {}});
 }
 
 Result<Token> SimDevice::reduce(uint32_t queue, const ReduceWork& work) {
@@ -138,7 +138,7 @@ Result<Token> SimDevice::reduce(uint32_t queue, const ReduceWork& work) {
   }
   const uint64_t bytes = work.count * size_of(work.type);
   const std::lock_guard lock(mutex_);
-  Work item{0, false, bytes, work, {}, {}};
+  Work item{0, false, bytes, work, {}, {}, {work.divided.begin(), work.divided.end()}};
   for (const std::byte* source : work.sources) {
     COMITY_ASSIGN_OR_RETURN(const std::byte* from, private_place(source, bytes, false));
     item.sources.push_back(from);
@@ -159,6 +159,7 @@ void SimDevice::step(Queue& queue) {
   } else if (work.reduce.count != 0) {
     work.reduce.sources = work.sources;
     work.reduce.destinations = work.destinations;
+    work.reduce.divided = work.divided;
     reduce_host(work.reduce);
   }
   queue.waiting.pop_front();

@@ -66,6 +66,7 @@ class SimDevice final : public Device {
     ReduceWork reduce;
     std::vector<const std::byte*> sources;  // at the private place, as are destinations
     std::vector<std::byte*> destinations;
+    std::vector<uint8_t> divided;
   };
   struct Queue {
     std::deque<Work> waiting;
