@@ -256,6 +256,9 @@ void TcpTransport::dial(TcpEndpoint& endpoint, const RailPair& pair, const RankA
 void TcpTransport::attach(TcpEndpoint& endpoint, UniqueFd socket) {
   endpoint.attach(std::move(socket));
   connected_.push_back(&endpoint);
+  // Here, so that no sleep allocates: an endpoint is on the list for as long as the transport is.
+  polled_endpoints_.reserve(connected_.size());
+  polled_.reserve(connected_.size() + 1);
   COMITY_LOG_DEBUG("rank {}: {} to rank {}", context_.rank, endpoint.describe(), endpoint.peer());
 }
 
