@@ -143,7 +143,8 @@ typedef enum {
   comityMax = 2,
   comityMin = 3,
   comityAvg = 4, /* the sum divided by nranks before it is first rounded, so that no sum overflows the type
-                    whose average fits; integers truncate toward zero */
+                    whose average fits (bfloat16: while what is folded at once fits into 32 bits);
+                    integers truncate toward zero */
   comityNumOps = 5
 } comityRedOp_t;
 
