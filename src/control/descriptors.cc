@@ -163,7 +163,7 @@ void unregister_communicator(uint64_t communicator) {
 
 void serve_descriptors(DescriptorProvider provider) {
   const std::lock_guard lock(service_lock());
-  provider_of_all = new DescriptorProvider(std::move(provider));
+  delete std::exchange(provider_of_all, new DescriptorProvider(std::move(provider)));
 }
 
 Result<std::string> descriptor_socket_name() {

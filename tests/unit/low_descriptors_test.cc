@@ -94,6 +94,9 @@ TEST(LowDescriptors, SocketsAndReceivedDescriptorsAreThreeOrAbove) {
 class LowDescriptorsOver : public testing::TestWithParam<const char*> {};
 
 TEST_P(LowDescriptorsOver, DaemonsThatPrintAllTheTimeGetRightResults) {
+#ifdef __SANITIZE_ADDRESS__
+  GTEST_SKIP() << "needs a build without UBSan, whose pipes for checks of its own come to lie at 0 to 2";
+#endif
   comityUniqueId id;
   ASSERT_EQ(comityGetUniqueId(&id), comitySuccess) << comityGetLastError(nullptr);
   std::vector<Child> children;

@@ -155,6 +155,10 @@ TEST(ShmGroupKey, TellsMembersAndTheirOrderApart) {
 }
 
 TEST(ShmAddress, BlamesTheLimitOfDescriptorsAndNotProc) {
+#ifdef __SANITIZE_ADDRESS__
+  GTEST_SKIP()
+      << "needs a build without UBSan, which itself opens a pipe for each virtual call that it checks";
+#endif
   rlimit before{};
   ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
   const rlimit none{3, before.rlim_max};
