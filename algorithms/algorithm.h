@@ -28,6 +28,8 @@ struct Request {
   // For types whose partial results may be rounded, to 8 or 16 bits: where there is a choice, as many
   // operands as possible are folded at once, so that few are made.
   bool narrow = false;
+  // Lanes that a part may have, at least 1.
+  uint32_t max_lanes = plan::kMaxLanes;
 };
 
 struct Algorithm {
@@ -36,6 +38,7 @@ struct Algorithm {
   std::string_view summary;  // one line for people: steps and bytes
   // Whether it can plan for this topology ("hierarchical" needs two hosts, "group" needs a provider's reach).
   bool (*applies)(const topology::Topology& topology);
+  // Shape::any_lengths says whether it serves blocks of different lengths too; always or never.
   plan::Shape (*shape)(const Request& request);
   // Only primitive steps, or groups with definitions. `rank` < nranks.
   plan::Part (*part)(const Request& request, const plan::Shape& shape, uint32_t rank);
@@ -47,6 +50,13 @@ struct Algorithm {
   uint32_t (*roundings)(const Request& request) = nullptr;
   // Chosen only where partial results may be rounded, since it rounds once.
   bool for_narrow = false;
+  // Whether, on this topology, every result is folded by the balanced tree over ranks (plan/balanced.h), for
+  // every root, size and number of lanes. Null: on none.
+  bool (*balanced)(const topology::Topology& topology) = nullptr;
+  // Chosen only where that is asked for: without, another has the same steps and fewer copies.
+  bool for_balanced = false;
+  // Lanes that its parts have at least; how many more is up to Request::max_lanes.
+  uint32_t least_lanes = 1;
   // Made of group steps: never what a forced name means when it is not this very name.
   bool uses_groups = false;
 };

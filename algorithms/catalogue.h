@@ -15,11 +15,16 @@ extern const Algorithm kAllReduceHalvingDoubling;
 extern const Algorithm kAllReduceBinomialTree;
 extern const Algorithm kAllReduceDoubleBinaryTree;
 extern const Algorithm kAllReduceHierarchical;
+extern const Algorithm kAllReduceBalancedDirect;
+extern const Algorithm kAllReduceBalancedTwoShot;
 extern const Algorithm kAllReduceGroup;
 extern const Algorithm kReduceBinomial;
 extern const Algorithm kReduceChain;
 extern const Algorithm kReduceDirect;
 extern const Algorithm kReduceTwoShot;
+extern const Algorithm kReduceBalancedDirect;
+extern const Algorithm kReduceBalancedTwoShot;
+extern const Algorithm kReduceBalancedTree;
 extern const Algorithm kReduceGroup;
 extern const Algorithm kBroadcastBinomial;
 extern const Algorithm kBroadcastChain;
@@ -31,9 +36,20 @@ extern const Algorithm kAllGatherGroup;
 extern const Algorithm kReduceScatterDirect;
 extern const Algorithm kReduceScatterRing;
 extern const Algorithm kReduceScatterHalving;
+extern const Algorithm kReduceScatterBalanced;
 extern const Algorithm kReduceScatterGroup;
 extern const Algorithm kBarrierDissemination;
 extern const Algorithm kBarrierGroup;
+extern const Algorithm kAllToAllDirect;
+extern const Algorithm kAllToAllPairwise;
+extern const Algorithm kAllToAllBruck;
+extern const Algorithm kAllToAllGroup;
+extern const Algorithm kGatherDirect;
+extern const Algorithm kGatherBinomial;
+extern const Algorithm kGatherGroup;
+extern const Algorithm kScatterDirect;
+extern const Algorithm kScatterBinomial;
+extern const Algorithm kScatterGroup;
 
 // Chunks of a plan are at most this many (plan.h), and so are ranks of plans with a chunk per rank.
 inline constexpr uint32_t kMaxChunks = 1u << 16;
@@ -63,6 +79,11 @@ inline bool applies_with_chunk_per_rank(const topology::Topology& topology) {
 // Applies where a chunk per rank of the largest power of two fits.
 inline bool applies_with_core_chunks(const topology::Topology& topology) {
   return topology.nranks() < 2 * kMaxChunks;
+}
+
+// Of reductions whose rounds double: they fold by the balanced tree where each round doubles.
+inline bool ranks_are_a_power_of_two(const topology::Topology& topology) {
+  return std::has_single_bit(topology.nranks());
 }
 
 }  // namespace comity::algorithms

@@ -86,6 +86,15 @@ Wide Figures::gather_ns(Wide length) const {
   return latency_ns() + gap_ns() * (ranks - 2) + std::max(near, far);
 }
 
+Wide Figures::relays_ns(Wide length) const {
+  Wide time = 0;
+  for (uint64_t distance = 1; distance < ranks; distance *= 2) {
+    const uint64_t blocks = std::min(distance, ranks - distance);
+    time += pair_ns(length * blocks, distance) + (blocks - 1) * gap_ns();
+  }
+  return time;
+}
+
 Wide Figures::hop_ns(Wide length) const {
   return exchange_ns(length, 1);
 }

@@ -52,6 +52,8 @@ struct Figures : Grouping {
   Wide all_pairs_ns(Wide length) const;
   // One round in which one rank receives `length` from each other rank.
   Wide gather_ns(Wide length) const;
+  // Every rank's `length` goes to one rank, or comes from it, by a binomial tree in messages of one each.
+  Wide relays_ns(Wide length) const;
   // One message on a way that all ranks take one after the other (a chain's link, a tree's edge).
   Wide hop_ns(Wide length) const;
 };

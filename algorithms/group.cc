@@ -83,13 +83,44 @@ plan::Group all_gather_group(const Members& members, const GroupRuns& runs) {
   return group;
 }
 
-plan::Group reduce_scatter_group(const Members& members, const GroupRuns& runs, bool last, Folding folding) {
+plan::Group reduce_scatter_group(const Members& members, const GroupRuns& runs, bool last, Folding folding,
+                                 uint32_t extent) {
   plan::Group group = make_group(Collective::kReduceScatter, members, 0, last);
   Steps steps(group.definition);
+  steps.set_extent(extent);
   if (members.size() == 1) {
     if (runs.src[0] != runs.dst[0]) steps.copy(runs.src[0], runs.dst[0]);
   } else {
     add_reduce_scatter(steps, members, runs.src, runs.dst[0], last, folding);
+  }
+  return group;
+}
+
+plan::Group all_to_all_group(const Members& members, const GroupRuns& runs) {
+  plan::Group group = make_group(Collective::kAllToAll, members, 0, false);
+  Steps steps(group.definition);
+  add_all_to_all(steps, members, runs.src, runs.dst);
+  return group;
+}
+
+plan::Group gather_group(const Members& members, uint32_t root, const GroupRuns& runs) {
+  plan::Group group = make_group(Collective::kGather, members, root, false);
+  Steps steps(group.definition);
+  if (members.me == root) {
+    add_gather_at_root(steps, members, runs.src[0], runs.dst);
+  } else {
+    steps.send(members.ranks[root], runs.src[0]);
+  }
+  return group;
+}
+
+plan::Group scatter_group(const Members& members, uint32_t root, const GroupRuns& runs) {
+  plan::Group group = make_group(Collective::kScatter, members, root, false);
+  Steps steps(group.definition);
+  if (members.me == root) {
+    add_scatter_at_root(steps, members, runs.src, runs.dst[0]);
+  } else {
+    steps.recv(members.ranks[root], runs.dst[0]);
   }
   return group;
 }

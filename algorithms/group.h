@@ -26,8 +26,17 @@ plan::Group reduce_group(const Members& members, uint32_t root, const GroupRuns&
 plan::Group broadcast_group(const Members& members, uint32_t root, const GroupRuns& runs);
 // Everyone sends to everyone; own x is copied to y[me] where they differ.
 plan::Group all_gather_group(const Members& members, const GroupRuns& runs);
-// Everyone sends everyone its share; each folds its own.
-plan::Group reduce_scatter_group(const Members& members, const GroupRuns& runs, bool last, Folding folding);
+// Everyone sends everyone its share; each folds its own, whose length is that of `extent` where blocks have
+// lengths of their own (plan/extents.h).
+plan::Group reduce_scatter_group(const Members& members, const GroupRuns& runs, bool last, Folding folding,
+                                 uint32_t extent = plan::kImplied);
+// Everyone sends everyone its block, and copies its own.
+plan::Group all_to_all_group(const Members& members, const GroupRuns& runs);
+// Everyone sends to the root, which copies its own to dst[root] where they differ; `root` is an index into
+// members.
+plan::Group gather_group(const Members& members, uint32_t root, const GroupRuns& runs);
+// The root sends everyone its block, and copies its own where they differ.
+plan::Group scatter_group(const Members& members, uint32_t root, const GroupRuns& runs);
 // Dissemination of a token from scratch slot 0.
 plan::Group barrier_group(const Members& members);
 

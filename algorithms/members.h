@@ -39,10 +39,14 @@ enum class Folding {
   kAtOnce,  // one reduce of all sources in members' order: one rounding, equal bits wherever it is computed
   kOnArrival,  // pair by pair as they arrive, own first: no landing outlives its segment; for one owner per
                // chunk
+  kBalanced,  // by the balanced tree over members (plan/balanced.h), two by two, inner nodes in scratch slots from
+              // 0 on: equal bits wherever it is computed, by whichever algorithm
 };
+// Scratch slots that the balanced tree over so many takes.
+uint32_t balanced_slots(uint32_t members);
 
 // Sends x[j] to member j for every other j once `ready` is complete, receives all others' x[me] and folds
-// them into `into`. Only with kAtOnce may there be something to be ready.
+// them into `into`. Only with kAtOnce and kBalanced may there be something to be ready.
 struct ReduceScatterSteps {
   std::vector<uint32_t> sends;  // by member; unused at [me]
   uint32_t reduced = 0;         // the step that completes `into`
@@ -65,14 +69,28 @@ uint32_t add_fold_on_arrival(Steps& steps, const Members& members, const ChunkRu
 uint32_t add_fold_at_once(Steps& steps, const Members& members, const ChunkRun& own, const ChunkRun& into,
                           bool last, const std::vector<After>& in_place);
 
+// The same by the balanced tree over members.
+uint32_t add_balanced_fold(Steps& steps, const Members& members, const ChunkRun& own, const ChunkRun& into,
+                           bool last, const std::vector<After>& in_place);
+
 // Reduce-scatter of x, one run per member, then all-gather into y.
 void add_two_shot(Steps& steps, const Members& members, std::span<const ChunkRun> x,
                   std::span<const ChunkRun> y, bool last, Folding folding);
 
-// Exchanges x with everyone, folds all in members' order into y: every member computes the same bits. Returns
-// the reduce.
+// Exchanges x with everyone, folds all into y, kAtOnce or kBalanced: every member computes the same bits.
+// Returns the last reduce.
 uint32_t add_exchange_all(Steps& steps, const Members& members, const ChunkRun& x, const ChunkRun& y,
-                          bool last);
+                          bool last, Folding folding = Folding::kAtOnce);
+
+// Sends x[j] to every other member j and receives y[j] from it; copies x[me] to y[me].
+void add_all_to_all(Steps& steps, const Members& members, std::span<const ChunkRun> x,
+                    std::span<const ChunkRun> y);
+// Receives y[j] from every other member j; copies `own` to y[me], in place onto itself.
+void add_gather_at_root(Steps& steps, const Members& members, const ChunkRun& own,
+                        std::span<const ChunkRun> y);
+// Sends x[j] to every other member j; copies x[me] to `own`, in place onto itself.
+void add_scatter_at_root(Steps& steps, const Members& members, std::span<const ChunkRun> x,
+                         const ChunkRun& own);
 
 // Dissemination: in round k a member signals the one 2^k after it and waits for the one 2^k before it.
 // `token` is sent.

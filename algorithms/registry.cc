@@ -19,11 +19,16 @@ std::span<const Algorithm> all() {
       kAllReduceBinomialTree,
       kAllReduceDoubleBinaryTree,
       kAllReduceHierarchical,
+      kAllReduceBalancedDirect,
+      kAllReduceBalancedTwoShot,
       kAllReduceGroup,
       kReduceBinomial,
       kReduceChain,
       kReduceDirect,
       kReduceTwoShot,
+      kReduceBalancedDirect,
+      kReduceBalancedTwoShot,
+      kReduceBalancedTree,
       kReduceGroup,
       kBroadcastBinomial,
       kBroadcastChain,
@@ -35,9 +40,20 @@ std::span<const Algorithm> all() {
       kReduceScatterDirect,
       kReduceScatterRing,
       kReduceScatterHalving,
+      kReduceScatterBalanced,
       kReduceScatterGroup,
       kBarrierDissemination,
       kBarrierGroup,
+      kAllToAllDirect,
+      kAllToAllPairwise,
+      kAllToAllBruck,
+      kAllToAllGroup,
+      kGatherDirect,
+      kGatherBinomial,
+      kGatherGroup,
+      kScatterDirect,
+      kScatterBinomial,
+      kScatterGroup,
   };
   return kAll;
 }
@@ -60,10 +76,10 @@ std::string names_of(Collective collective) {
 }
 
 uint64_t hash_of(const Algorithm& algorithm, const Request& request, const plan::Shape& shape) {
-  const auto& [topology, root, block_bytes, grouping, narrow] =
+  const auto& [topology, root, block_bytes, grouping, narrow, max_lanes] =
       request;  // all there is; grouping is the topology's
-  return plan::hash_of(
-      shape, {algorithm.name, COMITY_VERSION_CODE, topology::hash(*topology), root, block_bytes, narrow});
+  return plan::hash_of(shape, {algorithm.name, COMITY_VERSION_CODE, topology::hash(*topology), root,
+                               block_bytes, narrow, max_lanes});
 }
 
 Result<plan::Plan> make_plan(const Algorithm& algorithm, const Request& request) {

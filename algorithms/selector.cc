@@ -8,6 +8,7 @@
 #include "algorithms/catalogue.h"
 #include "algorithms/cost.h"
 #include "src/base/text.h"
+#include "src/plan/extents.h"
 
 namespace comity::algorithms {
 namespace {
@@ -20,18 +21,21 @@ constexpr uint64_t most_of(uint32_t width) {
   return width == 64 ? UINT64_MAX : (uint64_t{1} << width) - 1;
 }
 
-using Forced = const Algorithm* [kCollectiveCount];
+// Collectives and their v-variants.
+constexpr int kPlannedCount = static_cast<int>(Collective::kScatterV) + 1;
+
+using Forced = const Algorithm* [kPlannedCount];
 
 std::string collective_names() {
   std::string names;
-  for (int c = 0; c < kCollectiveCount; ++c) {
+  for (int c = 0; c < kPlannedCount; ++c) {
     names += fmt::format("{}{}", c == 0 ? "" : ", ", name_of(static_cast<Collective>(c)));
   }
   return names;
 }
 
 std::optional<Collective> collective_named(std::string_view name) {
-  for (int c = 0; c < kCollectiveCount; ++c) {
+  for (int c = 0; c < kPlannedCount; ++c) {
     if (name_of(static_cast<Collective>(c)) == name) return static_cast<Collective>(c);
   }
   return std::nullopt;
@@ -41,8 +45,29 @@ Status refuse(std::string_view item, const std::string& why) {
   return Status(Code::kInvalidArgument, fmt::format("COMITY_ALGO: '{}' {}", item, why));
 }
 
+bool serves_any_lengths(const Algorithm& algorithm, const topology::Topology& topology) {
+  return algorithm.shape({&topology, 0, 0}).any_lengths;
+}
+
+bool is_balanced(const Algorithm& algorithm, const topology::Topology& topology) {
+  return algorithm.balanced != nullptr && algorithm.balanced(topology);
+}
+
+// Why it may not carry out the collective; empty if it may.
+std::string_view objection(const Algorithm& algorithm, const topology::Topology& topology,
+                           Collective collective, const Rules& rules) {
+  if (!algorithm.applies(topology)) return "does not apply";
+  if (is_varying(collective) && !serves_any_lengths(algorithm, topology))
+    return "does not serve blocks of different lengths and so does not apply";
+  if (rules.deterministic && is_reduction(collective) && !is_balanced(algorithm, topology))
+    return "does not fold by the balanced tree that COMITY_DETERMINISTIC asks for and so does not apply";
+  if (algorithm.least_lanes > rules.max_lanes)
+    return "takes more lanes than COMITY_MAX_LANES allows and so does not apply";
+  return {};
+}
+
 // One "collective:algorithm" into `forced`.
-Status force(const topology::Topology& topology, std::string_view item, Forced& forced) {
+Status force(const topology::Topology& topology, std::string_view item, const Rules& rules, Forced& forced) {
   const size_t colon = item.find(':');
   if (colon == std::string_view::npos) {
     return refuse(item, "is not of the form collective:algorithm, like all_reduce:ring");
@@ -53,14 +78,15 @@ Status force(const topology::Topology& topology, std::string_view item, Forced& 
   if (!collective) {
     return refuse(item, fmt::format("names no collective: '{}'; there are {}", left, collective_names()));
   }
-  const Algorithm* algorithm = find(*collective, name);
+  const Collective base = planned_as(*collective);
+  const Algorithm* algorithm = find(base, name);
   if (algorithm == nullptr) {
-    return refuse(
-        item, fmt::format("names no algorithm of {}: '{}'; there are {}", left, name, names_of(*collective)));
+    return refuse(item,
+                  fmt::format("names no algorithm of {}: '{}'; there are {}", left, name, names_of(base)));
   }
-  if (!algorithm->applies(topology)) {
-    return refuse(item, fmt::format("does not apply to {} ranks in {} groups; {} has {}", topology.nranks(),
-                                    topology.ngroups(), left, names_of(*collective)));
+  if (const std::string_view why = objection(*algorithm, topology, *collective, rules); !why.empty()) {
+    return refuse(item, fmt::format("{} to {} ranks in {} groups; {} has {}", why, topology.nranks(),
+                                    topology.ngroups(), left, names_of(base)));
   }
   const Algorithm*& place = forced[static_cast<int>(*collective)];
   if (place != nullptr && place != algorithm) {
@@ -71,8 +97,9 @@ Status force(const topology::Topology& topology, std::string_view item, Forced& 
   return {};
 }
 
-Status parse(const topology::Topology& topology, std::string_view text, Forced& forced) {
-  for (const std::string_view item : split_list(text)) COMITY_RETURN_IF_ERROR(force(topology, item, forced));
+Status parse(const topology::Topology& topology, std::string_view text, const Rules& rules, Forced& forced) {
+  for (const std::string_view item : split_list(text))
+    COMITY_RETURN_IF_ERROR(force(topology, item, rules, forced));
   return {};
 }
 
@@ -105,10 +132,12 @@ struct Candidate {
 using Applying = std::vector<const Algorithm*>;
 
 // In the table's order.
-Applying applying_to(const topology::Topology& topology, Collective collective) {
+Applying applying_to(const topology::Topology& topology, Collective collective, const Rules& rules) {
   Applying applying;
   for (const Algorithm& algorithm : all()) {
-    if (algorithm.collective == collective && algorithm.applies(topology)) applying.push_back(&algorithm);
+    if (algorithm.collective != planned_as(collective)) continue;
+    if (algorithm.for_balanced && !rules.deterministic) continue;
+    if (objection(algorithm, topology, collective, rules).empty()) applying.push_back(&algorithm);
   }
   return applying;
 }
@@ -137,7 +166,7 @@ struct Asked {
   const topology::Topology& topology;
   const Grouping& grouping;
   Partials partials;
-  Accumulate accumulate;
+  const Rules& rules;
 };
 
 class Chooser {
@@ -146,8 +175,8 @@ class Chooser {
       : topology_(asked.topology),
         grouping_(asked.grouping),
         partials_(asked.partials),
-        accumulate_(asked.accumulate),
-        allowed_(accumulate_ == Accumulate::kFp32
+        rules_(asked.rules),
+        allowed_(rules_.accumulate == Accumulate::kFp32
                      ? 1
                      : roundings_of_level(grouping_.local) + roundings_of_level(grouping_.groups)),
         block_bytes_(block_bytes) {}
@@ -156,6 +185,7 @@ class Chooser {
   Candidate candidate(const Algorithm& algorithm, bool in_fp32) const {
     Range range;
     range.in_fp32 = in_fp32;
+    range.max_lanes = rules_.max_lanes;
     const Request request = request_for(range, topology_, partials_, 0, block_bytes_, &grouping_);
     Candidate made{&algorithm, in_fp32, 0, algorithm.cost_ns(request)};
     if (partials_ == Partials::kExact) return made;
@@ -165,12 +195,17 @@ class Chooser {
   }
 
   // The cheapest of those that apply and round no more than they may; the earlier in the table on a tie.
-  // One that rounds once is worth a sixteenth more, and of short blocks whatever it costs.
+  // One that rounds once is worth a sixteenth more, and of short blocks whatever it costs. Where the same
+  // bits are asked for, the nodes of the tree are in fp32.
   Choice cheapest(const Applying& applying) const {
     Choice any, once;
     for (const Algorithm* const each : applying) {
       const Algorithm& algorithm = *each;
       if (algorithm.for_narrow && partials_ == Partials::kExact) continue;
+      if (rules_.deterministic && partials_ != Partials::kExact) {
+        any.consider(candidate(algorithm, true));
+        continue;
+      }
       const Candidate native = candidate(algorithm, false);
       if (native.roundings <= allowed_) any.consider(native);
       if (native.roundings <= 1) once.consider(native);
@@ -187,7 +222,9 @@ class Chooser {
   // As it is, if that rounds no more than once or may round more.
   Candidate forced(const Algorithm& algorithm) const {
     const Candidate native = candidate(algorithm, false);
-    const bool as_it_is = native.roundings <= 1 || accumulate_ == Accumulate::kByLevel;
+    const bool as_it_is =
+        partials_ == Partials::kExact ||
+        (!rules_.deterministic && (native.roundings <= 1 || rules_.accumulate == Accumulate::kByLevel));
     return as_it_is ? native : candidate(algorithm, true);
   }
 
@@ -195,7 +232,7 @@ class Chooser {
   const topology::Topology& topology_;
   const Grouping& grouping_;
   Partials partials_;
-  Accumulate accumulate_;
+  const Rules& rules_;
   uint32_t allowed_;
   uint64_t block_bytes_;
 };
@@ -254,49 +291,54 @@ Request request_for(const Range& range, const topology::Topology& topology, Part
                     uint64_t block_bytes, const Grouping* grouping) {
   Request request{&topology, root, block_bytes, grouping};
   request.narrow = partials != Partials::kExact;
+  request.max_lanes = range.max_lanes;
   const uint64_t factor = range.in_fp32 ? fp32_factor(partials) : 1;
   request.block_bytes = block_bytes > UINT64_MAX / factor ? UINT64_MAX : block_bytes * factor;
   return request;
 }
 
 Result<Selection> Selection::make(const topology::Topology& topology, std::string_view forced_text,
-                                  Accumulate accumulate) {
+                                  const Rules& rules) {
   if (topology.nranks() == 0)
     return Status(Code::kInvalidArgument, "the selector needs a topology with ranks");
   Forced forced = {};
-  COMITY_RETURN_IF_ERROR(parse(topology, forced_text, forced));
+  COMITY_RETURN_IF_ERROR(parse(topology, forced_text, rules, forced));
   Selection selection;
+  selection.deterministic_ = rules.deterministic;
   const Grouping grouping(topology);
-  for (int c = 0; c < kCollectiveCount; ++c) {
+  for (int c = 0; c < kPlannedCount; ++c) {
     const auto collective = static_cast<Collective>(c);
     for (int p = 0; p < (is_reduction(collective) ? kPartialsCount : 1); ++p) {
       COMITY_RETURN_IF_ERROR(
-          selection.fill(topology, grouping, collective, static_cast<Partials>(p), forced[c], accumulate));
+          selection.fill(topology, grouping, collective, static_cast<Partials>(p), forced[c], rules));
     }
   }
   return selection;
 }
 
 Status Selection::fill(const topology::Topology& topology, const Grouping& grouping, Collective collective,
-                       Partials partials, const Algorithm* forced, Accumulate accumulate) {
-  const Asked asked{topology, grouping, partials, accumulate};
-  const Applying applying = applying_to(topology, collective);
+                       Partials partials, const Algorithm* forced, const Rules& rules) {
+  const Asked asked{topology, grouping, partials, rules};
+  const Applying applying = applying_to(topology, collective, rules);
+  const bool one_for_all = is_varying(collective) && !plan::all_lengths_are_given(collective);
   Table& table = tables_[static_cast<int>(collective)][static_cast<int>(partials)];
   plan::Shape shape;
   for (uint32_t width = 0; width < kWidths; ++width) {
-    const uint64_t least = least_of(width);
+    const uint64_t least = one_for_all ? kVaryingBytes : least_of(width);
     Range range = range_at(Chooser(asked, least), applying, forced);
     if (range.algorithm == nullptr) {
       return Status(Code::kInternalError,
-                    fmt::format("no algorithm for {} applies to {} ranks in {} groups", name_of(collective),
-                                topology.nranks(), topology.ngroups()));
+                    fmt::format("no algorithm for {} applies to {} ranks in {} groups{}", name_of(collective),
+                                topology.nranks(), topology.ngroups(),
+                                rules.deterministic ? " and gives the same bits everywhere" : ""));
     }
+    range.max_lanes = rules.max_lanes;
     plan::Shape next_shape =
         range.algorithm->shape(request_for(range, topology, partials, 0, least, &grouping));
     const Range* before = table.ranges.empty() ? nullptr : &table.ranges.back();
     if (before == nullptr || before->algorithm != range.algorithm || before->in_fp32 != range.in_fp32 ||
         before->roundings != range.roundings || next_shape != shape) {
-      range.min_bytes = least;
+      range.min_bytes = least_of(width);
       table.ranges.push_back(std::move(range));
       shape = std::move(next_shape);
     }
@@ -317,8 +359,8 @@ const std::vector<Range>& Selection::ranges(Collective collective, Partials part
 
 std::string Selection::describe() const {
   constexpr std::string_view kKinds[kPartialsCount] = {"", " 16 bit", " 8 bit"};
-  std::string text;
-  for (int c = 0; c < kCollectiveCount; ++c) {
+  std::string text = deterministic_ ? "reductions by the balanced tree over ranks alone\n" : "";
+  for (int c = 0; c < kPlannedCount; ++c) {
     for (int p = 0; p < kPartialsCount; ++p) {
       const std::string name = std::string(name_of(static_cast<Collective>(c))) + std::string(kKinds[p]);
       for (const Range& range : tables_[c][p].ranges) {

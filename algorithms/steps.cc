@@ -5,6 +5,12 @@
 namespace comity::algorithms {
 
 uint32_t Steps::add(Step step) {
+  bool callers = false;
+  for (const auto* runs : {&step.src, &step.dst}) {
+    for (const ChunkRun& run : *runs)
+      callers = callers || run.space == Space::kInput || run.space == Space::kOutput;
+  }
+  if (!callers) step.extent = extent_;
   steps_.push_back(std::move(step));
   return size() - 1;
 }

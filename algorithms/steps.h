@@ -29,6 +29,12 @@ inline ChunkRun output(uint32_t block, uint32_t first, uint32_t count) {
 inline ChunkRun scratch(uint32_t slot, uint32_t first, uint32_t count) {
   return {Space::kScratch, slot, first, count};
 }
+// Chunk 0 of every block of one space, where that is the whole tile.
+inline std::vector<ChunkRun> whole_blocks(Space space, uint32_t blocks) {
+  std::vector<ChunkRun> runs;
+  for (uint32_t block = 0; block < blocks; ++block) runs.push_back({space, block, 0, 1});
+  return runs;
+}
 // The same chunks of another space or block.
 inline ChunkRun moved_to(Space space, uint32_t block, const ChunkRun& run) {
   return {space, block, run.first, run.count};
@@ -84,6 +90,10 @@ class Steps {
   uint32_t group(uint32_t index, std::vector<ChunkRun> src, std::vector<ChunkRun> dst, Turn turn,
                  std::vector<After> after = {});
 
+  // Whose length the steps have that are added from here on and touch none of the caller's blocks, where
+  // blocks have lengths of their own (plan/extents.h).
+  void set_extent(uint32_t extent) { extent_ = extent; }
+
   ChunkRun landed(uint32_t recv) const { return {Space::kReceived, recv, run(recv).first, run(recv).count}; }
   After done(uint32_t step) const { return {lane_, step, false}; }
   After done_in_place(uint32_t step) const { return {lane_, step, true}; }
@@ -95,6 +105,7 @@ class Steps {
 
   std::vector<Step>& steps_;
   uint32_t lane_;
+  uint32_t extent_ = plan::kImplied;
 };
 
 // A part of this many empty lanes.

@@ -3,7 +3,19 @@
 #include <algorithm>
 #include <bit>
 
+#include "algorithms/tiling.h"
+
 namespace comity::algorithms {
+namespace {
+
+// Blocks of others that pass a rank other than the root, at most.
+uint32_t most_relayed(uint32_t ranks) {
+  if (ranks < 3) return 0;
+  const uint32_t half = std::bit_floor(ranks - 1);  // the farthest child of the root
+  return std::max(ranks - half, half / 2) - 1;
+}
+
+}  // namespace
 
 TreeNode binomial_node(uint32_t ranks, uint32_t root, uint32_t rank) {
   const auto rank_at = [&](uint64_t distance) { return static_cast<uint32_t>((root + distance) % ranks); };
@@ -17,6 +29,21 @@ TreeNode binomial_node(uint32_t ranks, uint32_t root, uint32_t rank) {
     node.inner.push_back(bit > 1 && distance + bit + 1 < ranks);
   }
   return node;
+}
+
+BinomialBlocks::BinomialBlocks(uint32_t ranks, uint32_t root, uint32_t rank) : ranks_(ranks), rank_(rank) {
+  const TreeNode node = binomial_node(ranks, root, rank);
+  const uint32_t distance = (rank + ranks - root) % ranks;
+  is_root = !node.has_parent;
+  parent = node.parent;
+  count = is_root ? ranks : std::min(distance & (~distance + 1), ranks - distance);
+}
+
+Shape binomial_blocks_shape(Collective collective, const Request& request) {
+  Shape shape = make_shape("binomial", collective, request, 1);
+  shape.scratch_slots = most_relayed(shape.nranks);
+  set_tiles(shape, request.block_bytes, {.messages = 1, .footprint = shape.scratch_slots, .window = 2});
+  return shape;
 }
 
 TreeNode in_order_node(uint32_t positions, uint32_t position) {

@@ -1,12 +1,9 @@
 // all_reduce_perf: every rank ends with the reduction of all inputs.
 #include "perf/core/perf_main.h"
+#include "perf/core/shapes.h"
 
 namespace comity::perf {
 namespace {
-
-Shape shape(size_t elements, int /*nranks*/) {
-  return {elements, elements, elements};
-}
 
 double bus_factor(int nranks) {
   return 2.0 * (nranks - 1) / nranks;
@@ -15,7 +12,7 @@ double bus_factor(int nranks) {
 constexpr CollectiveSpec kSpec{
     Collective::kAllReduce,
     false,
-    shape,
+    whole_shape,
     bus_factor,
     [](const Call& c) { return comityAllReduce(c.send, c.recv, c.count, c.type, c.op, c.comm, nullptr); },
 };

@@ -14,6 +14,6 @@ measure() {
 measure --transport shm --buffers registered
 measure --transport shm --buffers plain
 measure --transport tcp --buffers plain
-for program in build/release/bin/{reduce,broadcast,all_gather,reduce_scatter}_perf; do
+for program in build/release/bin/{reduce,broadcast,all_gather,reduce_scatter,all_to_all,all_to_all_v,gather,scatter,send_recv}_perf; do
   measure --transport shm --buffers registered
 done

@@ -1,22 +1,15 @@
 // broadcast_perf: every rank ends with the root's input.
 #include "perf/core/perf_main.h"
+#include "perf/core/shapes.h"
 
 namespace comity::perf {
 namespace {
 
-Shape shape(size_t elements, int /*nranks*/) {
-  return {elements, elements, elements};
-}
-
-double bus_factor(int /*nranks*/) {
-  return 1;
-}
-
 constexpr CollectiveSpec kSpec{
     Collective::kBroadcast,
     true,
-    shape,
-    bus_factor,
+    whole_shape,
+    whole_factor,
     [](const Call& c) { return comityBroadcast(c.send, c.recv, c.count, c.type, c.root, c.comm, nullptr); },
 };
 

@@ -1,22 +1,15 @@
 // reduce_perf: the root ends with the reduction of all inputs.
 #include "perf/core/perf_main.h"
+#include "perf/core/shapes.h"
 
 namespace comity::perf {
 namespace {
 
-Shape shape(size_t elements, int /*nranks*/) {
-  return {elements, elements, elements};
-}
-
-double bus_factor(int /*nranks*/) {
-  return 1;
-}
-
 constexpr CollectiveSpec kSpec{
     Collective::kReduce,
     true,
-    shape,
-    bus_factor,
+    whole_shape,
+    whole_factor,
     [](const Call& c) {
       return comityReduce(c.send, c.recv, c.count, c.type, c.op, c.root, c.comm, nullptr);
     },

@@ -17,7 +17,9 @@ namespace comity::algorithms {
 namespace {
 
 Shape shape(const Request& request) {
-  return group_shape(Collective::kAllGather, request, 1);
+  Shape shape = group_shape(Collective::kAllGather, request, 1);
+  shape.any_lengths = true;
+  return shape;
 }
 
 Part part(const Request&, const Shape& shape, uint32_t rank) {

@@ -50,6 +50,8 @@ constinit const Algorithm kAllReduceBinomialTree = {
     .part = part,
     .cost_ns = cost_ns,
     .roundings = rounds_at_every_doubling,
+    .balanced = applies_everywhere,
+    .least_lanes = 2,
 };
 
 }  // namespace comity::algorithms

@@ -11,8 +11,8 @@
 // Thakur, R. Rabenseifner, W. Gropp, "Optimization of Collective Communication Operations in MPICH", IJHPCA
 // 2005, discusses when latency decides.
 #include "algorithms/catalogue.h"
-#include "algorithms/cost.h"
 #include "algorithms/members.h"
+#include "algorithms/shots.h"
 #include "algorithms/tiling.h"
 
 namespace comity::algorithms {
@@ -32,12 +32,6 @@ Part part(const Request&, const Shape& shape, uint32_t rank) {
   return part;
 }
 
-uint64_t cost_ns(const Request& request) {
-  const Figures figures(request);
-  return narrow_ns(figures.all_pairs_ns(figures.bytes) +
-                   figures.reduce_ns(figures.bytes * (figures.ranks - 1)));
-}
-
 }  // namespace
 
 constinit const Algorithm kAllReduceDirect = {
@@ -47,7 +41,7 @@ constinit const Algorithm kAllReduceDirect = {
     .applies = applies_everywhere,
     .shape = shape,
     .part = part,
-    .cost_ns = cost_ns,
+    .cost_ns = one_shot_ns,
     .roundings = rounds_once,
 };
 

@@ -88,6 +88,7 @@ constinit const Algorithm kAllReduceDoubleBinaryTree = {
     .part = part,
     .cost_ns = cost_ns,
     .roundings = roundings,
+    .least_lanes = 4,
 };
 
 }  // namespace comity::algorithms

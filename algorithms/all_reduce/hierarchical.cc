@@ -316,6 +316,7 @@ constinit const Algorithm kAllReduceHierarchical = {
     .part = part,
     .cost_ns = cost_ns,
     .roundings = roundings,
+    .least_lanes = kLanes,
     .uses_groups = true,
 };
 

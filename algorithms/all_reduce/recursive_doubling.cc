@@ -69,6 +69,7 @@ constinit const Algorithm kAllReduceRecursiveDoubling = {
     .part = part,
     .cost_ns = cost_ns,
     .roundings = rounds_at_every_doubling,
+    .balanced = ranks_are_a_power_of_two,
 };
 
 }  // namespace comity::algorithms

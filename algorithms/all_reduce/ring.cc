@@ -22,7 +22,8 @@ constexpr uint64_t kTwoLanesFromBytes = 1 << 20;
 
 Shape shape(const Request& request) {
   const uint32_t ranks = request.topology->nranks();
-  const bool wide = request.block_bytes >= kTwoLanesFromBytes && ranks > 1 && ranks <= kMaxChunks / 2;
+  const bool wide = request.block_bytes >= kTwoLanesFromBytes && request.max_lanes > 1 && ranks > 1 &&
+                    ranks <= kMaxChunks / 2;
   const uint32_t chunks = ranks * (wide ? 2 : 1);
   Shape shape = make_shape("ring", Collective::kAllReduce, request, chunks);
   set_tiles(shape, request.block_bytes, {.messages = chunks, .footprint = 1, .window = 2});

@@ -10,8 +10,7 @@
 // reduce-scatter and all-gather, both direct: E. Chan, M. Heimlich, A. Purkayastha, R. van de Geijn,
 // "Collective communication: theory, practice, and experience", CCPE 2007.
 #include "algorithms/catalogue.h"
-#include "algorithms/cost.h"
-#include "algorithms/members.h"
+#include "algorithms/shots.h"
 #include "algorithms/tiling.h"
 
 namespace comity::algorithms {
@@ -24,23 +23,7 @@ Shape shape(const Request& request) {
 }
 
 Part part(const Request&, const Shape& shape, uint32_t rank) {
-  if (shape.nranks == 1) return lone_part(shape);
-  Part part = empty_part(rank, 1);
-  Steps steps(part.lanes[0].steps);
-  std::vector<ChunkRun> in;
-  std::vector<ChunkRun> out;
-  for (uint32_t chunk = 0; chunk < shape.nranks; ++chunk) {
-    in.push_back(input(0, chunk, 1));
-    out.push_back(output(0, chunk, 1));
-  }
-  add_two_shot(steps, everyone(shape.nranks, rank), in, out, true, Folding::kAtOnce);
-  return part;
-}
-
-uint64_t cost_ns(const Request& request) {
-  const Figures figures(request);
-  const Wide chunk = figures.bytes / figures.ranks;
-  return narrow_ns(2 * figures.all_pairs_ns(chunk) + figures.reduce_ns(chunk * (figures.ranks - 1)));
+  return all_reduce_two_shot(shape, rank, Folding::kAtOnce);
 }
 
 }  // namespace
@@ -52,7 +35,7 @@ constinit const Algorithm kAllReduceTwoShot = {
     .applies = applies_with_chunk_per_rank,
     .shape = shape,
     .part = part,
-    .cost_ns = cost_ns,
+    .cost_ns = all_reduce_two_shot_ns,
     .roundings = rounds_once,
 };
 

@@ -9,8 +9,7 @@
 // For short blocks of few ranks. The flat tree of J. Pjesivac-Grbovic, T. Angskun, G. Bosilca, G. Fagg, E.
 // Gabriel, J. Dongarra, "Performance analysis of MPI collective operations", Cluster Computing 2007.
 #include "algorithms/catalogue.h"
-#include "algorithms/cost.h"
-#include "algorithms/members.h"
+#include "algorithms/shots.h"
 #include "algorithms/tiling.h"
 
 namespace comity::algorithms {
@@ -23,20 +22,7 @@ Shape shape(const Request& request) {
 }
 
 Part part(const Request&, const Shape& shape, uint32_t rank) {
-  if (shape.nranks == 1) return lone_part(shape);
-  Part part = empty_part(rank, 1);
-  Steps steps(part.lanes[0].steps);
-  if (rank == shape.root) {
-    add_fold_at_once(steps, everyone(shape.nranks, rank), input(0, 0, 1), output(0, 0, 1), true, {});
-  } else {
-    steps.send(shape.root, input(0, 0, 1));
-  }
-  return part;
-}
-
-uint64_t cost_ns(const Request& request) {
-  const Figures figures(request);
-  return narrow_ns(figures.gather_ns(figures.bytes) + figures.reduce_ns(figures.bytes * (figures.ranks - 1)));
+  return reduce_direct(shape, rank, Folding::kAtOnce);
 }
 
 }  // namespace
@@ -48,7 +34,7 @@ constinit const Algorithm kReduceDirect = {
     .applies = applies_everywhere,
     .shape = shape,
     .part = part,
-    .cost_ns = cost_ns,
+    .cost_ns = reduce_direct_ns,
     .roundings = rounds_once,
     .for_narrow = true,
 };

@@ -10,8 +10,7 @@
 // For long blocks. Sums lie in scratch, since only the root has an output. The reduce-scatter and gather of
 // R. Rabenseifner, "Optimization of collective reduction operations", ICCS 2004, both direct.
 #include "algorithms/catalogue.h"
-#include "algorithms/cost.h"
-#include "algorithms/members.h"
+#include "algorithms/shots.h"
 #include "algorithms/tiling.h"
 
 namespace comity::algorithms {
@@ -25,31 +24,7 @@ Shape shape(const Request& request) {
 }
 
 Part part(const Request&, const Shape& shape, uint32_t rank) {
-  if (shape.nranks == 1) return lone_part(shape);
-  Part part = empty_part(rank, 1);
-  Steps steps(part.lanes[0].steps);
-  std::vector<ChunkRun> in;
-  for (uint32_t chunk = 0; chunk < shape.nranks; ++chunk) in.push_back(input(0, chunk, 1));
-  const bool root = rank == shape.root;
-  const ChunkRun sum = root ? output(0, rank, 1) : scratch(0, rank, 1);
-  const ReduceScatterSteps scattered =
-      add_reduce_scatter(steps, everyone(shape.nranks, rank), in, sum, true, Folding::kAtOnce);
-  if (!root) {
-    steps.send(shape.root, sum, {steps.done(scattered.reduced)});
-    return part;
-  }
-  for (uint32_t distance = 1; distance < shape.nranks; ++distance) {
-    const uint32_t owner = (rank + distance) % shape.nranks;
-    steps.recv(owner, output(0, owner, 1), {steps.done_in_place(scattered.sends[owner])});
-  }
-  return part;
-}
-
-uint64_t cost_ns(const Request& request) {
-  const Figures figures(request);
-  const Wide chunk = figures.bytes / figures.ranks;
-  return narrow_ns(figures.all_pairs_ns(chunk) + figures.reduce_ns(chunk * (figures.ranks - 1)) +
-                   figures.gather_ns(chunk));
+  return reduce_two_shot(shape, rank, Folding::kAtOnce);
 }
 
 }  // namespace
@@ -61,7 +36,7 @@ constinit const Algorithm kReduceTwoShot = {
     .applies = applies_with_chunk_per_rank,
     .shape = shape,
     .part = part,
-    .cost_ns = cost_ns,
+    .cost_ns = reduce_two_shot_ns,
     .roundings = rounds_once,
     .for_narrow = true,
 };

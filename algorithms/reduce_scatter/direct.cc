@@ -10,8 +10,8 @@
 // The pairwise exchange, all rounds at once, of R. Thakur, R. Rabenseifner, W. Gropp, "Optimization of
 // Collective Communication Operations in MPICH", IJHPCA 2005.
 #include "algorithms/catalogue.h"
-#include "algorithms/cost.h"
 #include "algorithms/members.h"
+#include "algorithms/shots.h"
 #include "algorithms/tiling.h"
 
 namespace comity::algorithms {
@@ -20,6 +20,7 @@ namespace {
 Shape shape(const Request& request) {
   Shape shape = make_shape("direct", Collective::kReduceScatter, request, 1);
   set_tiles(shape, request.block_bytes, {.messages = 1, .footprint = shape.nranks - 1, .window = 2});
+  shape.any_lengths = true;
   return shape;
 }
 
@@ -27,16 +28,11 @@ Part part(const Request&, const Shape& shape, uint32_t rank) {
   if (shape.nranks == 1) return lone_part(shape);
   Part part = empty_part(rank, 1);
   Steps steps(part.lanes[0].steps);
+  steps.set_extent(rank);
   std::vector<ChunkRun> blocks;
   for (uint32_t block = 0; block < shape.nranks; ++block) blocks.push_back(input(block, 0, 1));
   add_reduce_scatter(steps, everyone(shape.nranks, rank), blocks, output(0, 0, 1), true, Folding::kAtOnce);
   return part;
-}
-
-uint64_t cost_ns(const Request& request) {
-  const Figures figures(request);
-  return narrow_ns(figures.all_pairs_ns(figures.bytes) +
-                   figures.reduce_ns(figures.bytes * (figures.ranks - 1)));
 }
 
 }  // namespace
@@ -48,7 +44,7 @@ constinit const Algorithm kReduceScatterDirect = {
     .applies = applies_everywhere,
     .shape = shape,
     .part = part,
-    .cost_ns = cost_ns,
+    .cost_ns = one_shot_ns,
     .roundings = rounds_once,
 };
 

@@ -17,7 +17,9 @@ namespace comity::algorithms {
 namespace {
 
 Shape shape(const Request& request) {
-  return group_shape(Collective::kReduceScatter, request, 1);
+  Shape shape = group_shape(Collective::kReduceScatter, request, 1);
+  shape.any_lengths = true;
+  return shape;
 }
 
 Part part(const Request& request, const Shape& shape, uint32_t rank) {
@@ -25,7 +27,7 @@ Part part(const Request& request, const Shape& shape, uint32_t rank) {
   const Members members = everyone(shape.nranks, rank);
   GroupRuns runs{{}, {output(0, 0, 1)}};
   for (uint32_t block = 0; block < shape.nranks; ++block) runs.src.push_back(input(block, 0, 1));
-  return part_of_group(rank, reduce_scatter_group(members, runs, true, folding_of(request)), runs);
+  return part_of_group(rank, reduce_scatter_group(members, runs, true, folding_of(request), rank), runs);
 }
 
 uint64_t cost_ns(const Request& request) {

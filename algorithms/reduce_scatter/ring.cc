@@ -20,6 +20,7 @@ Shape shape(const Request& request) {
   shape.scratch_slots = shape.nranks < 3 ? 0 : shape.nranks == 3 ? 1 : 2;
   // Landings live as long as their tile, unless they are reduced on arrival.
   set_tiles(shape, request.block_bytes, {.messages = 1, .footprint = shape.nranks + 1, .window = 2});
+  shape.any_lengths = true;
   return shape;
 }
 
@@ -34,11 +35,13 @@ Part part(const Request&, const Shape& shape, uint32_t rank) {
     const uint32_t outgoing = (rank + ranks - 1 - s) % ranks;
     const uint32_t incoming = (outgoing + ranks - 1) % ranks;
     const bool ends = s + 2 == ranks;
+    steps.set_extent(outgoing);
     sends.push_back(
         steps.send((rank + 1) % ranks, s == 0 ? input(outgoing, 0, 1) : scratch((s - 1) % 2, 0, 1), ready));
     // The slot that this step fills was sent in the previous one.
     std::vector<After> cleared;
     if (s >= 2 && !ends) cleared = {steps.done(sends[s - 1])};
+    steps.set_extent(incoming);
     const uint32_t reduced = steps.fold({.peer = (rank + ranks - 1) % ranks,
                                          .own = input(incoming, 0, 1),
                                          .into = ends ? output(0, 0, 1) : scratch(s % 2, 0, 1),

@@ -14,27 +14,32 @@
  * Results
  *   Every function but the two that return text returns a comityResult_t, and comitySuccess alone means that
  *   it did what it says. comityInvalidArgument: the call had no effect, on this rank or another; the same
- * goes for comityInvalidUsage that is found before anything was sent. Any other error of a collective ends
- * the communicator: every rank gets that error, from the call, from comityCommGetAsyncError or from its next
- *   call, and what remains is comityCommAbort or comityCommDestroy. comityGetLastError says who, what, where
- *   and what to try.
+ *   goes for comityInvalidUsage that is found before anything was sent. Any other error of a collective ends
+ *   the communicator: every rank gets that error, from the call, from comityCommGetAsyncError or from its
+ *   next call, and what remains is comityCommAbort or comityCommDestroy. comityGetLastError says who, what,
+ *   where and what to try.
  *
  * Buffers
  *   belong to the caller. Addresses are multiples of the element's size. Counts are elements, not bytes, from
  *   0 to as many as memory holds. Until the call is complete, a send buffer may be read but not written, and
- * a receive buffer neither. Where two arguments overlap in another way than the one that a function calls "in
- * place", the result is undefined. After an error the content of receive buffers is undefined.
+ *   a receive buffer neither. Where two arguments overlap in another way than the one that a function calls
+ *   "in place", the result is undefined. After an error the content of receive buffers is undefined.
  *
  * Streams
- *   A collective's last argument orders it among the work of a device. NULL means none: on memory of the host
- *   the call is complete when it returns, and runs on the caller's thread. Any other value is
- *   comityInvalidUsage in this version.
+ *   The last argument of a collective, a Send or a Recv orders it. NULL means none: on memory of the host the
+ *   call is complete when it returns, and runs on the caller's thread. With a stream of comityStreamCreate it
+ *   returns once it is enqueued, and is carried out after all that was enqueued on that stream before; its
+ *   error comes from comityStreamSynchronize, from comityCommGetAsyncError or from the communicator's next
+ *   call. Calls on one communicator are carried out in the order in which they were made, whatever their
+ *   streams; those on different communicators and streams overlap. Ranks may issue different communicators in
+ *   different orders, on different streams or inside one group.
  *
  * Threads
- *   Different communicators may be used by different threads at the same time. One communicator is used by
- * one thread at a time, except for comityCommAbort, comityCommGetAsyncError, comityGetLastError,
- * comityCommCount and comityCommUserRank, which any thread may call until the communicator is destroyed or
- * aborted.
+ *   Different communicators, streams and events may be used by different threads at the same time. One
+ *   communicator is used by one thread at a time, except for comityCommAbort, comityCommGetAsyncError,
+ *   comityGetLastError, comityCommCount and comityCommUserRank, which any thread may call until the
+ *   communicator is destroyed or aborted. One stream or event is used by one thread at a time, except for the
+ *   functions that only wait and ask (Synchronize, Query).
  *
  * Blocking
  *   Stated for each function; "does not block" means that it waits for no other rank.
@@ -49,11 +54,13 @@
  *   MAP_SHARED is; the child may free it without effect on the parent. Fork outside of a group; no other
  *   call is in the way.
  *
- * This header is C99 and C++. `comity doctor` lists the environment variables that change behaviour.
+ * This header is C99 and C++; comity.hpp is C++ with owners and types. `comity config` lists the settings
+ * that change behaviour, and where each value comes from.
  */
 #ifndef COMITY_COMITY_H_
 #define COMITY_COMITY_H_
 
+#include <limits.h>
 #include <stddef.h>
 
 #define COMITY_MAJOR 0
@@ -85,8 +92,11 @@ typedef struct {
   char internal[COMITY_UNIQUE_ID_BYTES];
 } comityUniqueId;
 
-/* A queue of a device's work. No function of this version makes one: pass NULL. */
+/* An ordered queue of work that is carried out behind the caller's back. */
 typedef struct comityStream* comityStream_t;
+
+/* A mark in a stream's work: what was enqueued before it was recorded. */
+typedef struct comityEvent* comityEvent_t;
 
 typedef enum {
   comitySuccess = 0,
@@ -145,8 +155,57 @@ typedef enum {
   comityAvg = 4, /* the sum divided by nranks before it is first rounded, so that no sum overflows the type
                     whose average fits (bfloat16: while what is folded at once fits into 32 bits);
                     integers truncate toward zero */
-  comityNumOps = 5
+  comityNumOps = 5,
+  comityMaxRedOp = 0x7fffffff /* numbers from comityNumOps on: comityRedOpCreatePreMulSum */
 } comityRedOp_t;
+
+/* Where a scalar lies, and until when it is read. */
+typedef enum {
+  comityScalarDevice = 0,       /* read when a call that uses the operation is carried out */
+  comityScalarHostImmediate = 1 /* host memory, read before the function returns */
+} comityScalarResidence_t;
+
+/* Settings of one communicator. Make one with COMITY_CONFIG_INITIALIZER, then set what shall differ: a
+ * field left alone has the value that `comity config` shows, in comityCommSplit that of the communicator
+ * which is split. Fields are only ever appended: a library older than the program ignores those it does not
+ * know if they were left alone, and refuses them if not. Texts are copied; they have no control characters,
+ * and at most 4096 bytes, a name 255. */
+typedef struct comityConfig {
+  size_t size;          /* sizeof(comityConfig_t) of the program */
+  unsigned int magic;   /* COMITY_CONFIG_MAGIC */
+  unsigned int version; /* COMITY_VERSION_CODE of the program */
+  int blocking;      /* 1 (default): init, split, finalize and calls with a NULL stream return when they are
+                        done. 0: they return comityInProgress at once, and go on behind the caller's back;
+                        poll comityCommGetAsyncError. */
+  int timeoutMs;     /* a call on which nothing gets on for so long fails, and so does finalize if the
+                        other ranks do not come for so long; 0: waits for ever. As COMITY_TIMEOUT, which
+                        is in seconds. */
+  int initTimeoutMs; /* As COMITY_INIT_TIMEOUT_MS, at least 1. Of a split: for how long its ranks are waited
+                        for; left alone there: as in a collective. */
+  const char* transports; /* As COMITY_TRANSPORTS; equal on all ranks. Not of a split. */
+  const char* interfaces; /* As COMITY_SOCKET_IFNAME. Not of a split. */
+  int deterministic;      /* 1: the same bits for any transport, topology and timing; equal on all ranks.
+                             As COMITY_DETERMINISTIC. */
+  int maxLanes;           /* plans use at most so many lanes, up to 1024; 0: as many as they like; equal on
+                             all ranks. As COMITY_MAX_LANES. */
+  int progressCpu;        /* core of the progress thread; -1: any. As COMITY_PROGRESS_CPU. */
+  const char* name;       /* for people: stands in the errors of the communicator, and in what the log says
+                             of it. Ranks may give different ones. */
+} comityConfig_t;
+
+#define COMITY_CONFIG_MAGIC 0x79746d63u
+#define COMITY_CONFIG_UNDEF_INT INT_MIN
+#define COMITY_CONFIG_UNDEF_TEXT NULL
+#define COMITY_CONFIG_INITIALIZER                                                                            \
+  {                                                                                                          \
+    sizeof(comityConfig_t), COMITY_CONFIG_MAGIC, COMITY_VERSION_CODE, COMITY_CONFIG_UNDEF_INT,               \
+        COMITY_CONFIG_UNDEF_INT, COMITY_CONFIG_UNDEF_INT, COMITY_CONFIG_UNDEF_TEXT,                          \
+        COMITY_CONFIG_UNDEF_TEXT, COMITY_CONFIG_UNDEF_INT, COMITY_CONFIG_UNDEF_INT, COMITY_CONFIG_UNDEF_INT, \
+        COMITY_CONFIG_UNDEF_TEXT                                                                             \
+  }
+
+/* The colour of a rank that gets no communicator from comityCommSplit. */
+#define COMITY_SPLIT_NOCOLOR (-1)
 
 /* ---- Version and errors ------------------------------------------------------------------------------ */
 
@@ -159,10 +218,11 @@ COMITY_API comityResult_t comityGetVersion(int* version);
  * storage, never NULL. Any thread, does not block. */
 COMITY_API const char* comityGetErrorString(comityResult_t result);
 
-/* The sentence that explains the last error of `comm`: which rank, what failed, where, what to try. With
- * NULL, or a communicator that is destroyed, the last error of any call of this thread (a failed
- * comityCommInitRank leaves no communicator to ask). "" if there was none. The text is the library's, never
- * NULL, and stays valid until this thread's next comityGetLastError. Any thread, does not block. */
+/* The sentence that explains the error that `comm` has come to: which rank, what failed, where, what to try.
+ * With NULL, or a communicator that has come to none or is destroyed, the last error of any call of this
+ * thread (a failed comityCommInitRank leaves no communicator to ask). "" if there was none. The text is the
+ * library's, never NULL, and stays valid until this thread's next comityGetLastError. Any thread, does not
+ * block. */
 COMITY_API const char* comityGetLastError(comityComm_t comm);
 
 /* ---- Communicators ----------------------------------------------------------------------------------- */
@@ -175,33 +235,92 @@ COMITY_API const char* comityGetLastError(comityComm_t comm);
  * a port in use). */
 COMITY_API comityResult_t comityGetUniqueId(comityUniqueId* uniqueId);
 
-/* Joins the communicator of `commId` as rank `rank` of `nranks`, and writes its handle to *comm, which the
- * caller gives back by comityCommDestroy or comityCommAbort. Blocks until all ranks have joined, or
- * COMITY_INIT_TIMEOUT_MS passed. One id makes one communicator. Several ranks may be threads of one process,
- * each calling this; one thread that is several ranks wraps its calls into a group, and has the handles when
- * comityGroupEnd returns. On an error *comm is COMITY_COMM_NULL.
- * Errors: comityInvalidArgument (comm NULL, nranks < 1, rank not in [0, nranks), a damaged id, a rank given
- * twice or ranks that disagree on nranks), comityInvalidUsage (ranks differ in version or in a setting that
- * all must share; names both), comityTimeout (names the missing ranks), comityRemoteError (another rank
- * failed, or knows another secret), comitySystemError. */
+/* Joins the communicator of `commId` as rank `rank` of `nranks`, at most 2^20, and writes its handle to
+ * *comm, which the caller gives back by comityCommDestroy or comityCommAbort. Blocks until all ranks have
+ * joined, or COMITY_INIT_TIMEOUT_MS passed. One id makes one communicator. Several ranks may be threads of
+ * one process, each calling this; one thread that is several ranks wraps its calls into a group, and has the
+ * handles when comityGroupEnd returns. On an error *comm is COMITY_COMM_NULL.
+ * Errors: comityInvalidArgument (comm NULL, nranks < 1 or > 2^20, rank not in [0, nranks), a damaged id, a
+ * rank given twice, ranks that disagree on nranks, a setting that makes no sense), comityInvalidUsage (ranks
+ * differ in version or in a setting that all must share: names both; or no transport that is allowed joins
+ * two of them), comityTimeout (names the missing ranks), comityRemoteError (another rank failed, or knows
+ * another secret), comitySystemError. What keeps one rank from joining every rank gets to hear, in the same
+ * words. */
 COMITY_API comityResult_t comityCommInitRank(comityComm_t* comm, int nranks, comityUniqueId commId, int rank);
 
-/* Makes one communicator of `ndev` ranks that are all in this process, and writes rank i's handle to
- * comms[i]. `comms` has room for ndev handles; each is given back separately. devlist[i] is the number of
- * the device that rank i works on; NULL means 0 .. ndev - 1. On a machine without accelerators every number
- * stands for the host. Collectives on these handles are called from one thread inside a group, or from a
- * thread for each handle. Blocks for the time of the set-up. On an error all comms[i] are COMITY_COMM_NULL.
- * Errors: comityInvalidArgument (comms NULL, ndev < 1, a negative device), comitySystemError. */
+/* Makes one communicator of `ndev` ranks, at most 1024, that are all in this process, and writes rank i's
+ * handle to comms[i]. `comms` has room for ndev handles; each is given back separately. devlist[i] is the
+ * number of the device that rank i works on; NULL means 0 .. ndev - 1. On a machine without accelerators
+ * every number stands for the host. Collectives on these handles are called from one thread inside a group,
+ * or from a thread for each handle. Blocks for the time of the set-up; inside a group it is ndev calls of
+ * comityCommInitRank, and the handles are there when comityGroupEnd returns. On an error all comms[i] are
+ * COMITY_COMM_NULL.
+ * Errors: comityInvalidArgument (comms NULL, ndev < 1 or > 1024, a negative device), those of
+ * comityGetUniqueId and comityCommInitRank. */
 COMITY_API comityResult_t comityCommInitAll(comityComm_t* comms, int ndev, const int* devlist);
 
-/* Gives back `comm` and all that it holds, after its collectives completed. Every rank calls it; it tells
- * the others that this rank leaves in order and does not wait for them. The handle is dead afterwards,
- * whatever is returned: calls with it are refused. Memory of comityMemAlloc stays. Blocks at most some tens
- * of milliseconds: what this rank sent and a peer has not taken yet is kept on its way behind the caller's
- * back. exit() waits for that as long as bytes move, and at most 30 s while a living peer takes nothing;
- * _exit() and a signal that kills do not, and may cost the peers data.
- * Errors: comityInvalidArgument (NULL, or a handle that is none or dead), comityInvalidUsage (inside a
- * group), or the error that the communicator had. */
+/* comityCommInitRank with settings of this communicator's own; NULL: none. With config->blocking == 0 it
+ * returns comityInProgress at once, and *comm is a handle that takes no call before comityCommGetAsyncError
+ * says comitySuccess; comityCommAbort ends it at any moment, and comityCommDestroy is for it what
+ * comityCommAbort is while it is not done. If init fails, comityCommGetAsyncError says why, and the handle
+ * is given back by comityCommAbort. A config of a group's init is one of a blocking communicator.
+ * Errors: those of comityCommInitRank; comityInvalidArgument (a size, magic or version that is none, a
+ * value out of range, a field that this library does not know). */
+COMITY_API comityResult_t comityCommInitRankConfig(comityComm_t* comm, int nranks, comityUniqueId commId,
+                                                   int rank, comityConfig_t* config);
+
+/* Joins the communicator that the launcher started this process for: rank, number of ranks and meeting point
+ * come from what it left in the environment (torchrun, Open MPI, MPICH and other Hydra, PMIx, Slurm), or from
+ * COMITY_RANK, COMITY_NRANKS and COMITY_RENDEZVOUS, a file on a folder that all ranks share. The README says
+ * which of them protects the secret against whom. A process started by none of them is rank 0 of 1. One
+ * thread of a process at a time, and not inside a group; otherwise as comityCommInitRank.
+ * Errors: those of comityCommInitRank; comityInvalidUsage (inside a group; another thread is inside it; an
+ * environment that lacks something, with its name), comityRemoteError and comitySystemError (COMITY_PORT is
+ * in use: by whom). */
+COMITY_API comityResult_t comityCommInitEnv(comityComm_t* comm);
+
+/* Makes one communicator of each set of ranks that give the same `color`; within it, ranks are numbered by
+ * `key`, equal keys by their rank in `comm`. color: at least 0, or COMITY_SPLIT_NOCOLOR: this rank takes
+ * part in the call and *newcomm is COMITY_COMM_NULL. The new communicator uses the connections of `comm`,
+ * opens none, and outlives it. `config`: its own settings, NULL: those of `comm`; ranks of one colour give
+ * equal values of deterministic and maxLanes, and transports and interfaces are those of `comm`. Collective:
+ * called by every rank of `comm`, in order with its other calls; inside a group it is made at the group's
+ * end. Blocks, or, if `comm` is not blocking (config->blocking is about the new one's calls), returns
+ * comityInProgress at once and goes on behind the caller's back, in order with what is called on `comm`
+ * afterwards; a group's end does, too. comityCommGetAsyncError says comityInProgress of `comm`, and of
+ * *newcomm until that can be used; neither its rank nor its size is known before. If it fails,
+ * comityCommGetAsyncError of *newcomm says why. Aborting *newcomm meanwhile returns at once, and the others
+ * get a communicator on which this rank has aborted; aborting `comm` ends both; comityCommDestroy is for
+ * *newcomm what comityCommAbort is while it is not done, and of `comm` waits for it.
+ * Errors: comityInvalidArgument (newcomm NULL, a negative colour that is not COMITY_SPLIT_NOCOLOR, those of
+ * comityCommInitRankConfig about a config, transports or interfaces that are not those of `comm`: nothing
+ * happened); comityInvalidUsage (configs that differ: names both) and comitySystemError (what a rank could
+ * not get), both on every rank of that colour, and `comm` goes on; those of a collective on `comm`, which end
+ * it: comityTimeout where initTimeoutMs passed before every rank came. */
+COMITY_API comityResult_t comityCommSplit(comityComm_t comm, int color, int key, comityComm_t* newcomm,
+                                          comityConfig_t* config);
+
+/* Completes what was begun on `comm` on this rank, and waits until every rank has called it too; compares
+ * how many calls each made, so that a call that one rank left out is told here at the latest. Afterwards
+ * only comityCommDestroy, comityCommAbort and what asks about the communicator may be called. Blocks, or,
+ * if `comm` is not blocking, returns comityInProgress. The others are waited for as long as the timeout of
+ * `comm` says (timeoutMs, COMITY_TIMEOUT): by default for ever.
+ * Errors: comityInvalidUsage (inside a group; ranks made different numbers of calls: names both),
+ * comityTimeout (on every rank; names those that did not call it in time), those of a collective. */
+COMITY_API comityResult_t comityCommFinalize(comityComm_t comm);
+
+/* Gives back `comm` and all that it holds. Every rank calls it; it tells the others that this rank leaves in
+ * order and does not wait for them to call it. Memory of comityMemAlloc stays. Blocks until this rank's calls
+ * on it have ended that are on streams, behind the caller's back or inside another thread, which may wait
+ * for other ranks (comityCommAbort, from another thread, ends that), and then for some tens of milliseconds
+ * at most: what this rank sent and a peer has not taken yet is kept on its way behind the caller's back.
+ * exit() waits for that as long as bytes move, and at most 30 s while a living peer takes nothing; _exit()
+ * and a signal that kills do not, and may cost the peers data. A handle that is being made, could not be made
+ * or, not blocking, is being finalized it aborts, as comityCommAbort does.
+ * Errors: comityInvalidArgument (NULL, or a handle that is none or dead) and comityInvalidUsage (inside a
+ * group; another thread is inside comityCommFinalize; a handle of the parent's after a fork): nothing
+ * happened. Else the handle is dead, calls with it are refused, and what is returned is comitySuccess or the
+ * error that the communicator had, whichever that is. */
 COMITY_API comityResult_t comityCommDestroy(comityComm_t comm);
 
 /* Ends `comm` at once, from any thread: each of its pending calls, in whichever thread, returns
@@ -213,17 +332,19 @@ COMITY_API comityResult_t comityCommDestroy(comityComm_t comm);
 COMITY_API comityResult_t comityCommAbort(comityComm_t comm);
 
 /* Writes to *asyncError the error that `comm` has come to since it was made, also through what other ranks
- * reported: comitySuccess while all is well. Ask from another thread while a call waits; comityGetLastError
- * has the sentence. Any thread, does not block, costs one load.
+ * reported: comitySuccess while all is well. Of a communicator that does not block it is comityInProgress
+ * while it is being made, split or finalized and while its calls with a NULL stream are carried out. Ask from
+ * another thread while a call waits; comityGetLastError has the sentence. Any thread, does not block; takes
+ * a lock that is held for moments only, some tens of nanoseconds.
  * Errors: comityInvalidArgument. */
 COMITY_API comityResult_t comityCommGetAsyncError(comityComm_t comm, comityResult_t* asyncError);
 
 /* Writes the number of ranks of `comm` to *count. Any thread, does not block.
- * Errors: comityInvalidArgument. */
+ * Errors: comityInvalidArgument, comityInvalidUsage (it is being split off). */
 COMITY_API comityResult_t comityCommCount(comityComm_t comm, int* count);
 
 /* Writes this handle's rank to *rank. Any thread, does not block.
- * Errors: comityInvalidArgument. */
+ * Errors: comityInvalidArgument, comityInvalidUsage (it is being split off). */
 COMITY_API comityResult_t comityCommUserRank(comityComm_t comm, int* rank);
 
 /* ---- Memory ------------------------------------------------------------------------------------------ */
@@ -245,43 +366,126 @@ COMITY_API comityResult_t comityMemFree(void* ptr);
  * writes to *handle what comityCommDeregister takes. A hint: it may make calls on the buffer faster and
  * never changes what they do. The memory must stay until it is deregistered. Overlapping registrations are
  * counted. Does not block, not collective.
- * Errors: comityInvalidArgument (NULL, size 0, a range that wraps). */
+ * Errors: comityInvalidArgument (NULL, size 0, a range that wraps), comityInvalidUsage (`comm` takes no
+ * calls). */
 COMITY_API comityResult_t comityCommRegister(comityComm_t comm, void* buff, size_t size, void** handle);
 
 /* Takes a registration back; destroying the communicator takes back all of them. No collective may be using
  * the buffer. Does not block.
- * Errors: comityInvalidArgument (a handle that is not `comm`'s or was taken back). */
+ * Errors: comityInvalidArgument (a handle that is not `comm`'s or was taken back), comityInvalidUsage (`comm`
+ * takes no calls). */
 COMITY_API comityResult_t comityCommDeregister(comityComm_t comm, void* handle);
+
+/* ---- Streams and events ------------------------------------------------------------------------------ */
+/* Streams of the host's memory: a thread of the library carries out what is enqueued, and sleeps while there
+ * is nothing. A stream belongs to no communicator. After a call on a stream fails, its communicator is at its
+ * end, and what follows on the stream with other communicators is carried out. */
+
+/* Makes a stream; given back by comityStreamDestroy. Any thread, does not block.
+ * Errors: comityInvalidArgument (NULL, or a COMITY_PROGRESS_CPU that is no core's number), comitySystemError
+ * (no memory, no thread). */
+COMITY_API comityResult_t comityStreamCreate(comityStream_t* stream);
+
+/* Blocks until all that was enqueued on `stream` before has ended, whether well or not. Returns the first
+ * error of a call on it that no comityStreamSynchronize returned before.
+ * Errors: comityInvalidArgument (no stream), comityInvalidUsage (this thread has a group open); those of
+ * the calls. */
+COMITY_API comityResult_t comityStreamSynchronize(comityStream_t stream);
+
+/* comitySuccess if all that was enqueued has ended, comityInProgress if not. Does not block, and tells no
+ * call's error. Errors: comityInvalidArgument. */
+COMITY_API comityResult_t comityStreamQuery(comityStream_t stream);
+
+/* Gives the stream back. What is on it is still carried out; nothing more can be put on it. Does not block.
+ * Errors: comityInvalidArgument. */
+COMITY_API comityResult_t comityStreamDestroy(comityStream_t stream);
+
+/* What is enqueued on `stream` from now on waits until what `event` marks has ended. An event that was never
+ * recorded holds nothing up. Does not block. Errors: comityInvalidArgument. */
+COMITY_API comityResult_t comityStreamWaitEvent(comityStream_t stream, comityEvent_t event);
+
+/* Makes an event; given back by comityEventDestroy. Any thread, does not block.
+ * Errors: comityInvalidArgument (NULL), comitySystemError. */
+COMITY_API comityResult_t comityEventCreate(comityEvent_t* event);
+
+/* Marks all that is enqueued on `stream` now; an earlier mark of the event is forgotten, except by streams
+ * that wait for it already. Does not block. Errors: comityInvalidArgument. */
+COMITY_API comityResult_t comityEventRecord(comityEvent_t event, comityStream_t stream);
+
+/* comitySuccess if what the event marks has ended, or it was never recorded; comityInProgress if not. Does
+ * not block. Errors: comityInvalidArgument. */
+COMITY_API comityResult_t comityEventQuery(comityEvent_t event);
+
+/* Blocks until what the event marks has ended. Errors: comityInvalidArgument, comityInvalidUsage (this thread
+ * has a group open). */
+COMITY_API comityResult_t comityEventSynchronize(comityEvent_t event);
+
+/* Gives the event back, also while a stream waits for it, which goes on waiting. Does not block.
+ * Errors: comityInvalidArgument. */
+COMITY_API comityResult_t comityEventDestroy(comityEvent_t event);
 
 /* ---- Groups ------------------------------------------------------------------------------------------ */
 
 /* Collects the calls that this thread makes until the matching comityGroupEnd, which then carries them out
- * together: so one thread can drive several communicators of one process without waiting for itself. Calls
- * inside a group check their arguments and return at once; a call refused there is not in the group. Calls on
- * one communicator keep their order. Groups nest; the outermost end counts. Thread-local, does not block.
- * Never fails. */
+ * together: so one thread can drive several communicators of one process without waiting for itself, and
+ * ranks exchange by comitySend and comityRecv without regard to their order. Calls inside a group check
+ * their arguments and return at once; a call refused there is not in the group. Collectives on one
+ * communicator keep their order; its Sends and Recvs are carried out together, as one call at the place of
+ * the first of them. comityCommInitRank, comityCommInitRankConfig, comityCommInitAll and comityCommSplit may
+ * be in a group, too: they are made after its other calls, if those went well, all at once, the splits of
+ * one communicator in their order; on an error of one, all handles that the group was to make are
+ * COMITY_COMM_NULL, and where they are to be written must stay until the end. comityCommInitEnv,
+ * comityCommFinalize, comityCommDestroy, comityStreamSynchronize and comityEventSynchronize are
+ * comityInvalidUsage inside a group; what is not named here acts at once, as outside. Groups nest; the
+ * outermost end counts. Thread-local, does not block. Never fails. */
 COMITY_API comityResult_t comityGroupStart(void);
 
-/* Ends the group. The outermost end carries out the calls collected and blocks until each is complete (NULL
- * stream). Returns the first error, in the order of the calls: of one that was refused inside the group, in
- * which case nothing of the group is carried out, or of one that failed.
+/* Ends the group. The outermost end carries out the calls collected; it blocks until each with a NULL
+ * stream is complete, and returns when those with a stream are enqueued. Returns the first error, in the
+ * order of the calls, then of the inits and splits: of one that was refused inside the group, in which case
+ * nothing of the group is carried out, or of one that failed. comityInProgress: calls or splits of
+ * communicators that do not block go on behind the caller's back.
  * Errors: comityInvalidUsage (no group is open in this thread); those of the calls inside. */
 COMITY_API comityResult_t comityGroupEnd(void);
 
+/* ---- Operations -------------------------------------------------------------------------------------- */
+
+/* Makes an operation that multiplies each element of this rank's input by *scalar and then sums; ranks may
+ * give different scalars. *scalar has type `datatype`, which is that of the calls that use the operation;
+ * integers wrap, and for types of 8 and 16 bits of floating point the products are kept in 32. Written to
+ * *op, which is valid with `comm` alone until comityRedOpDestroy or the end of `comm`: elsewhere or later it
+ * is comityInvalidArgument. Does not block.
+ * Errors: comityInvalidArgument (NULL, a datatype or residence that is none, a dead comm),
+ * comityInvalidUsage (`comm` takes no calls now, or another thread is inside one). */
+COMITY_API comityResult_t comityRedOpCreatePreMulSum(comityRedOp_t* op, void* scalar,
+                                                     comityDataType_t datatype,
+                                                     comityScalarResidence_t residence, comityComm_t comm);
+
+/* Gives the operation back; calls that were made with it go on. Does not block.
+ * Errors: comityInvalidArgument (no operation of `comm`'s own), comityInvalidUsage (`comm` takes no calls
+ * now, or another thread is inside one). */
+COMITY_API comityResult_t comityRedOpDestroy(comityRedOp_t op, comityComm_t comm);
+
 /* ---- Collectives ------------------------------------------------------------------------------------- */
-/* Each is called by every rank of `comm` in the same order, with the same count, datatype, op and root. Each
- * blocks until complete (NULL stream), as long as its peers live and it gets on within COMITY_TIMEOUT. A
- * count of 0 is right everywhere: nothing is read or written, and ranks stay in step. A buffer that a rank
- * does not use may be NULL. Below, `nranks` is the communicator's, and block r is the r-th run of equal
- * length of a buffer.
+/* Each is called by every rank of `comm` in the same order, with the same count, datatype, op and root.
+ * Each blocks until complete (NULL stream), as long as its peers live and it gets on within COMITY_TIMEOUT.
+ * A count of 0 is right everywhere: nothing is read or written, and ranks stay in step. A buffer that a
+ * rank does not use may be NULL. Below, `nranks` is the communicator's, and block r is the r-th run of
+ * equal length of a buffer.
+ *
+ * Complete means that this rank's part is: the root of a broadcast or a scatter, and who gives to a reduce
+ * or a gather, may return before the others have called it. Nothing but comityBarrier promises more.
  *
  * Errors of all of them:
  *   comityInvalidArgument: comm is NULL or dead; a NULL buffer with count > 0; a misaligned buffer; a count
  *     whose bytes overflow; a datatype, op or root out of range. Nothing happened; the communicator lives.
  *   comityInvalidUsage: ranks made different calls (the text names both), told within about a second of the
- *     later one; or the stream is not NULL (nothing happened).
+ *     later one, by the call, by comityCommGetAsyncError or by the next call that meets the other rank; or
+ *     `comm` is finalized, or not yet initialised, or another thread is inside a call on it (nothing
+ *     happened).
  *   comityRemoteError: a peer died or aborted (named).
- *   comityTimeout: for COMITY_TIMEOUT seconds nothing of the call got on (named: whom it waits for). */
+ *   comityTimeout: for COMITY_TIMEOUT seconds nothing of the call got on (named: whom it waits for).
+ *   comitySystemError: no memory for what the call needs. */
 
 /* recvbuff[i] = op over all ranks of sendbuff[i], for i < count, on every rank; the same bits on every rank.
  * sendbuff, recvbuff: count elements. In place: recvbuff == sendbuff. */
@@ -320,8 +524,88 @@ COMITY_API comityResult_t comityReduceScatter(const void* sendbuff, void* recvbu
                                               comityDataType_t datatype, comityRedOp_t op, comityComm_t comm,
                                               comityStream_t stream);
 
+/* Block s of rank r's recvbuff = block r of rank s's sendbuff. sendbuff, recvbuff: nranks * count elements;
+ * they may not overlap (comityInvalidArgument if they are equal and count > 0). */
+COMITY_API comityResult_t comityAlltoAll(const void* sendbuff, void* recvbuff, size_t count,
+                                         comityDataType_t datatype, comityComm_t comm, comityStream_t stream);
+
+/* Block r of the root's recvbuff = sendbuff of rank r; the others' recvbuff is not used. sendbuff: count
+ * elements. recvbuff: nranks * count. In place, on the root: sendbuff == recvbuff + root * count elements. */
+COMITY_API comityResult_t comityGather(const void* sendbuff, void* recvbuff, size_t count,
+                                       comityDataType_t datatype, int root, comityComm_t comm,
+                                       comityStream_t stream);
+
+/* recvbuff of rank r = block r of the root's sendbuff; the others' sendbuff is not used. sendbuff: nranks *
+ * count elements. recvbuff: count. In place, on the root: recvbuff == sendbuff + root * count elements. */
+COMITY_API comityResult_t comityScatter(const void* sendbuff, void* recvbuff, size_t count,
+                                        comityDataType_t datatype, int root, comityComm_t comm,
+                                        comityStream_t stream);
+
 /* Completes on no rank before every rank has called it. Moves no data. */
 COMITY_API comityResult_t comityBarrier(comityComm_t comm, comityStream_t stream);
+
+/* ---- Collectives with blocks of different lengths ---------------------------------------------------- */
+/* Counts and displacements are in elements, nranks of each, and are read before the function returns. Block
+ * r has counts[r] elements and begins displs[r] elements after the buffer's start; displs NULL: each begins
+ * where the one before ends. Blocks that are written may not overlap. Counts may be 0 and as different as
+ * memory allows; a buffer whose counts are all 0 may be NULL.
+ *
+ * Each length must be equal on the ranks that state it: every rank states all of AllGatherV and
+ * ReduceScatterV; elsewhere the two ranks of a pair state what goes between them. Where they differ both
+ * get comityInvalidUsage, which names the pair and both lengths, and so does every rank of `comm`. What a
+ * rank gives and takes from itself must be equal, too: comityInvalidArgument, nothing happened. */
+
+/* Block r of every rank's recvbuff = sendbuff of rank r. sendbuff: recvcounts[rank] elements. recvcounts is
+ * equal on all ranks, recvdispls need not be. In place: sendbuff == recvbuff + recvdispls[rank] elements. */
+COMITY_API comityResult_t comityAllGatherV(const void* sendbuff, void* recvbuff, const size_t* recvcounts,
+                                           const size_t* recvdispls, comityDataType_t datatype,
+                                           comityComm_t comm, comityStream_t stream);
+
+/* recvbuff of rank r = op over all ranks of block r of sendbuff. recvbuff: sendcounts[rank] elements.
+ * sendcounts is equal on all ranks, senddispls need not be. In place: recvbuff == sendbuff +
+ * senddispls[rank] elements. */
+COMITY_API comityResult_t comityReduceScatterV(const void* sendbuff, void* recvbuff, const size_t* sendcounts,
+                                               const size_t* senddispls, comityDataType_t datatype,
+                                               comityRedOp_t op, comityComm_t comm, comityStream_t stream);
+
+/* Block s of rank r's recvbuff = block r of rank s's sendbuff. sendcounts[r] on rank s equals recvcounts[s]
+ * on rank r. The buffers may not overlap. */
+COMITY_API comityResult_t comityAlltoAllV(const void* sendbuff, const size_t* sendcounts,
+                                          const size_t* senddispls, void* recvbuff, const size_t* recvcounts,
+                                          const size_t* recvdispls, comityDataType_t datatype,
+                                          comityComm_t comm, comityStream_t stream);
+
+/* Block r of the root's recvbuff = sendbuff of rank r, sendcount elements, which equals recvcounts[r] on
+ * the root. recvbuff, recvcounts and recvdispls are the root's alone. In place, on the root: sendbuff ==
+ * recvbuff + recvdispls[root] elements. */
+COMITY_API comityResult_t comityGatherV(const void* sendbuff, size_t sendcount, void* recvbuff,
+                                        const size_t* recvcounts, const size_t* recvdispls,
+                                        comityDataType_t datatype, int root, comityComm_t comm,
+                                        comityStream_t stream);
+
+/* recvbuff of rank r, recvcount elements, = block r of the root's sendbuff, whose sendcounts[r] equals it.
+ * sendbuff, sendcounts and senddispls are the root's alone. In place, on the root: recvbuff == sendbuff +
+ * senddispls[root] elements. */
+COMITY_API comityResult_t comityScatterV(const void* sendbuff, const size_t* sendcounts,
+                                         const size_t* senddispls, void* recvbuff, size_t recvcount,
+                                         comityDataType_t datatype, int root, comityComm_t comm,
+                                         comityStream_t stream);
+
+/* ---- Point to point ---------------------------------------------------------------------------------- */
+/* The n-th Send of rank s to rank r matches the n-th Recv of r from s, on the same communicator. Both give
+ * the same count and datatype: where they differ, every rank of `comm` gets comityInvalidUsage, which names
+ * both. Inside a group Sends and Recvs may stand in any order, to and from any ranks, oneself included;
+ * outside of one a Send to oneself is comityInvalidUsage. Count 0 is a message like any other. Errors:
+ * those of a collective. */
+
+/* Sends count elements of sendbuff to rank `peer`. Complete when sendbuff may be written again: a short
+ * message may be on its way still, a long one waits for its Recv. */
+COMITY_API comityResult_t comitySend(const void* sendbuff, size_t count, comityDataType_t datatype, int peer,
+                                     comityComm_t comm, comityStream_t stream);
+
+/* Receives count elements from rank `peer` into recvbuff. */
+COMITY_API comityResult_t comityRecv(void* recvbuff, size_t count, comityDataType_t datatype, int peer,
+                                     comityComm_t comm, comityStream_t stream);
 
 #ifdef __cplusplus
 } /* extern "C" */

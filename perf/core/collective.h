@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <string_view>
 #include <vector>
 
 #include "comity/comity.h"
@@ -25,6 +26,11 @@ struct Call {
   comityRedOp_t op = comitySum;
   int root = 0;
   comityComm_t comm = COMITY_COMM_NULL;
+  int rank = 0;
+  int nranks = 1;
+  // What this rank gives to each and gets from each, where blocks have lengths of their own.
+  const size_t* send_counts = nullptr;
+  const size_t* recv_counts = nullptr;
 };
 
 // The whole of a program's own part. Plain functions: nothing is captured, nothing allocated in a call.
@@ -36,7 +42,14 @@ struct CollectiveSpec {
   // busbw = algbw * factor: what makes a figure comparable across numbers of ranks.
   double (*bus_factor)(int nranks);
   comityResult_t (*call)(const Call& call);
+  // The program is "<name>_perf"; nothing: the collective's name.
+  const char* name = nullptr;
+  // False where a call in place is none: the right half of the table stays empty.
+  bool has_in_place = true;
 };
+
+// The name of a spec's program, without "_perf".
+std::string_view name_of(const CollectiveSpec& spec);
 
 // Whose data lies where in a result. `from` is a rank, or kReduced.
 struct Piece {
@@ -46,6 +59,11 @@ struct Piece {
   size_t first = 0;        // index of the first element within the pattern
   size_t count = 0;
 };
+
+// How many elements rank `from` gives to rank `to` where blocks have lengths of their own: `unit` to nranks
+// units, a permutation of them in each row and in each column, so that all ranks give and get the same in
+// all.
+size_t pair_count(size_t unit, int from, int to, int nranks);
 
 // What rank `rank` must hold afterwards.
 std::vector<Piece> expected_pieces(Collective kind, const Shape& shape, int rank, int nranks, int root);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "perf/core/comm_board.h"
@@ -30,6 +31,13 @@ std::vector<ExpectedRun> expected_runs(const PatternKey& key, const std::vector<
   return runs;
 }
 
+template <typename CountOf>
+std::vector<size_t> pair_counts(int nranks, CountOf count_of) {
+  std::vector<size_t> counts;
+  for (int peer = 0; peer < nranks; ++peer) counts.push_back(count_of(peer));
+  return counts;
+}
+
 }  // namespace
 
 // A row made ready: patterns are computed once, buffers are laid out per placement.
@@ -41,6 +49,7 @@ struct Measurer::Row {
   bool has_input;
   Pattern input;
   std::vector<ExpectedRun> expected;
+  std::vector<size_t> send_counts, recv_counts;
 
   void write_input(const Call& call, size_t shift) const {
     if (has_input)
@@ -77,22 +86,31 @@ Result<RowResult> Measurer::run(const RowKey& key) {
   const Shape shape = spec_.shape(key.bytes / element_bytes, nranks);
   const PatternKey pattern{key.type, key.op, nranks};
   const uint64_t bytes = std::max(shape.send_count, shape.recv_count) * element_bytes;
-  const Row row{key,
-                shape,
-                bytes,
-                element_bytes,
-                has_input(spec_.kind, rank, key.root),
-                Pattern::input(pattern, rank),
-                expected_runs(pattern, expected_pieces(spec_.kind, shape, rank, nranks, key.root))};
-  RowResult result{key, shape, bytes, {}, {}};
+  const Row row{
+      key,
+      shape,
+      bytes,
+      element_bytes,
+      has_input(spec_.kind, rank, key.root),
+      Pattern::input(pattern, rank),
+      expected_runs(pattern, expected_pieces(spec_.kind, shape, rank, nranks, key.root)),
+      pair_counts(nranks, [&](int peer) { return pair_count(shape.argument, rank, peer, nranks); }),
+      pair_counts(nranks, [&](int peer) { return pair_count(shape.argument, peer, rank, nranks); })};
+  RowResult result{key, shape, bytes, {}, std::nullopt};
   COMITY_ASSIGN_OR_RETURN(result.out_of_place, run_placement(row, false));
-  COMITY_ASSIGN_OR_RETURN(result.in_place, run_placement(row, true));
+  if (spec_.has_in_place) {
+    COMITY_ASSIGN_OR_RETURN(result.in_place, run_placement(row, true));
+  }
   return result;
 }
 
 Result<PlacementResult> Measurer::run_placement(const Row& row, bool in_place) {
   Call call{send_.data(), recv_.data(), row.shape.argument, static_cast<comityDataType_t>(row.key.type),
             comitySum,    row.key.root, session_.comm()};
+  call.rank = session_.rank();
+  call.nranks = session_.nranks();
+  call.send_counts = row.send_counts.data();
+  call.recv_counts = row.recv_counts.data();
   if (row.key.op) call.op = static_cast<comityRedOp_t>(*row.key.op);
   if (in_place) {
     const InPlace at = in_place_offsets(spec_.kind, row.shape, session_.rank());
@@ -133,18 +151,52 @@ Status Measurer::warm_up(const Row& row, const Call& call) {
   return {};
 }
 
+// The calls of one iteration.
+comityResult_t Measurer::iterate(const Call& call) {
+  if (options_.agg_iters == 1) return spec_.call(call);
+  comityGroupStart();
+  for (int i = 0; i < options_.agg_iters; ++i) spec_.call(call);
+  return comityGroupEnd();  // tells what was refused inside, too
+}
+
+// One time for what each rank took.
+Result<double> Measurer::over_ranks(double time_us) {
+  constexpr double kUnitsPerUs = 1e6;
+  if (options_.average == Average::kMean) {
+    const auto units = static_cast<uint64_t>(time_us * kUnitsPerUs);
+    COMITY_ASSIGN_OR_RETURN(const uint64_t sum, session_.board().sum_over_ranks(units));
+    return static_cast<double>(sum) / kUnitsPerUs / session_.nranks();
+  }
+  const double sign = options_.average == Average::kMin ? -1 : 1;
+  double largest = options_.average == Average::kRank0 && session_.rank() != 0 ? 0 : sign * time_us;
+  COMITY_RETURN_IF_ERROR(session_.board().max_over_ranks({&largest, 1}));
+  return sign * largest;
+}
+
 Status Measurer::time_back_to_back(const Row& row, const Call& call, PlacementResult& result) {
+  std::vector<double> times_us(options_.iteration_times ? static_cast<size_t>(result.iterations) : 0);
   row.write_input(call, 0);
   COMITY_RETURN_IF_ERROR(session_.board().start_together());
   const uint64_t begin = now_ns();
+  uint64_t last = begin;
   for (int i = 0; i < result.iterations; ++i) {
-    if (const comityResult_t returned = spec_.call(call); returned != comitySuccess) {
+    if (const comityResult_t returned = iterate(call); returned != comitySuccess) {
       return status_of(returned, call.comm, "the timed call");
     }
+    if (times_us.empty()) continue;
+    const uint64_t now = now_ns();
+    times_us[static_cast<size_t>(i)] = static_cast<double>(now - std::exchange(last, now)) / 1e3;
   }
-  double took_us = static_cast<double>(now_ns() - begin) / 1e3 / result.iterations;
-  COMITY_RETURN_IF_ERROR(session_.board().max_over_ranks({&took_us, 1}));
+  const double took_ns = static_cast<double>(now_ns() - begin) / result.iterations / options_.agg_iters;
+  COMITY_ASSIGN_OR_RETURN(const double took_us, over_ranks(took_ns / 1e3));
   result.time_us = result.min_us = result.max_us = took_us;
+  if (times_us.empty()) return {};
+  for (double& time : times_us) time /= options_.agg_iters;
+  COMITY_RETURN_IF_ERROR(session_.board().max_over_ranks(times_us));
+  const auto [min, max] = std::minmax_element(times_us.begin(), times_us.end());
+  result.min_us = *min;
+  result.max_us = *max;
+  result.iterations_us = std::move(times_us);
   return {};
 }
 
@@ -171,6 +223,7 @@ Status Measurer::time_one_by_one(const Row& row, const Call& call, PlacementResu
     result.line_ns = line_ns;
   }
   COMITY_RETURN_IF_ERROR(session_.board().max_over_ranks(times_us));
+  if (options_.iteration_times) result.iterations_us = times_us;
   std::sort(times_us.begin(), times_us.end());
   result.time_us = times_us[times_us.size() / 2];
   result.min_us = times_us.front();
@@ -237,7 +290,8 @@ Result<double> Measurer::limit_us(const Row& row, bool in_place) {
     std::byte* other = in_place ? recv_.data() + footprint : send_.data();
     COMITY_ASSIGN_OR_RETURN(const double bytes_per_s, memory_bandwidth(session_.board(), session_.nranks(),
                                                                        {recv_.data(), other, footprint}));
-    const double traffic = least_traffic_bytes(spec_.kind, static_cast<double>(row.bytes), session_.nranks());
+    const double traffic =
+        least_traffic_bytes(planned_as(spec_.kind), static_cast<double>(row.bytes), session_.nranks());
     memory_ns = traffic / bytes_per_s * 1e9;
   }
   return std::max(latency_ns, memory_ns) / 1e3;

@@ -9,6 +9,7 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "comity/plugin/result.h"
 #include "perf/core/collective.h"
@@ -27,9 +28,10 @@ struct RowKey {
 
 struct PlacementResult {
   double time_us = 0;  // the mean back to back, the median with owner-writes
-  double min_us = 0;   // equal to time_us back to back, where calls are not timed one by one
+  double min_us = 0;   // equal to time_us back to back, unless iterations are timed
   double max_us = 0;
   int iterations = 0;
+  std::vector<double> iterations_us;  // each one's, of its slowest rank, in their order; if asked for
   double algbw_gb_per_s = 0;
   double busbw_gb_per_s = 0;
   std::optional<uint64_t> wrong;  // elements of all ranks, and broken guard bytes; nothing if not checked
@@ -43,7 +45,11 @@ struct RowResult {
   Shape shape;
   uint64_t bytes = 0;  // what the row moves after rounding: the column "size"
   PlacementResult out_of_place;
-  PlacementResult in_place;
+  std::optional<PlacementResult> in_place;  // nothing where a call in place is none
+
+  uint64_t wrong() const {
+    return out_of_place.wrong.value_or(0) + (in_place ? in_place->wrong.value_or(0) : 0);
+  }
 };
 
 // The same on all ranks; `run` is collective.
@@ -61,6 +67,8 @@ class Measurer {
   struct Row;
   Result<PlacementResult> run_placement(const Row& row, bool in_place);
   Status warm_up(const Row& row, const Call& call);
+  comityResult_t iterate(const Call& call);
+  Result<double> over_ranks(double time_us);
   Status time_back_to_back(const Row& row, const Call& call, PlacementResult& result);
   Status time_one_by_one(const Row& row, const Call& call, PlacementResult& result);
   Result<uint64_t> check(const Row& row, const Call& call);

@@ -9,6 +9,7 @@
 #include "perf/core/element.h"
 #include "perf/job/affinity.h"
 #include "perf/job/sizes.h"
+#include "src/api/launch/variables.h"
 
 namespace comity::perf {
 namespace {
@@ -24,6 +25,9 @@ struct Raw {
   std::string op = "sum";
   std::string type = "float";
   std::string buffers = "plain";
+  int average = static_cast<int>(Average::kMax);
+  int parallel_init = 1;
+  int iteration_times = 0;
 };
 
 void add_table_options(CLI::App& app, Options& o, Raw& raw) {
@@ -34,6 +38,16 @@ void add_table_options(CLI::App& app, Options& o, Raw& raw) {
   app.add_option("-f,--stepfactor", o.step_factor, "factor between sizes; 1: use -i")->capture_default_str();
   app.add_option("-n,--iters", o.iterations, "timed calls per size and placement")->capture_default_str();
   app.add_option("-w,--warmup_iters", o.warmup, "calls before the clock starts")->capture_default_str();
+  app.add_option("-m,--agg_iters", o.agg_iters, "calls of one iteration, as one group")
+      ->capture_default_str();
+  app.add_option("-a,--average", raw.average,
+                 "time of: 0 rank 0, 1 the mean, 2 the fastest, 3 the slowest rank")
+      ->capture_default_str();
+  app.add_option("-I,--iteration_times", raw.iteration_times,
+                 "1: also time each iteration, and show the fastest, the median and the slowest")
+      ->expected(0, 1)
+      ->default_str("1")
+      ->check(CLI::Range(0, 1));
   app.add_option("-c,--check", o.checks, "checked calls per size and placement; 0: none")
       ->capture_default_str();
   app.add_option("-o,--op", raw.op, "sum, prod, max, min, avg or all")->capture_default_str();
@@ -43,12 +57,17 @@ void add_table_options(CLI::App& app, Options& o, Raw& raw) {
   app.add_option("-r,--root", o.root, "root of rooted collectives; -1: each rank in turn")
       ->capture_default_str();
   app.add_option("-J,--json", o.json_file, "also write the results to this file");
+  app.add_option("--plot", o.plot_file, "also draw time and bus bandwidth against size into this SVG file");
   app.add_option("--volume", raw.volume,
                  "fewer calls for large sizes: at most so many bytes, at least 5 calls");
 }
 
 void add_job_options(CLI::App& app, Options& o, Raw& raw) {
-  app.add_option("--ranks", o.ranks, "local processes to start (default: the cores, at least 2)");
+  app.add_option("-t,--nthreads", o.threads, "with -g: that many times as many ranks");
+  app.add_option("-g,--ngpus", o.devices, "local ranks to start, each a process; as --ranks");
+  app.add_option("-p,--parallel_init", raw.parallel_init, "accepted: ranks always join in parallel");
+  app.add_option("--ranks", o.ranks,
+                 "local processes to start (default: the cores, at least 2; under a launcher: none)");
   app.add_flag("!--no-pin", o.pin, "leave the placement of ranks to the system");
   app.add_option("--buffers", raw.buffers, "plain (malloc) or registered (comityMemAlloc)")
       ->capture_default_str();
@@ -59,7 +78,7 @@ void add_job_options(CLI::App& app, Options& o, Raw& raw) {
   app.add_flag("--limit", o.limit, "add the percentage of the machine's limit, measured alongside");
   app.add_option("--rank", o.rank, "be this rank of a job that is started from outside");
   app.add_option("--nranks", o.nranks, "with --rank: how many ranks there are");
-  app.add_option("--cpu", o.cpu, "with --rank: pin this process to that core");
+  app.add_option("--cpu", o.cpu, "with --rank or a launcher: pin this process to that core");
   app.add_option("--id", o.id_hex, "with --rank: the id that rank 0 printed");
   app.add_option("--id-file", o.id_file, "with --rank: rank 0 writes the id here, the others wait for it");
   app.add_option("--board", o.board_file,
@@ -85,14 +104,18 @@ Status check_numbers(const Options& o) {
     return bad("-i 0 needs -f or -b equal to -e");
   if (o.step_factor > 1 && o.min_bytes == 0) return bad("-b 0 cannot be multiplied; use -i or a larger -b");
   if (o.iterations < 1 || o.warmup < 0 || o.checks < 0) return bad("-n is at least 1, -w and -c at least 0");
-  if (o.ranks < 0 || o.ranks > kMostRanks) return bad("--ranks is from 1 to 1024");
+  if (o.ranks < 0 || o.ranks > kMostRanks) return bad("--ranks, or -t times -g, is from 1 to 1024");
+  if (o.agg_iters < 1) return bad("-m is at least 1");
+  if (o.owner_writes && (o.agg_iters > 1 || o.average != Average::kMax))
+    return bad("-m and -a are for calls back to back, not for --owner-writes");
   return {};
 }
 
 Status check_job(const Options& o, bool ranks_given) {
   const auto bad = [](const char* what) { return Status(Code::kInvalidArgument, what); };
   const bool external = o.rank >= 0 || o.nranks > 0;
-  if (!external && (!o.id_hex.empty() || !o.id_file.empty() || !o.board_file.empty() || o.cpu >= 0)) {
+  if (!external &&
+      (!o.id_hex.empty() || !o.id_file.empty() || !o.board_file.empty() || (o.cpu >= 0 && !o.launched))) {
     return bad("--id, --id-file, --board and --cpu go with --rank and --nranks");
   }
   if (external && ranks_given)
@@ -101,7 +124,22 @@ Status check_job(const Options& o, bool ranks_given) {
   const bool meets = !o.id_hex.empty() || !o.id_file.empty() || !o.board_file.empty();
   if (external && o.rank > 0 && !meets) return bad("a rank other than 0 needs --id, --id-file or --board");
   const int nranks = external ? o.nranks : o.ranks;
-  if (o.root < -1 || o.root >= nranks) return bad("-r must be a rank, or -1 for all");
+  if (o.root < -1 || (o.root >= nranks && !o.launched)) return bad("-r must be a rank, or -1 for all");
+  return {};
+}
+
+// -t and -g: as many local ranks. Under a launcher, or as one rank of a job, a process is one rank.
+Status count_devices(Options& o) {
+  const auto bad = [](const char* what) { return Status(Code::kInvalidArgument, what); };
+  if (o.threads < 0 || o.devices < 0 || o.threads > kMostRanks || o.devices > kMostRanks)
+    return bad("-t and -g are from 1 to 1024");
+  if (o.threads == 0 && o.devices == 0) return {};
+  if (o.ranks != 0) return bad("-t and -g, or --ranks: give one");
+  const int local = std::max(1, o.threads) * std::max(1, o.devices);
+  const bool alone = o.rank < 0 && o.nranks == 0 && launch::started_how() == launch::Started::kAlone;
+  if (!alone && local > 1)
+    return bad("-t times -g is 1 where a launcher starts the ranks: a process is one rank");
+  if (alone) o.ranks = local;
   return {};
 }
 
@@ -110,6 +148,9 @@ Status convert(const Raw& raw, Options& o) {
   COMITY_ASSIGN_OR_RETURN(o.max_bytes, parse_bytes(raw.max_bytes));
   COMITY_ASSIGN_OR_RETURN(o.step_bytes, parse_bytes(raw.step_bytes));
   COMITY_ASSIGN_OR_RETURN(o.volume_bytes, parse_bytes(raw.volume));
+  if (raw.average < 0 || raw.average > 3) return Status(Code::kInvalidArgument, "-a is 0, 1, 2 or 3");
+  o.average = static_cast<Average>(raw.average);
+  o.iteration_times = raw.iteration_times != 0;
   const auto op_is = [](RedOp op, const std::string& text) { return name_of(op) == text; };
   const auto type_is = [](DataType type, const std::string& text) {
     return text == column_name(type) || name_of(type) == text;
@@ -119,8 +160,11 @@ Status convert(const Raw& raw, Options& o) {
   if (raw.buffers != "plain" && raw.buffers != "registered") {
     return Status(Code::kInvalidArgument, "--buffers is plain or registered");
   }
+  COMITY_RETURN_IF_ERROR(count_devices(o));
   o.buffers = raw.buffers == "plain" ? BufferKind::kPlain : BufferKind::kRegistered;
   const bool ranks_given = o.ranks != 0;
+  o.launched =
+      !ranks_given && o.rank < 0 && o.nranks == 0 && launch::started_how() != launch::Started::kAlone;
   if (!ranks_given) o.ranks = std::max(2, machine_core_count());
   COMITY_RETURN_IF_ERROR(check_numbers(o));
   return check_job(o, ranks_given);

@@ -10,6 +10,9 @@
 
 namespace comity::perf {
 
+// Which of the ranks' times a row shows.
+enum class Average { kRank0 = 0, kMean = 1, kMin = 2, kMax = 3 };
+
 struct Options {
   // Sizes: from min to max, times step_factor if that exceeds 1, else plus step_bytes.
   uint64_t min_bytes = 32 << 20;
@@ -18,8 +21,11 @@ struct Options {
   uint64_t step_factor = 1;
   int iterations = 20;
   int warmup = 1;
-  int checks = 1;             // checked calls per row and placement; 0: no checking
-  uint64_t volume_bytes = 0;  // if set: no more iterations than so many bytes need, but at least 5
+  int checks = 1;     // checked calls per row and placement; 0: no checking
+  int agg_iters = 1;  // calls of one iteration, made as one group
+  Average average = Average::kMax;
+  bool iteration_times = false;  // time each iteration, and show how they spread
+  uint64_t volume_bytes = 0;     // if set: no more iterations than so many bytes need, but at least 5
   std::vector<RedOp> ops = {RedOp::kSum};
   std::vector<DataType> types = {DataType::kFloat32};
   int root = 0;
@@ -29,10 +35,14 @@ struct Options {
   std::string transport;  // for COMITY_TRANSPORTS; empty: not set
   std::string algorithm;  // for COMITY_ALGO; empty: not set
   std::string json_file;
+  std::string plot_file;
 
   // Who takes part. ranks: local processes to start; or rank and nranks, for a launcher of one's own.
+  int threads = 0;  // -t and -g: ranks = threads * devices, each a process
+  int devices = 0;
   int ranks = 0;
   bool pin = true;
+  bool launched = false;  // a launcher started this process: comityCommInitEnv knows the rest
   int rank = -1;
   int nranks = 0;
   int cpu = -1;            // pin this process there; -1: not

@@ -19,7 +19,7 @@ void apply_settings(const CollectiveSpec& spec, const Options& options) {
   if (options.algorithm.empty()) return;
   const bool qualified = options.algorithm.find(':') != std::string::npos;
   const std::string rule =
-      qualified ? options.algorithm : fmt::format("{}:{}", name_of(spec.kind), options.algorithm);
+      qualified ? options.algorithm : fmt::format("{}:{}", name_of(planned_as(spec.kind)), options.algorithm);
   setenv("COMITY_ALGO", rule.c_str(), 1);
 }
 
@@ -53,13 +53,13 @@ Result<uint64_t> measure_all(const CollectiveSpec& spec, const Options& options,
   COMITY_ASSIGN_OR_RETURN(Buffer recv, Buffer::allocate(options.buffers, room));
   Measurer measurer(spec, options, session, send, recv);
   const bool speaks = session.rank() == 0;
-  Report report({fmt::format("{}_perf", name_of(spec.kind)), session.nranks(), session.pinned()}, options);
+  Report report({fmt::format("{}_perf", name_of(spec)), session.nranks(), session.pinned()}, options);
   if (speaks) report.header();
   if (options.limit) COMITY_RETURN_IF_ERROR(measurer.prepare_limit());
   uint64_t wrong = 0;
   for (const RowKey& key : rows_of(spec, options, session.nranks())) {
     COMITY_ASSIGN_OR_RETURN(const RowResult row, measurer.run(key));
-    wrong += row.out_of_place.wrong.value_or(0) + row.in_place.wrong.value_or(0);
+    wrong += row.wrong();
     if (speaks) report.row(row);
   }
   if (speaks) COMITY_RETURN_IF_ERROR(report.footer());
@@ -68,10 +68,11 @@ Result<uint64_t> measure_all(const CollectiveSpec& spec, const Options& options,
 
 Result<int> run(const CollectiveSpec& spec, const Options& options, char** argv) {
   COMITY_ASSIGN_OR_RETURN(const std::optional<World> world, world_from_environment());
-  if (!world && options.rank < 0) return run_ranks(options.ranks, argv);
+  if (!world && options.rank < 0 && !options.launched) return run_ranks(options.ranks, argv);
   apply_settings(spec, options);
-  COMITY_ASSIGN_OR_RETURN(const auto session,
-                          world ? Session::of_child(*world, options) : Session::of_outsider(options));
+  COMITY_ASSIGN_OR_RETURN(const auto session, world              ? Session::of_child(*world, options)
+                                              : options.launched ? Session::of_launcher(options)
+                                                                 : Session::of_outsider(options));
   COMITY_ASSIGN_OR_RETURN(const uint64_t wrong, measure_all(spec, options, *session));
   return wrong == 0 ? 0 : 1;
 }
@@ -79,7 +80,7 @@ Result<int> run(const CollectiveSpec& spec, const Options& options, char** argv)
 }  // namespace
 
 int perf_main(const CollectiveSpec& spec, int argc, char** argv) {
-  const std::string program = fmt::format("{}_perf", name_of(spec.kind));
+  const std::string program = fmt::format("{}_perf", name_of(spec));
   const Parsed parsed = parse_options(program, argc, argv);
   if (!parsed.go_on) return parsed.exit_status;
   const Result<int> status = run(spec, parsed.options, argv);

@@ -2,17 +2,18 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <cstdio>
-#include <nlohmann/json.hpp>
+#include <utility>
+#include <vector>
 
 #include "comity/comity.h"
 #include "perf/core/element.h"
-#include "perf/job/affinity.h"
+#include "perf/core/plot.h"
+#include "perf/core/results_json.h"
 
 namespace comity::perf {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 // Seven characters wide as in nccl-tests, with a third decimal where a microsecond is long.
 std::string time_text(double us) {
@@ -29,34 +30,27 @@ std::string placement_text(const PlacementResult& result, bool limit) {
   return text;
 }
 
-Json placement_json(const PlacementResult& result) {
-  Json json;
-  json["time_us"] = result.time_us;
-  json["min_us"] = result.min_us;
-  json["max_us"] = result.max_us;
-  json["iterations"] = result.iterations;
-  json["algbw_gb_per_s"] = result.algbw_gb_per_s;
-  json["busbw_gb_per_s"] = result.busbw_gb_per_s;
-  json["wrong"] = result.wrong ? Json(*result.wrong) : Json();
-  if (result.line_ns) json["line_ns"] = *result.line_ns;
-  if (result.limit_percent) json["limit_percent"] = *result.limit_percent;
-  return json;
+// Of one placement's iterations; "" if they were not timed.
+std::string spread_text(const char* placement, std::vector<double> times_us) {
+  if (times_us.empty()) return {};
+  std::sort(times_us.begin(), times_us.end());
+  return fmt::format("  {}: fastest {}, median {}, slowest {}", placement, time_text(times_us.front()),
+                     time_text(times_us[times_us.size() / 2]), time_text(times_us.back()));
 }
 
-const char* op_text(const RowResult& result) {
-  return result.key.op ? name_of(*result.key.op).data() : "none";
+// As many fields as a placement that was measured.
+std::string no_placement_text(bool limit) {
+  return fmt::format("  {:>7}  {:>6}  {:>6}  {:>5}", "N/A", "N/A", "N/A", "N/A") +
+         (limit ? fmt::format("  {:>5}", "N/A") : "");
 }
 
-Json row_json(const RowResult& result) {
-  Json json;
-  json["size_bytes"] = result.bytes;
-  json["count"] = result.shape.argument;
-  json["type"] = column_name(result.key.type);
-  json["redop"] = op_text(result);
-  json["root"] = result.key.root;
-  json["out_of_place"] = placement_json(result.out_of_place);
-  json["in_place"] = placement_json(result.in_place);
-  return json;
+Status write_file(const std::string& path, const char* what, const std::string& text) {
+  std::unique_ptr<FILE, int (*)(FILE*)> file(std::fopen(path.c_str(), "w"), std::fclose);
+  const bool written = file != nullptr && std::fwrite(text.data(), 1, text.size(), file.get()) == text.size();
+  if (!written || std::fclose(file.release()) != 0) {
+    return Status(Code::kSystemError, fmt::format("cannot write the {} file {}", what, path));
+  }
+  return {};
 }
 
 }  // namespace
@@ -64,27 +58,16 @@ Json row_json(const RowResult& result) {
 struct Report::State {
   ReportContext context;
   const Options& options;
-  Json rows = Json::array();
-  double busbw_sum = 0;
-  int busbw_count = 0;
-  uint64_t wrong = 0;
-
-  double average_busbw() const { return busbw_count == 0 ? 0 : busbw_sum / busbw_count; }
-  void add(const PlacementResult& result) {
-    busbw_sum += result.busbw_gb_per_s;
-    ++busbw_count;
-    wrong += result.wrong.value_or(0);
-  }
-  Json document() const;
+  std::vector<RowResult> rows;
 };
 
 Report::Report(ReportContext context, const Options& options)
-    : state_(new State{std::move(context), options, Json::array(), 0, 0, 0}) {}
+    : state_(new State{std::move(context), options, {}}) {}
 
 Report::~Report() = default;
 
 uint64_t Report::wrong() const {
-  return state_->wrong;
+  return totals_of(state_->rows).wrong;
 }
 
 void Report::header() const {
@@ -118,45 +101,32 @@ void Report::header() const {
 void Report::row(const RowResult& result) {
   const bool limit = state_->options.limit;
   fmt::print("{:>12}  {:>12}  {:>8}  {:>6}  {:>6}{}{}\n", result.bytes, result.shape.argument,
-             column_name(result.key.type), op_text(result), result.key.root,
-             placement_text(result.out_of_place, limit), placement_text(result.in_place, limit));
+             column_name(result.key.type), op_text(result.key), result.key.root,
+             placement_text(result.out_of_place, limit),
+             result.in_place ? placement_text(*result.in_place, limit) : no_placement_text(limit));
+  if (state_->options.iteration_times) {
+    fmt::print("# iterations (us)");
+    fmt::print("{}", spread_text("out-of-place", result.out_of_place.iterations_us));
+    if (result.in_place) fmt::print("{}", spread_text("in-place", result.in_place->iterations_us));
+    fmt::print("\n");
+  }
   std::fflush(stdout);
-  state_->add(result.out_of_place);
-  state_->add(result.in_place);
-  state_->rows.push_back(row_json(result));
-}
-
-Json Report::State::document() const {
-  Json json;
-  json["version"] = 1;
-  json["program"] = context.program;
-  json["config"] = {{"nranks", context.nranks},
-                    {"pinned", context.pinned},
-                    {"cores", machine_core_count()},
-                    {"buffers", options.buffers == BufferKind::kPlain ? "plain" : "registered"},
-                    {"mode", options.owner_writes ? "owner-writes" : "loop"},
-                    {"transport", options.transport},
-                    {"algorithm", options.algorithm},
-                    {"iterations", options.iterations},
-                    {"warmup", options.warmup},
-                    {"checks", options.checks}};
-  json["results"] = rows;
-  json["out_of_bounds"] = {{"count", wrong}, {"okay", wrong == 0}};
-  json["average_bus_bandwidth_gb_per_s"] = average_busbw();
-  return json;
+  state_->rows.push_back(result);
 }
 
 Status Report::footer() const {
-  fmt::print("# Out of bounds values : {} {}\n", state_->wrong, state_->wrong == 0 ? "OK" : "FAILED");
-  fmt::print("# Avg bus bandwidth    : {:g} \n#\n", state_->average_busbw());
+  const Totals totals = totals_of(state_->rows);
+  fmt::print("# Out of bounds values : {} {}\n", totals.wrong, totals.wrong == 0 ? "OK" : "FAILED");
+  fmt::print("# Avg bus bandwidth    : {:g} \n#\n", totals.average_busbw_gb_per_s);
   fmt::print("# Collective test concluded: {}\n", state_->context.program);
   std::fflush(stdout);
-  const std::string& path = state_->options.json_file;
-  if (path.empty()) return {};
-  std::unique_ptr<FILE, int (*)(FILE*)> file(std::fopen(path.c_str(), "w"), std::fclose);
-  if (file == nullptr) return Status(Code::kSystemError, "cannot write the JSON file " + path);
-  fmt::print(file.get(), "{}\n", state_->document().dump(2));
-  return {};
+  const Options& o = state_->options;
+  if (!o.json_file.empty()) {
+    COMITY_RETURN_IF_ERROR(write_file(o.json_file, "JSON", results_json(state_->context, o, state_->rows)));
+  }
+  if (o.plot_file.empty()) return {};
+  const std::string title = fmt::format("{}, {} ranks", state_->context.program, state_->context.nranks);
+  return write_file(o.plot_file, "SVG", plot_svg(title, state_->rows));
 }
 
 }  // namespace comity::perf

@@ -1,4 +1,4 @@
-// The table, as nccl-tests prints it, and the same as JSON. Rank 0 alone speaks.
+// The table, as nccl-tests prints it; the same as JSON and as a plot. Rank 0 alone speaks.
 #pragma once
 
 #include <memory>
@@ -6,14 +6,9 @@
 
 #include "comity/plugin/result.h"
 #include "perf/core/measure.h"
+#include "perf/core/results_json.h"
 
 namespace comity::perf {
-
-struct ReportContext {
-  std::string program;
-  int nranks = 1;
-  bool pinned = false;
-};
 
 class Report {
  public:
@@ -23,7 +18,7 @@ class Report {
   void header() const;
   // One row, flushed.
   void row(const RowResult& result);
-  // The lines below, and the JSON file. kSystemError when that cannot be written.
+  // The lines below, the JSON file and the plot. kSystemError when one cannot be written.
   Status footer() const;
   // Elements that were wrong so far, over all rows.
   uint64_t wrong() const;

@@ -56,6 +56,24 @@ Result<std::unique_ptr<Session>> Session::of_outsider(const Options& options) {
   return session;
 }
 
+Result<std::unique_ptr<Session>> Session::of_launcher(const Options& options) {
+  std::unique_ptr<Session> session(new Session(0, 1));
+  if (options.cpu >= 0) {
+    COMITY_RETURN_IF_ERROR(pin_to_core(options.cpu));
+    session->pinned_ = true;
+  }
+  comityComm_t& comm = session->comm_;
+  COMITY_RETURN_IF_ERROR(status_of(comityCommInitEnv(&comm), nullptr, "joining as the launcher says"));
+  COMITY_RETURN_IF_ERROR(status_of(comityCommUserRank(comm, &session->rank_), comm, "asking for the rank"));
+  COMITY_RETURN_IF_ERROR(status_of(comityCommCount(comm, &session->nranks_), comm, "asking for the ranks"));
+  if (options.root >= session->nranks_) {
+    return Status(Code::kInvalidArgument,
+                  fmt::format("-r {}: the launcher started {} ranks", options.root, session->nranks_));
+  }
+  session->board_ = std::make_unique<CommBoard>(comm);
+  return session;
+}
+
 Session::~Session() {
   if (comm_ != COMITY_COMM_NULL) comityCommDestroy(comm_);
 }

@@ -17,6 +17,8 @@ class Session {
   static Result<std::unique_ptr<Session>> of_child(const World& world, const Options& options);
   // A rank started from outside, by options.rank and its kin. Likewise.
   static Result<std::unique_ptr<Session>> of_outsider(const Options& options);
+  // A rank that a launcher started: torchrun, an MPI's mpirun, srun. Likewise.
+  static Result<std::unique_ptr<Session>> of_launcher(const Options& options);
   // Destroys the communicator.
   ~Session();
   Session(const Session&) = delete;

@@ -62,8 +62,12 @@ class Buffers {
   std::vector<engine::Call> calls() {
     std::vector<engine::Call> calls;
     for (uint32_t rank = 0; rank < kRanks; ++rank) {
-      calls.push_back({measured_.collective, DataType::kFloat32, RedOp::kSum, measured_.bytes / sizeof(float),
-                       0, input(rank), output(rank)});
+      engine::Call& call = calls.emplace_back();
+      call.collective = measured_.collective;
+      call.type = DataType::kFloat32;
+      call.count = measured_.bytes / sizeof(float);
+      call.input = input(rank);
+      call.output = output(rank);
     }
     return calls;
   }

@@ -87,7 +87,6 @@ void Ranks::add(uint32_t rank, DeviceRegistry& devices, std::unique_ptr<Transpor
   engine::CommunicatorOptions options;
   options.rank = rank;
   options.nranks = kRanks;
-  options.id = context_of(rank).communicator;
   options.transports = {made->transport.get()};
   options.transport_of_peer.assign(kRanks, 0);
   options.plans = made->plans.get();

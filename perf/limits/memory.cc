@@ -69,10 +69,15 @@ double least_traffic_bytes(Collective collective, double bytes, int nranks) {
     case Collective::kAllGather:
     case Collective::kReduceScatter:
       return (nranks + 1.0) * bytes;  // `bytes` is the whole: once in pieces, once on each rank
-    case Collective::kBarrier:
+    case Collective::kGather:
+    case Collective::kScatter:
+      return 2.0 * bytes;  // `bytes` is the root's whole: read once, written once
+    case Collective::kAllToAll:
+    case Collective::kExchange:
+      return 2.0 * nranks * bytes;  // `bytes` is what one rank gives
+    default:
       return 0;
   }
-  return 0;
 }
 
 double alpha_ns(const Alpha& alpha, int nranks) {

@@ -62,7 +62,8 @@ def _words(*items):
 
 
 def _placements(row, rename):
-    places = ("out_of_place", "in_place")
+    """By placement; a collective that is never in place has one."""
+    places = [place for place in ("out_of_place", "in_place") if row[place]]
     return {place: {new: row[place].get(old) for new, old in rename.items()} for place in places}
 
 
@@ -73,9 +74,9 @@ def _read_comity(path):
     with open(path) as file:
         document = json.load(file)
     if document["out_of_bounds"]["count"]:
-        raise RunFailed("all_reduce_perf found wrong elements")
-    rename = {**RECORD, "median_us": "time_us"}
-    return {row["size_bytes"]: _placements(row, rename) for row in document["results"]}
+        raise RunFailed(f"{document['program']} found wrong elements")
+    rename = {**RECORD, "median_us": "time"}
+    return {row["size"]: _placements(row, rename) for row in document["results"]}
 
 
 def _comity_commands(program, wire, ranks, options, board_path):
@@ -89,7 +90,7 @@ def _comity_commands(program, wire, ranks, options, board_path):
 
 
 def comity(program, wire, ranks, buffers):
-    """all_reduce_perf with owner-writes on one kind of buffers."""
+    """A collective's program with owner-writes on one kind of buffers."""
 
     def measure(load):
         board_path, json_path = board(), board()
@@ -112,16 +113,16 @@ def comity(program, wire, ranks, buffers):
 def _read_mpi(text):
     document = json.loads(text[text.index("{"):])
     if document["wrong"]:
-        raise RunFailed("MPI_Allreduce gave wrong elements")
+        raise RunFailed("MPI gave wrong elements")
     return {row["size_bytes"]: _placements(row, RECORD) for row in document["results"]}
 
 
 def _mpi(name, family, wire, launch, program, env, tuned=True):
-    """`launch` is the launcher's command line up to the program's."""
+    """`launch` is the launcher's command line up to the program's, `program` that and the collective."""
 
     def measure(load):
         board_path = board()
-        options = _words(program, "--board", board_path, *_load_options(load), "--seconds", load.seconds)
+        options = _words(*program, "--board", board_path, *_load_options(load), "--seconds", load.seconds)
         if wire.two_hosts:
             options.append("--pin")
         try:
@@ -150,8 +151,9 @@ def _open_mpi_launch(wire, ranks, cores, settings):
     return launch
 
 
-def open_mpi(program, wire, ranks, cores):
+def open_mpi(program, wire, ranks, cores, collective="all_reduce"):
     """Debian's Open MPI 4.1 with its known good settings."""
+    program = [program, "--collective", collective]
     big = 1 << 20
     settings = {"default": {}}
     if wire.tcp:
@@ -182,10 +184,24 @@ def _mpich_launch(wire, ranks, cores, settings):
     return launch
 
 
-def _mpich_settings(wire):
+# By our names: the variable that chooses MPICH's algorithm inside a host, where it has one; its buffers' size.
+_MPICH_INTRA = {
+    "all_reduce": ("ALLREDUCE", "REDUCE"),
+    "reduce": ("REDUCE", "REDUCE"),
+    "broadcast": ("BCAST", "BCAST"),
+}
+
+
+def _mpich_settings(wire, collective):
     if wire.tcp:
         return {"default": {}, "segments 64K": {"UCX_TCP_TX_SEG_SIZE": "64k"}}
-    algorithm, total = "MPIR_CVAR_ALLREDUCE_POSIX_INTRA_ALGORITHM", "MPIR_CVAR_REDUCE_INTRANODE_BUFFER_TOTAL_SIZE"
+    if collective == "barrier":
+        choice = "MPIR_CVAR_BARRIER_POSIX_INTRA_ALGORITHM"
+        return {"default": {}, "release_gather": {choice: "release_gather"}}
+    if collective not in _MPICH_INTRA:
+        return {"default": {}}
+    chooses, holds = _MPICH_INTRA[collective]
+    algorithm, total = f"MPIR_CVAR_{chooses}_POSIX_INTRA_ALGORITHM", f"MPIR_CVAR_{holds}_INTRANODE_BUFFER_TOTAL_SIZE"
     settings = {"mpir": {algorithm: "mpir"}}
     for name in ("auto", "release_gather"):
         for size in (32768, 262144, 1048576):
@@ -193,10 +209,11 @@ def _mpich_settings(wire):
     return settings
 
 
-def mpich(program, wire, ranks, cores):
+def mpich(program, wire, ranks, cores, collective="all_reduce"):
     """Debian's MPICH 4.0 over its sweep of intra-node algorithms and buffer sizes."""
+    program = [program, "--collective", collective]
     found = []
-    for label, values in _mpich_settings(wire).items():
+    for label, values in _mpich_settings(wire, collective).items():
         found.append(_mpi(f"MPICH {label}", "MPICH", wire, _mpich_launch(wire, ranks, cores, values), program, {}))
     launch = _mpich_launch(wire, ranks, cores, {})
     found.append(_mpi("MPICH untuned heap", "MPICH", wire, launch, program, {}, tuned=False))

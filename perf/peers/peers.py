@@ -20,6 +20,7 @@ import subprocess
 import sys
 
 import contenders
+import everything
 import ratios
 import wires
 from process import RunFailed, run
@@ -48,6 +49,7 @@ def parse_arguments():
     parser.add_argument("--ranks", type=int, default=2)
     parser.add_argument("--runs", type=int, default=5, help="rounds, the sweep included (default %(default)s)")
     parser.add_argument("--quick", action="store_true", help="two rounds of fewer calls: a look, not a claim")
+    parser.add_argument("--all", action="store_true", help="every collective, over shared memory and TCP on loopback")
     parser.add_argument("--congestion", default="reno", help="congestion control of everyone (default %(default)s)")
     parser.add_argument("--bin", type=pathlib.Path, default=ROOT / "build/release/bin", help="where all_reduce_perf is")
     parser.add_argument("--without-comity", action="store_true", help="measure the peers alone")
@@ -56,7 +58,7 @@ def parse_arguments():
     arguments = parser.parse_args()
     arguments.first, arguments.last = (parse_size(part) for part in arguments.sizes.split(":"))
     if arguments.quick:
-        arguments.runs = min(arguments.runs, 2)
+        arguments.runs = min(arguments.runs, 1 if arguments.all else 2)
     return arguments
 
 
@@ -80,8 +82,8 @@ def compile_programs():
     BUILD.mkdir(parents=True, exist_ok=True)
     programs = {}
     for family, compiler in COMPILERS.items():
-        programs[family] = str(BUILD / f"mpi_all_reduce.{family}")
-        run([compiler, "-std=gnu99", "-O2", f"-I{ROOT}", str(ROOT / "perf/peers/mpi_all_reduce.c"), "-lm",
+        programs[family] = str(BUILD / f"mpi_collectives.{family}")
+        run([compiler, "-std=gnu99", "-O2", f"-I{ROOT}", str(ROOT / "perf/peers/mpi_collectives.c"), "-lm",
              "-o", programs[family]], timeout_s=120)
     return programs
 
@@ -90,14 +92,15 @@ def cores():
     return len(os.sched_getaffinity(0))
 
 
-def line_up(arguments, programs, wire):
+def line_up(arguments, programs, wire, collective="all_reduce"):
     """Everyone who takes part over this wire, Comity first."""
     found = []
     if not arguments.without_comity:
         for buffers in ("plain", "registered"):
-            found.append(contenders.comity(str(arguments.bin / "all_reduce_perf"), wire, arguments.ranks, buffers))
-    found += contenders.open_mpi(programs["openmpi"], wire, arguments.ranks, cores())
-    found += contenders.mpich(programs["mpich"], wire, arguments.ranks, cores())
+            ours = str(arguments.bin / f"{collective}_perf")
+            found.append(contenders.comity(ours, wire, arguments.ranks, buffers))
+    found += contenders.open_mpi(programs["openmpi"], wire, arguments.ranks, cores(), collective)
+    found += contenders.mpich(programs["mpich"], wire, arguments.ranks, cores(), collective)
     return found
 
 
@@ -106,6 +109,8 @@ def line_up(arguments, programs, wire):
 
 def loads(arguments):
     """One per band of sizes, cut to what was asked for."""
+    if arguments.all:
+        return [everything.load(arguments)]
     found = []
     for low, high in BANDS:
         sizes = [size for size in (8 << 2 * i for i in range(20)) if low <= size <= high]
@@ -132,12 +137,14 @@ def measure_once(contender, load, times, failures):
         print(f"  {contender.name} failed: {str(failure).splitlines()[0]}", flush=True)
 
 
-def measure_wire(arguments, programs, wire):
-    """All rounds over one wire."""
+def measure_wire(arguments, programs, wire, collective="all_reduce"):
+    """All rounds of one collective over one wire."""
     times, failures = ratios.Times(), []
-    field = line_up(arguments, programs, wire)
+    field = line_up(arguments, programs, wire, collective)
+    if arguments.all:
+        field = [contender for contender in field if contender.tuned]
     for number in range(arguments.runs):
-        print(f"peers: {wire.name}, round {number + 1} of {arguments.runs}, {len(field)} contenders", flush=True)
+        print(f"peers: {collective}, {wire.name}, round {number + 1} of {arguments.runs}, {len(field)} contenders", flush=True)
         for load in loads(arguments):
             for contender in field:
                 measure_once(contender, load, times, failures)
@@ -237,6 +244,23 @@ def store(arguments, document, text):
     print(f"peers: stored {base}.json and .md")
 
 
+def measure_all(arguments, programs, before):
+    """--all: the table of every collective; stored beside the others."""
+    results = {}
+    for name in everything.WIRES:
+        with wires.open_wire(name, arguments.congestion) as wire:
+            for collective in everything.COLLECTIVES:
+                results[collective, name] = measure_wire(arguments, programs, wire, collective)
+    document = describe(arguments, {}, before, machine_limits(arguments))
+    text = everything.markdown(document, results)
+    print("\n" + text)
+    if not arguments.no_store:
+        arguments.output.mkdir(parents=True, exist_ok=True)
+        path = arguments.output / f"{document['date'][:10]}-peers-all.md"
+        path.write_text(text)
+        print(f"peers: stored {path}")
+
+
 def wires_wanted(arguments):
     if arguments.transport == "shm":
         return ("shm",)
@@ -250,6 +274,9 @@ def main():
     install_peers()
     programs = compile_programs()
     before = machine_limits(arguments)
+    if arguments.all:
+        measure_all(arguments, programs, before)
+        return
     results = {}
     for name in wires_wanted(arguments):
         with wires.open_wire(name, arguments.congestion) as wire:

@@ -39,7 +39,8 @@ class Times:
         mine = self.records.setdefault(contender.name, {})
         for size, places in sizes.items():
             for place in PLACES:
-                mine.setdefault(size, {}).setdefault(place, []).append(places[place])
+                if places.get(place):
+                    mine.setdefault(size, {}).setdefault(place, []).append(places[place])
 
     def _all(self):
         for name, sizes in self.records.items():

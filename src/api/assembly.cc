@@ -10,14 +10,13 @@
 #include "comity/comity.h"
 #include "src/api/calibrate.h"
 #include "src/api/layout.h"
-#include "src/api/plans.h"
+#include "src/api/rank_parts.h"
 #include "src/base/cpu_mask.h"
 #include "src/base/fork.h"
 #include "src/base/log.h"
 #include "src/base/settings.h"
 #include "src/base/text.h"
 #include "src/base/this_host.h"
-#include "src/control/descriptor_fetch.h"
 #include "src/device/host/arena.h"
 #include "src/device/registry.h"
 #include "transports/shm/shm_transport.h"
@@ -29,74 +28,8 @@ namespace {
 constexpr uint8_t kUnreached = UINT8_MAX;
 constexpr const char* kTransportNames[] = {"shm", "tcp"};  // in order of preference
 
-// A descriptor on its way over the control plane.
-class ControlFetch final : public DescriptorFetch {
- public:
-  explicit ControlFetch(control::DescriptorRequest request) : fetch_(std::move(request)) {}
-  Result<int> poll() override {
-    COMITY_ASSIGN_OR_RETURN(std::optional<UniqueFd> descriptor, fetch_.poll());
-    return descriptor.has_value() ? descriptor->release() : -1;
-  }
-  void wait(int limit_ms) const override { fetch_.wait(limit_ms); }
-  std::vector<uint32_t> gone() const override { return fetch_.gone(); }
-
- private:
-  control::DescriptorFetch fetch_;
-};
-
-class ControlDescriptors final : public DescriptorSource {
- public:
-  ControlDescriptors(const Secret& secret, uint64_t communicator)
-      : secret_(secret), communicator_(communicator) {}
-  std::unique_ptr<DescriptorFetch> fetch(std::string_view owner_socket_name, uint32_t arena,
-                                         std::span<const uint32_t> held) override {
-    control::DescriptorRequest request;
-    request.socket_name = owner_socket_name;
-    request.arenas = {arena, {held.begin(), held.end()}};
-    request.secret = secret_;
-    request.communicator = communicator_;
-    return std::make_unique<ControlFetch>(std::move(request));
-  }
-
- private:
-  Secret secret_;
-  uint64_t communicator_;
-};
-
-// Hands connections that are done to the control plane. After a fault nothing on them is waited for any more.
-class ControlConnections final : public ConnectionKeeper {
- public:
-  explicit ControlConnections(const control::Session& session) : session_(session) {}
-  void keep(int socket, std::span<const std::byte> unsent) override {
-    UniqueFd owned = own_fd(socket);
-    if (session_.verdict() == nullptr)
-      control::finish_connection(std::move(owned), Bytes(unsent.begin(), unsent.end()));
-  }
-
- private:
-  const control::Session& session_;
-};
-
-// The session as the engine sees it.
-class SessionOversight final : public engine::Oversight {
- public:
-  explicit SessionOversight(control::Session& session) : session_(session) {}
-  bool condemned() const override { return session_.verdict() != nullptr; }
-  Status verdict() const override {
-    const control::Verdict* verdict = session_.verdict();
-    return verdict == nullptr ? Status() : Status(verdict->code, verdict->message);
-  }
-  void report(uint64_t number) override { session_.report(number); }
-  void declare(const Status& status) override {
-    session_.declare(status.code(), std::string(status.message()));
-  }
-
- private:
-  control::Session& session_;
-};
-
-Result<std::vector<std::string>> wanted_transports() {
-  const std::string text = setting_text("COMITY_TRANSPORTS");
+Result<std::vector<std::string>> wanted_transports(const Settings& settings) {
+  const std::string& text = settings.text("COMITY_TRANSPORTS");
   std::vector<std::string> wanted;
   for (const std::string_view name : split(text)) wanted.emplace_back(name);
   for (const std::string& name : wanted) {
@@ -112,43 +45,35 @@ Result<std::vector<std::string>> wanted_transports() {
   return wanted;
 }
 
-class Builder;
-
-class AssemblyImpl final : public Assembly {
- public:
-  ~AssemblyImpl() override {
-    engine_.reset();
-    transports_.clear();
-  }
-  engine::Communicator& engine() override { return *engine_; }
-  control::Session& session() override { return *session_; }
-
- private:
-  friend class Builder;
-  std::unique_ptr<control::Session> session_;
-  std::unique_ptr<ControlDescriptors> descriptors_;
-  std::unique_ptr<ControlConnections> connections_;
-  std::unique_ptr<SessionOversight> oversight_;
-  std::vector<std::unique_ptr<Transport>> transports_;
-  std::unique_ptr<SelectedPlans> plans_;
-  std::unique_ptr<engine::Communicator> engine_;
-};
+// In the same words on every rank.
+Status could_not_set_up(uint32_t rank, const Status& why) {
+  return Status(why.code(), fmt::format("rank {} could not set up: {}", rank, why.message()));
+}
 
 class Builder {
  public:
-  Builder(uint32_t nranks, uint32_t rank, Deadline deadline)
-      : nranks_(nranks), rank_(rank), deadline_(deadline), transport_of_peer_(nranks, kUnreached) {}
+  Builder(uint32_t nranks, uint32_t rank, const CommConfig& config, const std::atomic<bool>* cancelled)
+      : nranks_(nranks),
+        rank_(rank),
+        config_(config),
+        cancelled_(cancelled),
+        deadline_(Deadline::after_ms(config.init_timeout_ms)),
+        made_(std::make_unique<RankParts>(config, std::make_shared<FamilyParts>())) {
+    made_->places.rank = rank;
+    made_->places.transport_of_peer.assign(nranks, kUnreached);
+    for (uint32_t i = 0; i < nranks; ++i) made_->places.family_rank.push_back(i);
+  }
 
   Result<std::unique_ptr<Assembly>> run(const control::UniqueId& id) {
     // The others wait for this rank: whatever keeps it from them they hear, and all return the one reason.
     if (const Status status = without_exceptions([&] { return prepare(); }); !status.ok()) {
-      return control::give_up_joining(id, rank_, nranks_, could_not_set_up(status));
+      return control::give_up_joining(id, rank_, nranks_, could_not_set_up(rank_, status), &config_.settings);
     }
-    COMITY_ASSIGN_OR_RETURN(made_->session_,
-                            control::Session::join({id, rank_, nranks_, deadline_, nullptr}));
+    COMITY_ASSIGN_OR_RETURN(made_->control, control::Session::join({id, rank_, nranks_, deadline_, cancelled_,
+                                                                    config_.settings, config_.name}));
     const Status status = without_exceptions([&] { return assemble(); });
-    if (!status.ok()) return made_->session_->conclude(could_not_set_up(status));
-    made_->session_->begin_work();
+    if (!status.ok()) return made_->control->conclude(could_not_set_up(rank_, status));
+    made_->control->begin_work();
     return std::unique_ptr<Assembly>(std::move(made_));
   }
 
@@ -164,68 +89,67 @@ class Builder {
     }
   }
 
-  Status could_not_set_up(const Status& why) const {
-    return Status(why.code(), fmt::format("rank {} could not set up: {}", rank_, why.message()));
-  }
-
   Status prepare() {
-    COMITY_ASSIGN_OR_RETURN(const uint64_t seconds, setting_number("COMITY_TIMEOUT"));
-    timeout_ns_ = seconds * 1'000'000'000u;
-    COMITY_ASSIGN_OR_RETURN(registry_, devices());
+    COMITY_ASSIGN_OR_RETURN(made_->family->registry, devices());
     return {};
   }
 
   Status assemble() {
-    made_->oversight_ = std::make_unique<SessionOversight>(*made_->session_);
+    made_->oversight = std::make_unique<SessionOversight>(*made_->control);
     COMITY_RETURN_IF_ERROR(open_transports());
     COMITY_RETURN_IF_ERROR(exchange_addresses());
     COMITY_RETURN_IF_ERROR(find_hosts());
     COMITY_RETURN_IF_ERROR(reach_the_rest());
-    COMITY_RETURN_IF_ERROR(choose());
+    COMITY_RETURN_IF_ERROR(made_->choose());
     COMITY_RETURN_IF_ERROR(agree("before calibration"));
-    make_engine();
-    COMITY_ASSIGN_OR_RETURN(
-        const auto measured,
-        calibrate({*made_->engine_, *made_->session_, made_->plans_->topology(), one_machine_, deadline_}));
+    made_->make_engine(0);
+    COMITY_ASSIGN_OR_RETURN(const auto measured,
+                            calibrate({made_->engine(), made_->session(), made_->plans->topology(),
+                                       one_machine_, deadline_, cancelled_, name_of_rank(rank_, config_)}));
     if (measured) {  // on all ranks or on none
-      layout_.take(*measured);
-      COMITY_RETURN_IF_ERROR(choose());
-      made_->engine_->forget_bindings();
+      made_->layout.take(*measured);
+      COMITY_RETURN_IF_ERROR(made_->choose());
+      made_->engine().forget_bindings();
       COMITY_RETURN_IF_ERROR(agree("after calibration"));
     }
     if (rank_ == 0) {
-      COMITY_LOG_INFO("{}\n{}{}", layout_.describe(), topology::describe(made_->plans_->topology()),
-                      made_->plans_->selection().describe());
+      COMITY_LOG_INFO("{}: {}\n{}{}", name_of_rank(rank_, config_), made_->layout.describe(),
+                      topology::describe(made_->plans->topology()), made_->plans->selection().describe());
     }
     return {};
   }
 
   Status open_transports() {
+    FamilyParts& family = *made_->family;
+    family.secret = made_->control->data_secret();
+    family.id = made_->control->communicator_id();
     if (nranks_ == 1) return {};
-    control::Session& session = *made_->session_;
-    made_->descriptors_ =
-        std::make_unique<ControlDescriptors>(session.data_secret(), session.communicator_id());
-    made_->connections_ = std::make_unique<ControlConnections>(session);
+    family.descriptors = std::make_unique<ControlDescriptors>(family.secret, family.id);
+    COMITY_ASSIGN_OR_RETURN(family.descriptor_socket_name, control::descriptor_socket_name());
     TransportContext context;
     context.rank = rank_;
     context.nranks = nranks_;
-    context.communicator = session.communicator_id();
-    context.secret = session.data_secret();
-    context.descriptors = made_->descriptors_.get();
-    context.connections = made_->connections_.get();
-    COMITY_ASSIGN_OR_RETURN(context.descriptor_socket_name, control::descriptor_socket_name());
-    COMITY_ASSIGN_OR_RETURN(const auto wanted, wanted_transports());
+    context.communicator = family.id;
+    context.secret = family.secret;
+    context.descriptors = family.descriptors.get();
+    context.connections = &family.connections;
+    context.descriptor_socket_name = family.descriptor_socket_name;
+    COMITY_ASSIGN_OR_RETURN(const auto wanted, wanted_transports(config_.settings));
     const bool sockets = std::find(wanted.begin(), wanted.end(), "tcp") != wanted.end();
     for (const char* name : kTransportNames) {
       if (std::find(wanted.begin(), wanted.end(), name) == wanted.end()) continue;
-      auto made = std::string_view(name) == "shm" ? shm::make_shm_transport(context)
-                                                  : tcp::make_tcp_transport(context);
-      if (!made.ok() && std::string_view(name) == "shm" && sockets) {
-        COMITY_LOG_WARN("rank {}: no shared memory, using sockets: {}", rank_, made.status().message());
+      const bool in_memory = std::string_view(name) == "shm";
+      auto made =
+          in_memory ? shm::make_shm_transport(context) : tcp::make_tcp_transport(context, config_.settings);
+      if (!made.ok() && in_memory && sockets) {
+        COMITY_LOG_WARN("{}: no shared memory, using sockets: {}", name_of_rank(rank_, config_),
+                        made.status().message());
         made = shm::make_absent_transport(made.status());
       }
       if (!made.ok()) return made.status().in(name);
-      made_->transports_.push_back(std::move(made).value());
+      std::unique_ptr<Transport>& kept = in_memory ? made_->memory : family.sockets;
+      kept = std::move(made).value();
+      made_->add(*kept);
     }
     return {};
   }
@@ -235,9 +159,9 @@ class Builder {
     COMITY_ASSIGN_OR_RETURN(view_, local_view());
     ByteWriter mine;
     mine.put_text(machine).put(usable_cpus()).put(topology::digest_of(view_));
-    for (const auto& transport : made_->transports_)
+    for (const Transport* transport : made_->transports())
       mine.put_text(transport->name()).put_blob(transport->address());
-    COMITY_ASSIGN_OR_RETURN(const auto all, made_->session_->all_gather(mine.take(), deadline_));
+    COMITY_ASSIGN_OR_RETURN(const auto all, made_->control->all_gather(mine.take(), deadline_));
     addresses_.resize(nranks_);
     CpuMask cpus{};
     uint32_t sharers = 0;
@@ -250,7 +174,7 @@ class Builder {
         ++sharers;
         cpus = join(cpus, its_cpus);
       }
-      for (const auto& transport : made_->transports_) {
+      for (const Transport* transport : made_->transports()) {
         const std::string name = reader.get_text();
         const auto blob = reader.get_blob();
         if (!reader.ok() || name != transport->name()) {
@@ -261,7 +185,7 @@ class Builder {
         addresses_[peer].emplace_back(blob.begin(), blob.end());
       }
     }
-    oversubscribed_ = sharers > count(cpus);
+    made_->places.oversubscribed = sharers > count(cpus);
     one_machine_ = sharers == nranks_;
     return {};
   }
@@ -270,18 +194,18 @@ class Builder {
   // reach a rank of its own host stands alone and uses sockets, so that all see the same hosts.
   Status find_hosts() {
     std::string mine = fmt::format("host of rank {}", rank_);
-    if (!made_->transports_.empty() && made_->transports_[0]->name() == "shm") {
+    if (has_memory()) {
       uint32_t lowest = rank_;
       bool failed = false;
       for (uint32_t peer = 0; peer < nranks_; ++peer) {
         if (peer == rank_) continue;
-        const Status status = made_->transports_[0]->reach(peer, addresses_[peer][0]);
+        const Status status = made_->memory->reach(peer, addresses_[peer][0]);
         if (status.ok()) {
-          transport_of_peer_[peer] = 0;
+          made_->places.transport_of_peer[peer] = 0;
           lowest = std::min(lowest, peer);
         } else if (status.code() != Code::kUnsupported) {
-          COMITY_LOG_WARN("rank {}: shared memory with rank {} failed, using sockets: {}", rank_, peer,
-                          status.message());
+          COMITY_LOG_WARN("{}: shared memory with rank {} failed, using sockets: {}",
+                          name_of_rank(rank_, config_), peer, status.message());
           failed = true;
         }
       }
@@ -294,7 +218,7 @@ class Builder {
   Status lay_out(const std::string& host) {
     ByteWriter writer;
     writer.put_text(host).put_text(topology::sends_text(view_digests_, rank_) ? view_ : std::string());
-    COMITY_ASSIGN_OR_RETURN(const auto all, made_->session_->all_gather(writer.take(), deadline_));
+    COMITY_ASSIGN_OR_RETURN(const auto all, made_->control->all_gather(writer.take(), deadline_));
     std::vector<std::string> hosts;
     std::vector<topology::View> views;
     for (uint32_t peer = 0; peer < nranks_; ++peer) {
@@ -304,40 +228,27 @@ class Builder {
       if (!reader.ok()) return Status(Code::kRemoteError, fmt::format("rank {} sent a damaged view", peer));
     }
     COMITY_ASSIGN_OR_RETURN(const auto grouped, topology::from_hosts(hosts));
-    host_of_rank_ = grouped.group_of_rank;
-    const bool shm = !made_->transports_.empty() && made_->transports_[0]->name() == "shm";
-    return layout_.agree(views, host_of_rank_, shm, rank_);
+    made_->places.host_of_rank = grouped.group_of_rank;
+    return made_->layout.agree(views, grouped.group_of_rank, has_memory(), rank_);
   }
 
+  bool has_memory() const { return made_->memory != nullptr && made_->memory->name() == "shm"; }
+
   Status reach_the_rest() {
-    const size_t last = made_->transports_.size() - 1;
+    const size_t last = made_->transports().size() - 1;
+    RankParts::Places& places = made_->places;
     for (uint32_t peer = 0; peer < nranks_; ++peer) {
       if (peer == rank_) continue;
-      const bool together = host_of_rank_[peer] == host_of_rank_[rank_];
-      if (together && transport_of_peer_[peer] != kUnreached) continue;
-      if (made_->transports_[last]->name() != "tcp") {
+      const bool together = places.host_of_rank[peer] == places.host_of_rank[rank_];
+      if (together && places.transport_of_peer[peer] != kUnreached) continue;
+      if (made_->family->sockets == nullptr) {
         return Status(
             Code::kInvalidUsage,
             fmt::format("rank {} is on another host than rank {} and COMITY_TRANSPORTS allows no sockets",
                         peer, rank_));
       }
-      COMITY_RETURN_IF_ERROR(made_->transports_[last]->reach(peer, addresses_[peer][last]));
-      transport_of_peer_[peer] = static_cast<uint8_t>(last);
-    }
-    return {};
-  }
-
-  Status choose() {
-    COMITY_ASSIGN_OR_RETURN(auto topology, layout_.topology());
-    COMITY_ASSIGN_OR_RETURN(const auto accumulate,
-                            algorithms::accumulate_named(setting_text("COMITY_ACCUMULATE")));
-    COMITY_ASSIGN_OR_RETURN(auto selection,
-                            algorithms::Selection::make(topology, setting_text("COMITY_ALGO"), accumulate));
-    if (made_->plans_ == nullptr) {
-      made_->plans_ = std::make_unique<SelectedPlans>(std::move(topology), std::move(selection));
-      made_->plans_->set_rank(rank_);
-    } else {
-      made_->plans_->use(std::move(topology), std::move(selection));
+      COMITY_RETURN_IF_ERROR(made_->family->sockets->reach(peer, addresses_[peer][last]));
+      places.transport_of_peer[peer] = static_cast<uint8_t>(last);
     }
     return {};
   }
@@ -346,43 +257,23 @@ class Builder {
     std::vector<std::pair<std::string, std::string>> items;
     items.emplace_back("version", std::to_string(COMITY_VERSION_CODE));
     for (const Setting& setting : settings()) {
-      if (setting.agreed) items.emplace_back(setting.name, setting_text(setting.name));
+      if (setting.agreed) items.emplace_back(setting.name, config_.settings.text(setting.name));
     }
-    items.emplace_back(fmt::format("graph {}", when), layout_.describe());
-    items.emplace_back(fmt::format("topology {}", when), topology::describe(made_->plans_->topology()));
-    items.emplace_back(fmt::format("selection {}", when), made_->plans_->selection().describe());
-    return made_->session_->agree(items, deadline_);
-  }
-
-  void make_engine() {
-    engine::CommunicatorOptions options;
-    options.rank = rank_;
-    options.nranks = nranks_;
-    options.id = made_->session_->communicator_id();
-    for (const auto& transport : made_->transports_) options.transports.push_back(transport.get());
-    options.transport_of_peer = transport_of_peer_;
-    options.plans = made_->plans_.get();
-    options.devices = registry_;
-    options.calls = &made_->session_->calls();
-    options.oversight = made_->oversight_.get();
-    options.oversubscribed = oversubscribed_;
-    options.timeout_ns = timeout_ns_;
-    made_->engine_ = std::make_unique<engine::Communicator>(std::move(options));
+    items.emplace_back(fmt::format("graph {}", when), made_->layout.describe());
+    items.emplace_back(fmt::format("topology {}", when), topology::describe(made_->plans->topology()));
+    items.emplace_back(fmt::format("selection {}", when), made_->plans->selection().describe());
+    return made_->control->agree(items, deadline_);
   }
 
   uint32_t nranks_, rank_;
+  const CommConfig& config_;
+  const std::atomic<bool>* cancelled_;  // may be null
   Deadline deadline_;
-  uint64_t timeout_ns_ = 0;
   bool one_machine_ = false;
-  bool oversubscribed_ = false;  // more ranks on this machine than cores that they may use
-  DeviceRegistry* registry_ = nullptr;
-  std::unique_ptr<AssemblyImpl> made_ = std::make_unique<AssemblyImpl>();
+  std::unique_ptr<RankParts> made_;
   std::vector<std::vector<Bytes>> addresses_;  // by rank, by transport
-  std::vector<uint8_t> transport_of_peer_;
-  std::string view_;                    // what this process sees of its machine
-  std::vector<uint64_t> view_digests_;  // by rank
-  std::vector<uint32_t> host_of_rank_;
-  Layout layout_;
+  std::string view_;                           // what this process sees of its machine
+  std::vector<uint64_t> view_digests_;         // by rank
 };
 
 }  // namespace
@@ -398,11 +289,12 @@ Result<DeviceRegistry*> devices() {
   return registry;
 }
 
-Result<std::unique_ptr<Assembly>> Assembly::make(const control::UniqueId& id, uint32_t nranks,
-                                                 uint32_t rank) {
-  const Result<uint64_t> timeout_ms = setting_number("COMITY_INIT_TIMEOUT_MS");
-  if (!timeout_ms.ok()) return control::give_up_joining(id, rank, nranks, timeout_ms.status());
-  return Builder(nranks, rank, Deadline::after_ms(*timeout_ms)).run(id);
+Result<std::unique_ptr<Assembly>> Assembly::make(const control::UniqueId& id, uint32_t nranks, uint32_t rank,
+                                                 const Result<CommConfig>& config,
+                                                 const std::atomic<bool>* cancelled) {
+  if (!config.ok())
+    return control::give_up_joining(id, rank, nranks, could_not_set_up(rank, config.status()));
+  return Builder(nranks, rank, *config, cancelled).run(id);
 }
 
 }  // namespace comity::api

@@ -8,6 +8,7 @@
 #include <bit>
 #include <cstring>
 
+#include "src/base/berth.h"
 #include "src/base/bytes.h"
 #include "src/base/log.h"
 
@@ -89,11 +90,19 @@ class PathEnd final : public engine::CompletionSink {
       if (now - idle_since_ns < kSleepAfterNs) {
         sched_yield();
       } else {
-        ends_.transport.arm();
-        ends_.transport.sleep(kSleepNs);
+        doze();
       }
     }
     return {};
+  }
+
+  void doze() {
+    if (berth_ == nullptr) berth_ = borrow_berth();
+    berth_->open(true);
+    ends_.transport.arm(*berth_);
+    berth_->sleep(kSleepNs);
+    ends_.transport.disarm(*berth_);
+    berth_->close();
   }
 
   Status look_around() {
@@ -111,6 +120,7 @@ class PathEnd final : public engine::CompletionSink {
   uint32_t open_ = 0;
   std::array<std::byte, kOrderBytes> order_{};
   std::vector<std::byte> bytes_;
+  BerthLoan berth_;
 };
 
 // Nanoseconds of one order and its answer, with `bytes` bytes between them.
@@ -171,7 +181,9 @@ Result<PathFigures> measure_mine(const Calibration& calibration,
     const uint32_t peer = rank == leader ? follower : leader;
     COMITY_ASSIGN_OR_RETURN(engine::Link * link, engine.link_to(peer, 1));
     const control::Session& session = calibration.session;
-    const auto fault = [&session] {
+    const auto fault = [&session, cancelled = calibration.cancelled] {
+      if (cancelled != nullptr && cancelled->load(std::memory_order_acquire))
+        return Status(Code::kRemoteError, "this rank aborted while it measured its paths");
       const control::Verdict* verdict = session.verdict();
       return verdict == nullptr ? Status() : Status(verdict->code, verdict->message);
     };
@@ -234,8 +246,8 @@ Result<std::optional<Measured>> calibrate(const Calibration& calibration) {
     measured.latency_ns = std::max(measured.latency_ns, latency_ns);
     measured.bandwidth_bytes_per_s = first ? bandwidth : std::min(measured.bandwidth_bytes_per_s, bandwidth);
   }
-  COMITY_LOG_INFO("rank {}: calibrated by {} pairs in {} us: {} ns one way, {} bytes/s",
-                  calibration.engine.rank(), pairs.size(), (now_ns() - began) / 1000, measured.latency_ns,
+  COMITY_LOG_INFO("{}: calibrated by {} pairs in {} us: {} ns one way, {} bytes/s", calibration.name,
+                  pairs.size(), (now_ns() - began) / 1000, measured.latency_ns,
                   measured.bandwidth_bytes_per_s);
   return std::optional(measured);
 }

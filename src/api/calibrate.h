@@ -14,6 +14,7 @@
 //     order ("over")               --->                           16 KiB, 64 KiB, ..., while 80 ms last
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -56,8 +57,10 @@ struct Calibration {
   engine::Communicator& engine;
   control::Session& session;
   const topology::Topology& topology;
-  bool one_machine = false;  // all ranks are on it
-  Deadline deadline;         // of init
+  bool one_machine = false;                      // all ranks are on it
+  Deadline deadline;                             // of init
+  const std::atomic<bool>* cancelled = nullptr;  // may be null: set where init is to end
+  std::string name;                              // of this rank, for the log
 };
 // What the way in use can do: across hosts, or inside where that is no shared memory; nothing where a
 // provider carries all (its way keeps the graph's figures). Collective. Errors: those of measure_path() and

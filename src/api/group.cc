@@ -3,88 +3,53 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <deque>
+#include <map>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "src/api/errors.h"
+#include "src/api/group_launch.h"
 #include "src/api/guard.h"
-#include "src/api/handle.h"
-#include "src/engine/driver.h"
+#include "src/api/stream_handle.h"
 
 namespace comity::api {
 namespace {
-
-struct Collected {
-  comityComm_t comm;
-  engine::Call call;
-  size_t index;  // in the group
-};
 
 struct Group {
   int depth = 0;
   Status refused;
   std::vector<Collected> calls;
-  std::vector<InitJob> inits;
+  std::map<comityComm_t, size_t> exchanges;  // of each communicator, the one in `calls`
+  std::vector<MakeJob> makes;
 };
 thread_local Group group;
 
-// The calls of one communicator, carried out in order until one fails. The handle is let go with the last:
-// whoever aborts or destroys the communicator does not wait for the rest of the group.
-class Queue final : public engine::CallSource {
- public:
-  explicit Queue(comityComm_t comm) : Queue(comm, std::make_unique<InCall>(comm)) {}
-  comityComm_t comm() const { return comm_; }
-  const InCall& in_call() const { return *in_call_; }
-  void push(const Collected& collected) { waiting_.push_back(collected); }
-  const Status& error() const { return error_; }
-  size_t index() const { return index_; }  // in the group, of the call that failed
-
-  const engine::Call* next() override {
-    if (error_.ok() && !waiting_.empty()) error_ = error_of(comm_);
-    if (!waiting_.empty()) index_ = waiting_.front().index;
-    if (error_.ok() && !waiting_.empty()) return &waiting_.front().call;
-    in_call_.reset();
-    return nullptr;
+void collect(comityComm_t comm, const engine::Call& call, std::shared_ptr<engine::Stream> stream,
+             const char* function) {
+  Collected* into = nullptr;
+  if (call.collective == Collective::kExchange) {
+    const auto [at, is_first] = group.exchanges.try_emplace(comm, group.calls.size());
+    if (!is_first) into = &group.calls[at->second];
   }
-  void ended(const Status& status) override {
-    error_ = status;
-    waiting_.pop_front();
-    if (!status.ok()) waiting_.clear();
+  if (into == nullptr) {
+    into = &group.calls.emplace_back(Collected{comm, engine::KeptCall(call), {}, {}, false, function});
   }
+  into->exchange.insert(into->exchange.end(), call.exchange.begin(), call.exchange.end());
+  if (stream == nullptr)
+    into->waited_for = true;
+  else if (std::find(into->streams.begin(), into->streams.end(), stream) == into->streams.end())
+    into->streams.push_back(std::move(stream));
+}
 
- private:
-  // Entered before the engine is looked at: whoever is inside keeps it alive.
-  Queue(comityComm_t comm, std::unique_ptr<InCall> in_call)
-      : CallSource(in_call->ok() ? &comm->assembly->engine() : nullptr),
-        comm_(comm),
-        in_call_(std::move(in_call)) {}
-
-  comityComm_t comm_;
-  std::unique_ptr<InCall> in_call_;
-  std::deque<Collected> waiting_;
-  size_t index_ = 0;
-  Status error_;
-};
-
-Status carry_out(const std::vector<Collected>& calls) {
-  std::vector<std::unique_ptr<Queue>> queues;
-  for (const Collected& collected : calls) {
-    const auto found = std::find_if(queues.begin(), queues.end(),
-                                    [&](const auto& queue) { return queue->comm() == collected.comm; });
-    Queue* its = found == queues.end() ? queues.emplace_back(std::make_unique<Queue>(collected.comm)).get()
-                                       : found->get();
-    if (!its->in_call().ok()) return its->in_call().why("comityGroupEnd");
-    its->push(collected);
-  }
-  engine::Driver driver;
-  for (const auto& queue : queues) driver.add(*queue);
-  driver.wait();
-  const Queue* first = nullptr;
-  for (const auto& queue : queues) {
-    if (!queue->error().ok() && (first == nullptr || queue->index() < first->index())) first = queue.get();
-  }
-  return first == nullptr ? Status() : first->error().in(fmt::format("rank {}", first->comm()->rank));
+// The handles of a group's inits are all there or all null.
+comityResult_t carry_out(Group done) {
+  if (!done.refused.ok()) return remember(done.refused.in("comityGroupEnd: nothing was carried out"));
+  bool behind = false;
+  Status status = Launch(done.calls).carry_out(&behind);
+  if (status.ok()) status = make_all(done.makes, &behind);
+  if (!status.ok()) return remember(status.in("comityGroupEnd"));
+  return behind ? comityInProgress : comitySuccess;
 }
 
 }  // namespace
@@ -93,20 +58,27 @@ bool group_open() {
   return group.depth > 0;
 }
 
-Status add_to_group(comityComm_t comm, const engine::Call& call, Status checked) {
-  if (checked.ok())
-    group.calls.push_back({comm, call, group.calls.size()});
-  else if (group.refused.ok())
-    group.refused = checked;
-  return checked;
+Status spoil_group(Status refused) {
+  if (group.refused.ok()) group.refused = refused;
+  return refused;
 }
 
-Status add_to_group(InitJob job, Status checked) {
-  if (checked.ok())
-    group.inits.push_back(job);
-  else if (group.refused.ok())
-    group.refused = checked;
-  return checked;
+Status add_to_group(comityComm_t comm, const engine::Call& call, comityStream_t stream, const char* function,
+                    Status checked) {
+  if (!checked.ok()) return spoil_group(std::move(checked));
+  std::shared_ptr<engine::Stream> its;
+  if (stream != nullptr) {
+    auto found = stream_of(stream, function);
+    if (!found.ok()) return spoil_group(found.status());
+    its = std::move(found).value();
+  }
+  collect(comm, call, std::move(its), function);
+  return {};
+}
+
+Status add_to_group(MakeJob job) {
+  group.makes.push_back(std::move(job));
+  return {};
 }
 
 }  // namespace comity::api
@@ -123,11 +95,6 @@ extern "C" comityResult_t comityGroupEnd(void) {
     if (api::group.depth == 0)
       return api::remember({Code::kInvalidUsage, "comityGroupEnd: this thread has no group open"});
     if (--api::group.depth > 0) return comitySuccess;
-    const api::Group done = std::exchange(api::group, api::Group{});
-    if (!done.refused.ok()) return api::remember(done.refused.in("comityGroupEnd: nothing was carried out"));
-    if (!done.inits.empty()) {
-      if (Status status = api::init_ranks(done.inits); !status.ok()) return api::remember(status);
-    }
-    return api::remember(api::carry_out(done.calls).in("comityGroupEnd"));
+    return api::carry_out(std::exchange(api::group, api::Group{}));
   });
 }

@@ -2,27 +2,22 @@
 // together.
 #pragma once
 
-#include <vector>
-
 #include "comity/comity.h"
 #include "comity/plugin/result.h"
-#include "src/engine/communicator.h"
+#include "src/api/making.h"
+#include "src/engine/call.h"
 
 namespace comity::api {
 
-struct InitJob {
-  comityComm_t* comm;
-  int nranks;
-  comityUniqueId id;
-  int rank;
-};
-
 // Whether the calling thread has a group open.
 bool group_open();
-// Adds a call to it, or, if `checked` is an error, spoils the group with it. Returns `checked`.
-Status add_to_group(comityComm_t comm, const engine::Call& call, Status checked);
-Status add_to_group(InitJob job, Status checked);
-// Makes several ranks of this process at once, one thread each. First error, if any.
-Status init_ranks(std::vector<InitJob> jobs);
+// Adds a call to it, or, if `checked` or the stream is an error, spoils the group with it, and returns that.
+// Exchanges of one communicator become one, at the place of the first. `function` is static.
+Status add_to_group(comityComm_t comm, const engine::Call& call, comityStream_t stream, const char* function,
+                    Status checked);
+// Makes a communicator at the group's end, after its calls.
+Status add_to_group(MakeJob job);
+// A call was refused, so nothing of the group will be carried out. Returns the error.
+Status spoil_group(Status refused);
 
 }  // namespace comity::api

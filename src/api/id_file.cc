@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "src/base/clock.h"
+#include "src/base/hex.h"
 #include "src/base/unique_fd.h"
 
 namespace comity::api {
@@ -24,18 +25,10 @@ Status file_error(const std::string& path, const char* what) {
   return Status(Code::kSystemError, fmt::format("{} the id file {}: {}", what, path, std::strerror(errno)));
 }
 
-int digit_of(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  return -1;
-}
-
 }  // namespace
 
 std::string hex_of(const comityUniqueId& id) {
-  std::string hex;
-  for (const char c : id.internal) hex += fmt::format("{:02x}", static_cast<unsigned char>(c));
-  return hex;
+  return to_hex(std::as_bytes(std::span(id.internal)));
 }
 
 Result<comityUniqueId> id_from_hex(const std::string& hex) {
@@ -44,12 +37,8 @@ Result<comityUniqueId> id_from_hex(const std::string& hex) {
     return Status(Code::kInvalidArgument,
                   fmt::format("an id has {} digits, this one {}", 2 * sizeof id.internal, hex.size()));
   }
-  for (size_t i = 0; i < sizeof id.internal; ++i) {
-    const int high = digit_of(hex[2 * i]), low = digit_of(hex[2 * i + 1]);
-    if (high < 0 || low < 0)
-      return Status(Code::kInvalidArgument, "an id consists of the digits 0-9 and a-f");
-    id.internal[i] = static_cast<char>(high * 16 + low);
-  }
+  COMITY_ASSIGN_OR_RETURN(const auto bytes, from_hex(hex));
+  std::memcpy(id.internal, bytes.data(), bytes.size());
   return id;
 }
 

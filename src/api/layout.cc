@@ -70,6 +70,14 @@ void Layout::take(const Measured& measured) {
                         measured.bandwidth_bytes_per_s, topology::Source::kMeasured);
 }
 
+Layout Layout::restricted_to(std::span<const uint32_t> ranks) const {
+  Layout restricted = *this;
+  restricted.placement_.node_of_rank.clear();
+  for (const uint32_t rank : ranks)
+    restricted.placement_.node_of_rank.push_back(placement_.node_of_rank[rank]);
+  return restricted;
+}
+
 std::string Layout::describe() const {
   const auto count = [&](topology::NodeKind kind) { return graph_.nodes_of(kind).size(); };
   return fmt::format("graph {:016x}: {} hosts, {} NUMA domains, {} devices, {} NICs, {} links",

@@ -31,6 +31,8 @@ class Layout {
   Status agree(std::span<const topology::View> views, const std::vector<uint32_t>& group_of_rank, bool shm,
                uint32_t rank);
   void take(const Measured& measured);
+  // Of these ranks alone, in this order: the same graph, with what was measured.
+  Layout restricted_to(std::span<const uint32_t> ranks) const;
   Result<topology::Topology> topology() const { return topology::plan_topology(graph_, placement_); }
   const topology::Graph& graph() const { return graph_; }
   // For logs and the agreement's items.

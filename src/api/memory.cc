@@ -1,6 +1,7 @@
 // Memory that ranks on one host reach directly, and hints about the caller's own.
 #include <fmt/core.h>
 
+#include "src/api/arguments.h"
 #include "src/api/errors.h"
 #include "src/api/guard.h"
 #include "src/api/handle.h"
@@ -39,10 +40,11 @@ extern "C" comityResult_t comityCommRegister(comityComm_t comm, void* buff, size
       return remember(status);
     const auto address = reinterpret_cast<uintptr_t>(buff);
     if (buff == nullptr || size == 0 || handle == nullptr || size > UINTPTR_MAX - address) {
-      return remember({Code::kInvalidArgument,
-                       fmt::format("comityCommRegister, rank {}: buff {}, size {}, handle {}: none may be "
-                                   "zero, and the range may not wrap",
-                                   comm->rank, buff, size, static_cast<void*>(handle))});
+      return remember(
+          {Code::kInvalidArgument,
+           fmt::format("{}: buff {}, size {}, handle {}: none may be zero, and the range may not wrap",
+                       comity::api::caller_of({"comityCommRegister", comm, nullptr}), buff, size,
+                       static_cast<void*>(handle))});
     }
     const std::lock_guard lock(comm->mutex);
     const uintptr_t number = comm->next_registration++;
@@ -59,7 +61,7 @@ extern "C" comityResult_t comityCommDeregister(comityComm_t comm, void* handle) 
     const std::lock_guard lock(comm->mutex);
     if (comm->registrations.erase(reinterpret_cast<uintptr_t>(handle)) != 0) return comitySuccess;
     return remember({Code::kInvalidArgument,
-                     fmt::format("comityCommDeregister, rank {}: {} is no registration of this communicator",
-                                 comm->rank, handle)});
+                     fmt::format("{}: {} is no registration of this communicator",
+                                 comity::api::caller_of({"comityCommDeregister", comm, nullptr}), handle)});
   });
 }

@@ -3,13 +3,16 @@
 #include <bit>
 
 #include "src/base/log.h"
+#include "src/plan/extents.h"
 
 namespace comity::api {
 
 // Numbers of one kind: more than the widths, and such that neighbouring kinds are far apart in small tables.
 constexpr uint32_t kKindNumbers = 67;
 
-uint32_t SelectedPlans::pick(Collective, Partials partials, uint64_t block_bytes) {
+uint32_t SelectedPlans::pick(Collective collective, Partials partials, uint64_t block_bytes) {
+  if (is_varying(collective) && !plan::all_lengths_are_given(collective))
+    block_bytes = algorithms::kVaryingBytes;
   return static_cast<uint32_t>(std::bit_width(block_bytes)) + static_cast<uint32_t>(partials) * kKindNumbers;
 }
 
@@ -30,7 +33,7 @@ engine::PlannedPart SelectedPlans::planned(const algorithms::Range& range, Parti
   planned.hash = algorithms::hash_of(*range.algorithm, request, planned.shape);
   planned.in_fp32 = range.in_fp32;
   planned.divides_first = request.narrow && !range.in_fp32;
-  COMITY_LOG_INFO("rank {}: {} of blocks from {} bytes: {}, {}", rank_, name_of(range.algorithm->collective),
+  COMITY_LOG_INFO("{}: {} of blocks from {} bytes: {}, {}", name_, name_of(range.algorithm->collective),
                   block_bytes, range.algorithm->name, range.why);
   return planned;
 }

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <atomic>
+#include <string>
 #include <string_view>
+#include <utility>
 
 #include "algorithms/selector.h"
 #include "src/engine/plan_source.h"
@@ -31,11 +33,14 @@ class SelectedPlans final : public engine::PlanSource {
   engine::PlannedPart planned(const algorithms::Range& range, Partials partials, uint32_t root,
                               uint64_t block_bytes) const;
   void set_rank(uint32_t rank) { rank_ = rank; }
+  // For the log: who plans.
+  void set_name(std::string name) { name_ = std::move(name); }
 
  private:
   topology::Topology topology_;
   algorithms::Selection selection_;
   uint32_t rank_ = 0;
+  std::string name_ = "a rank";
 };
 
 }  // namespace comity::api

@@ -1,9 +1,6 @@
 #include "src/base/drain.h"
 
-#include <linux/sockios.h>
 #include <poll.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
 
 #include <array>
 #include <cerrno>
@@ -23,18 +20,20 @@ bool may_come_later(int error) {
 
 }  // namespace
 
+Drain::Drain(StreamPtr stream, std::vector<std::byte> unsent)
+    : stream_(std::move(stream)), unsent_(std::move(unsent)) {}
+
 Drain::Drain(UniqueFd socket, std::vector<std::byte> unsent)
-    : socket_(std::move(socket)), unsent_(std::move(unsent)) {}
+    : Drain(std::make_unique<KernelStream>(std::move(socket)), std::move(unsent)) {}
 
 // False: the connection broke.
 bool Drain::write_some() {
   while (written_ < unsent_.size()) {
-    const ssize_t n = ::send(socket_.get(), unsent_.data() + written_, unsent_.size() - written_,
-                             MSG_NOSIGNAL | MSG_DONTWAIT);
+    const ssize_t n = stream_->write(std::span(unsent_).subspan(written_));
     if (n < 0) return may_come_later(errno);
     written_ += static_cast<size_t>(n);
   }
-  if (!direction_ended_) ::shutdown(socket_.get(), SHUT_WR);
+  if (!direction_ended_) stream_->end();
   direction_ended_ = true;
   return true;
 }
@@ -43,7 +42,7 @@ bool Drain::write_some() {
 bool Drain::discard_some() {
   std::array<std::byte, 16 * 1024> unread;
   for (int i = 0; i < kReadsPerStep; ++i) {
-    const ssize_t n = ::recv(socket_.get(), unread.data(), unread.size(), MSG_DONTWAIT);
+    const ssize_t n = stream_->read(unread);
     if (n <= 0) return n < 0 && may_come_later(errno);
   }
   return true;
@@ -51,8 +50,8 @@ bool Drain::discard_some() {
 
 Drain::State Drain::step(uint64_t now_ns) {
   if (!write_some() || !discard_some()) return State::kOver;
-  int queued = 0;
-  if (::ioctl(socket_.get(), SIOCOUTQ, &queued) != 0) return State::kOver;
+  const int64_t queued = stream_->unacknowledged();
+  if (queued < 0) return State::kOver;
   const uint64_t left = static_cast<uint64_t>(queued) + (unsent_.size() - written_);
   if (left != left_) moved_at_ns_ = now_ns;
   left_ = left;
@@ -66,7 +65,7 @@ short Drain::poll_events() const {
 
 void drain_and_close(Drain drain, uint64_t patience_ms) {
   while (drain.step(now_ns()) == Drain::State::kSending && drain.still_ns() / 1'000'000u < patience_ms) {
-    pollfd waiting{drain.fd(), drain.poll_events(), 0};
+    pollfd waiting{drain.stream().fd(), drain.poll_events(), 0};
     ::poll(&waiting, 1, kLookAgainMs);
   }
 }

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "src/base/stream.h"
 #include "src/base/unique_fd.h"
 
 namespace comity {
@@ -23,13 +24,15 @@ class Drain {
     kOver,          // it has, or the connection broke: close
   };
 
-  // Takes a connected, non-blocking stream socket, and the last bytes that are to go out on it.
+  // Takes a connected stream, and the last bytes that are to go out on it.
+  Drain(StreamPtr stream, std::vector<std::byte> unsent);
+  // The same with a non-blocking socket of the kernel.
   Drain(UniqueFd socket, std::vector<std::byte> unsent);
   // Advances; never blocks. One thread at a time, as all of this.
   State step(uint64_t now_ns);
   // For how long nothing has moved, as of the last step(): a peer that does not read stops all movement.
   uint64_t still_ns() const { return still_ns_; }
-  int fd() const { return socket_.get(); }
+  Stream& stream() const { return *stream_; }
   // What to poll for until the next step(), which should come now and then in any case.
   short poll_events() const;
 
@@ -37,7 +40,7 @@ class Drain {
   bool write_some();
   bool discard_some();
 
-  UniqueFd socket_;
+  StreamPtr stream_;
   std::vector<std::byte> unsent_;
   size_t written_ = 0;
   bool direction_ended_ = false;

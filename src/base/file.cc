@@ -15,12 +15,10 @@ namespace comity {
 namespace {
 
 // Appends up to `limit` bytes to `text`; false with errno where a read is refused.
-bool read_some(const std::string& path, size_t limit, std::string& text) {
-  const UniqueFd file = own_fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file.valid()) return false;
+bool read_some(int fd, size_t limit, std::string& text) {
   std::array<char, 16 * 1024> chunk;
   while (text.size() < limit) {
-    const ssize_t got = ::read(file.get(), chunk.data(), std::min(chunk.size(), limit - text.size()));
+    const ssize_t got = ::read(fd, chunk.data(), std::min(chunk.size(), limit - text.size()));
     if (got < 0 && errno == EINTR) continue;
     if (got <= 0) return got == 0;
     text.append(chunk.data(), static_cast<size_t>(got));
@@ -28,13 +26,26 @@ bool read_some(const std::string& path, size_t limit, std::string& text) {
   return true;
 }
 
+bool read_some(const std::string& path, size_t limit, std::string& text) {
+  const UniqueFd file = own_fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  return file.valid() && read_some(file.get(), limit, text);
+}
+
+Status unreadable(const std::string& path) {
+  return Status(Code::kSystemError, fmt::format("cannot read {}: {}", path, errno_text(errno)));
+}
+
 }  // namespace
 
 Result<std::string> read_file(const std::string& path, size_t limit) {
+  const UniqueFd file = own_fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file.valid()) return unreadable(path);
+  return read_open_file(file.get(), path, limit);
+}
+
+Result<std::string> read_open_file(int fd, const std::string& path, size_t limit) {
   std::string text;
-  if (!read_some(path, limit + 1, text)) {
-    return Status(Code::kSystemError, fmt::format("cannot read {}: {}", path, errno_text(errno)));
-  }
+  if (!read_some(fd, limit + 1, text)) return unreadable(path);
   if (text.size() <= limit) return text;
   return Status(Code::kSystemError, fmt::format("cannot read {}: it is longer than {} bytes", path, limit));
 }

@@ -33,6 +33,7 @@ enum class ProcessLock : uint32_t {
   kBoards,
   kHandles,
   kLoop,
+  kBerths,
   kLog,
   kCount,
 };

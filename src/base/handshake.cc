@@ -3,12 +3,12 @@
 #include <fmt/core.h>
 #include <poll.h>
 #include <sodium.h>
-#include <sys/socket.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
 
 #include "src/base/bytes.h"
 
@@ -48,11 +48,16 @@ std::array<std::byte, 32> keyed_hash(const Secret* key, std::span<const std::byt
   return hash;
 }
 
-Nonce new_nonce() {
+Nonce new_nonce(Random& random) {
   Nonce nonce{};
-  random_bytes(nonce.data(), nonce.size());
+  random.fill(nonce.data(), nonce.size());
   return nonce;
 }
+
+class SystemRandom final : public Random {
+ public:
+  void fill(void* to, size_t bytes) override { random_bytes(to, bytes); }
+};
 
 Bytes encode(const HandshakeHello& hello, const Nonce& nonce) {
   ByteWriter writer;
@@ -81,7 +86,8 @@ Status other_version(unsigned theirs) {
 struct Handshake::Impl {
   enum class Stage { kAwaitChallenge, kAwaitWelcome, kAwaitHello, kAwaitProof, kRefused, kDone };
 
-  Impl(int socket, Deadline limit) : fd(socket), deadline(limit) {}
+  Impl(int fd, Deadline limit) : borrowed(fd), stream(*borrowed), deadline(limit), random(system_random()) {}
+  Impl(Stream& socket, Deadline limit, Random& source) : stream(socket), deadline(limit), random(source) {}
   ~Impl() { sodium_memzero(key.data(), key.size()); }
 
   Result<State> advance();
@@ -107,8 +113,10 @@ struct Handshake::Impl {
     return writer.take();
   }
 
-  int fd;
+  std::optional<BorrowedStream> borrowed;  // which `stream` may be
+  Stream& stream;
   Deadline deadline;
+  Random& random;
   Secret key{};  // derived, not the secret itself
   SecretLookup lookup;
   HandshakeHello hello;
@@ -126,7 +134,7 @@ struct Handshake::Impl {
 
 Result<bool> Handshake::Impl::flush() {
   while (sent < out.size()) {
-    const ssize_t n = ::send(fd, out.data() + sent, out.size() - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+    const ssize_t n = stream.write(std::span(out).subspan(sent));
     if (n >= 0) {
       sent += static_cast<size_t>(n);
     } else if (errno == EAGAIN) {
@@ -145,7 +153,7 @@ Result<bool> Handshake::Impl::flush() {
 Result<bool> Handshake::Impl::fill() {
   while (in.size() < wanted) {
     std::byte buffer[kChallengeBytes];
-    const ssize_t n = ::recv(fd, buffer, std::min(sizeof(buffer), wanted - in.size()), MSG_DONTWAIT);
+    const ssize_t n = stream.read(std::span(buffer, std::min(sizeof(buffer), wanted - in.size())));
     if (n > 0) {
       in.insert(in.end(), buffer, buffer + n);
     } else if (n == 0) {
@@ -176,7 +184,7 @@ Status Handshake::Impl::take_hello() {
   hello.detail = reader.get<uint64_t>();
   hello.communicator = reader.get<uint64_t>();
   hello_bytes = in;
-  acceptor_nonce = new_nonce();
+  acceptor_nonce = new_nonce(random);
   if (version != kVersion) {  // tell the peer our version before closing
     refusal = other_version(version);
     out = challenge(Proof{});
@@ -264,28 +272,42 @@ Result<Handshake::State> Handshake::Impl::advance() {
   }
 }
 
-Handshake Handshake::initiate(int fd, const Secret& secret, const HandshakeHello& hello, Deadline deadline) {
-  auto impl = std::make_unique<Impl>(fd, deadline);
+Handshake Handshake::begin(std::unique_ptr<Impl> impl, const Secret& secret, const HandshakeHello& hello) {
   impl->key = derive_secret(secret, "comity handshake");
   impl->hello = hello;
-  impl->hello_bytes = encode(hello, new_nonce());
+  impl->hello_bytes = encode(hello, new_nonce(impl->random));
   impl->out = impl->hello_bytes;
   impl->expect(Impl::Stage::kAwaitChallenge, kChallengeBytes);
   return Handshake(std::move(impl));
 }
 
-Handshake Handshake::accept(int fd, const Secret& secret, Deadline deadline) {
-  auto impl = std::make_unique<Impl>(fd, deadline);
-  impl->key = derive_secret(secret, "comity handshake");
+Handshake Handshake::listen(std::unique_ptr<Impl> impl, SecretLookup lookup) {
+  impl->lookup = std::move(lookup);
   impl->expect(Impl::Stage::kAwaitHello, kHelloBytes);
   return Handshake(std::move(impl));
 }
 
-Handshake Handshake::accept(int fd, SecretLookup lookup, Deadline deadline) {
+Handshake Handshake::initiate(Stream& stream, const Secret& secret, const HandshakeHello& hello,
+                              Deadline deadline, Random& random) {
+  return begin(std::make_unique<Impl>(stream, deadline, random), secret, hello);
+}
+
+Handshake Handshake::initiate(int fd, const Secret& secret, const HandshakeHello& hello, Deadline deadline) {
+  return begin(std::make_unique<Impl>(fd, deadline), secret, hello);
+}
+
+Handshake Handshake::accept(Stream& stream, SecretLookup lookup, Deadline deadline, Random& random) {
+  return listen(std::make_unique<Impl>(stream, deadline, random), std::move(lookup));
+}
+
+Handshake Handshake::accept(int fd, const Secret& secret, Deadline deadline) {
   auto impl = std::make_unique<Impl>(fd, deadline);
-  impl->lookup = std::move(lookup);
-  impl->expect(Impl::Stage::kAwaitHello, kHelloBytes);
-  return Handshake(std::move(impl));
+  impl->key = derive_secret(secret, "comity handshake");
+  return listen(std::move(impl), nullptr);
+}
+
+Handshake Handshake::accept(int fd, SecretLookup lookup, Deadline deadline) {
+  return listen(std::make_unique<Impl>(fd, deadline), std::move(lookup));
 }
 
 Result<Handshake::State> Handshake::poll() {
@@ -320,6 +342,11 @@ std::array<std::byte, 32> hash_of(std::span<const std::byte> bytes) {
 void random_bytes(void* to, size_t bytes) {
   ensure_sodium();
   randombytes_buf(to, bytes);
+}
+
+Random& system_random() {
+  static SystemRandom& random = *new SystemRandom;  // never destroyed: the control thread outlives statics
+  return random;
 }
 
 uint64_t random_u64() {

@@ -24,6 +24,8 @@
 
 #include "comity/plugin/result.h"
 #include "src/base/clock.h"
+#include "src/base/random.h"
+#include "src/base/stream.h"
 
 namespace comity {
 
@@ -51,12 +53,17 @@ class Handshake {
  public:
   enum class State { kInProgress, kDone };
 
-  // Starts the initiator's side. `fd` is a connected or connecting non-blocking socket; it stays the
-  // caller's.
-  static Handshake initiate(int fd, const Secret& secret, const HandshakeHello& hello, Deadline deadline);
-  // Starts the acceptor's side, with the one secret that this listener serves.
-  static Handshake accept(int fd, const Secret& secret, Deadline deadline);
+  // Starts the initiator's side on a connected or connecting stream, which stays the caller's and must
+  // outlive this, as must `random`, where the nonce comes from.
+  static Handshake initiate(Stream& stream, const Secret& secret, const HandshakeHello& hello,
+                            Deadline deadline, Random& random = system_random());
   // Starts the acceptor's side of a listener that serves several communicators.
+  static Handshake accept(Stream& stream, SecretLookup lookup, Deadline deadline,
+                          Random& random = system_random());
+  // The same with a non-blocking socket of the kernel, which stays the caller's; accept() also with the one
+  // secret that a listener serves.
+  static Handshake initiate(int fd, const Secret& secret, const HandshakeHello& hello, Deadline deadline);
+  static Handshake accept(int fd, const Secret& secret, Deadline deadline);
   static Handshake accept(int fd, SecretLookup lookup, Deadline deadline);
 
   // Advances as far as the socket lets it. Errors: kRemoteError (closed, garbage, wrong secret, other
@@ -82,6 +89,8 @@ class Handshake {
  private:
   struct Impl;
   explicit Handshake(std::unique_ptr<Impl> impl);
+  static Handshake begin(std::unique_ptr<Impl> impl, const Secret& secret, const HandshakeHello& hello);
+  static Handshake listen(std::unique_ptr<Impl> impl, SecretLookup lookup);
   std::unique_ptr<Impl> impl_;
 };
 

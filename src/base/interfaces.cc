@@ -165,11 +165,15 @@ std::vector<InterfaceFacts> allowed(const std::vector<InterfaceFacts>& all,
   return chosen;
 }
 
+Result<std::vector<NetworkInterface>> allowed_by(const Settings* settings) {
+  return settings == nullptr ? usable_interfaces() : usable_interfaces(*settings);
+}
+
 }  // namespace
 
-Result<std::vector<SocketAddress>> configured_addresses() {
+Result<std::vector<SocketAddress>> configured_addresses(const Settings& settings) {
   std::vector<SocketAddress> addresses;
-  const std::string text = setting_text("COMITY_SOCKET_ADDRESS");
+  const std::string& text = settings.text("COMITY_SOCKET_ADDRESS");
   for (const std::string_view item : split_list(text)) {
     auto parsed = SocketAddress::parse(item);
     if (!parsed.ok()) return parsed.status().in("COMITY_SOCKET_ADDRESS");
@@ -179,9 +183,14 @@ Result<std::vector<SocketAddress>> configured_addresses() {
 }
 
 Result<std::vector<NetworkInterface>> usable_interfaces() {
+  COMITY_ASSIGN_OR_RETURN(const Settings settings, Settings::read());
+  return usable_interfaces(settings);
+}
+
+Result<std::vector<NetworkInterface>> usable_interfaces(const Settings& settings) {
   COMITY_ASSIGN_OR_RETURN(const std::vector<InterfaceFacts> all, interface_facts());
-  COMITY_ASSIGN_OR_RETURN(const std::vector<SocketAddress> addresses, configured_addresses());
-  const std::string names = setting_text("COMITY_SOCKET_IFNAME");
+  COMITY_ASSIGN_OR_RETURN(const std::vector<SocketAddress> addresses, configured_addresses(settings));
+  const std::string& names = settings.text("COMITY_SOCKET_IFNAME");
   const std::vector<NamePattern> patterns = parse_patterns(names);
 
   std::vector<NetworkInterface> chosen;
@@ -208,8 +217,8 @@ Result<std::vector<NetworkInterface>> usable_interfaces() {
   return chosen;
 }
 
-std::string interfaces_left_out() {
-  const auto used = usable_interfaces();
+std::string interfaces_left_out(const Settings* settings) {
+  const auto used = allowed_by(settings);
   const auto all = interface_facts();
   if (!used.ok() || !all.ok()) return {};
   std::vector<std::string> items;
@@ -223,11 +232,16 @@ std::string interfaces_left_out() {
   return fmt::format("; left out here: {} (COMITY_SOCKET_IFNAME selects)", fmt::join(items, ", "));
 }
 
-std::vector<SocketAddress> with_own_scopes(const std::vector<SocketAddress>& addresses) {
+std::vector<SocketAddress> with_own_scopes(const std::vector<SocketAddress>& addresses,
+                                           const Settings* settings) {
+  const auto needs_scope = [](const SocketAddress& address) {
+    return address.family() == AF_INET6 && scope_of(address) == AddressScope::kLinkLocal;
+  };
+  if (std::none_of(addresses.begin(), addresses.end(), needs_scope)) return addresses;
   std::vector<SocketAddress> scoped;
-  const auto used = usable_interfaces();
+  const auto used = allowed_by(settings);
   for (const SocketAddress& address : addresses) {
-    if (address.family() != AF_INET6 || scope_of(address) != AddressScope::kLinkLocal) {
+    if (!needs_scope(address)) {
       scoped.push_back(address);
       continue;
     }

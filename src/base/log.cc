@@ -4,10 +4,10 @@
 #include <spdlog/spdlog.h>
 #include <strings.h>
 
-#include <cstdlib>
 #include <string>
 
 #include "src/base/fork.h"
+#include "src/base/settings.h"
 
 namespace comity {
 namespace {
@@ -26,13 +26,12 @@ spdlog::logger& logger() {
 
 constexpr const char* kLevelNames[] = {"error", "warn", "info", "debug"};  // in the order of LogLevel
 
-LogLevel level_from_environment() {
-  const char* text = std::getenv("COMITY_LOG");
-  if (text == nullptr || *text == '\0') return LogLevel::kWarn;
+LogLevel level_from_settings() {
+  const std::string text = setting_text("COMITY_LOG");
   for (int level = 0; level < 4; ++level) {
-    if (::strcasecmp(text, kLevelNames[level]) == 0) return static_cast<LogLevel>(level);
+    if (::strcasecmp(text.c_str(), kLevelNames[level]) == 0) return static_cast<LogLevel>(level);
   }
-  if (::strcasecmp(text, "warning") == 0) return LogLevel::kWarn;
+  if (::strcasecmp(text.c_str(), "warning") == 0) return LogLevel::kWarn;
   log_line(LogLevel::kWarn,
            fmt::format("COMITY_LOG=\"{}\" is none of error, warn, info and debug; warn is used", text));
   return LogLevel::kWarn;
@@ -41,7 +40,7 @@ LogLevel level_from_environment() {
 }  // namespace
 
 bool log_enabled(LogLevel level) {
-  static const LogLevel enabled = level_from_environment();
+  static const LogLevel enabled = level_from_settings();
   return level <= enabled;
 }
 

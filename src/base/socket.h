@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "comity/plugin/result.h"
+#include "src/base/settings.h"
 #include "src/base/unique_fd.h"
 
 namespace comity {
@@ -50,22 +51,25 @@ struct NetworkInterface {
 //   COMITY_SOCKET_IFNAME  comma list of prefixes: "eth" takes eth0 and eth1; "=eth0" takes just eth0;
 //                         "^docker" excludes. A sign before the first item holds for all, as in NCCL.
 //   COMITY_SOCKET_ADDRESS comma list of addresses of this host; a port in it is for the meeting point alone.
-// kInvalidArgument names a filter that matches nothing and lists what there is. Reads the environment at each
-// call.
+// kInvalidArgument names a filter that matches nothing and lists what there is. Without `settings`: those of
+// the process, read at each call.
+Result<std::vector<NetworkInterface>> usable_interfaces(const Settings& settings);
 Result<std::vector<NetworkInterface>> usable_interfaces();
 
 // "; left out here: docker0 172.17.0.1 (COMITY_SOCKET_IFNAME selects)", for the end of an error; empty if
-// nothing is.
-std::string interfaces_left_out();
+// nothing is. Null: by the settings of the process, here and below.
+std::string interfaces_left_out(const Settings* settings);
 // Link-local IPv6 addresses of another host mean something together with an interface of this one only: each
-// is replaced by itself through every usable interface that has such an address. Others stay.
-std::vector<SocketAddress> with_own_scopes(const std::vector<SocketAddress>& addresses);
+// is replaced by itself through every interface that `settings` allow and that has such an address. Others
+// stay.
+std::vector<SocketAddress> with_own_scopes(const std::vector<SocketAddress>& addresses,
+                                           const Settings* settings);
 
 // The addresses of COMITY_SOCKET_ADDRESS, ports kept; empty if it is unset.
-Result<std::vector<SocketAddress>> configured_addresses();
+Result<std::vector<SocketAddress>> configured_addresses(const Settings& settings);
 
 // A listening, non-blocking, close-on-exec socket bound to `address` (port 0: chosen). kSystemError names the
-// address, the cause ("in use") and what to try.
+// address, the cause ("in use") and what to try; errno then says why.
 Result<UniqueFd> listen_on(const SocketAddress& address, int backlog);
 // A non-blocking, close-on-exec socket (TCP_NODELAY) whose connect to `to` has begun; `from` (may be null)
 // selects the source address. kSystemError if the kernel refuses at once, errno then says why; a refusal that

@@ -1,6 +1,8 @@
 #include "src/base/text.h"
 
 #include <algorithm>
+#include <charconv>
+#include <system_error>
 
 namespace comity {
 
@@ -25,6 +27,23 @@ std::vector<std::string_view> split_list(std::string_view text, char separator) 
   std::vector<std::string_view> items = split(text, separator);
   std::erase_if(items, [](std::string_view item) { return item.empty(); });
   return items;
+}
+
+std::optional<std::pair<uint32_t, uint32_t>> range_of(std::string_view text) {
+  uint32_t first = 0;
+  const char* const end = text.data() + text.size();
+  auto read = std::from_chars(text.data(), end, first);
+  uint32_t last = first;
+  if (read.ec == std::errc() && read.ptr != end && *read.ptr == '-')
+    read = std::from_chars(read.ptr + 1, end, last);
+  if (read.ec != std::errc() || read.ptr != end || first > last) return std::nullopt;
+  return std::pair(first, last);
+}
+
+std::string about_communicator(std::string_view what, std::string_view name) {
+  std::string text(what);
+  if (!name.empty()) text.append(", communicator \"").append(name).append("\"");
+  return text;
 }
 
 }  // namespace comity

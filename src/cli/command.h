@@ -22,6 +22,9 @@ void add_verify(CLI::App& app, int& status);
 // comity topo [FILE|NOTATION] [--format F], comity topo diff A B: topologies, shown and compared. A malformed
 // file is kBad, as is a difference.
 void add_topo(CLI::App& app, int& status);
+// comity config [--json]: each setting's value and where it came from. A file of settings that is refused is
+// kBad.
+void add_config(CLI::App& app, int& status);
 // comity doctor: what is built in, found and missing, and how to get it.
 void add_doctor(CLI::App& app, int& status);
 

@@ -7,7 +7,6 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <cstdlib>
 
 #include "src/base/settings.h"
 #include "src/cli/command.h"
@@ -43,31 +42,24 @@ void print_machine() {
   fmt::print("{} {}, {}, {} usable cores\n", system.sysname, system.release, system.machine, usable);
 }
 
-// Settings out of the table that are set all the same: most often a misspelling.
+// The number of things that are wrong with them: most often a misspelling.
 int print_settings() {
-  fmt::print("\nsettings (environment; * all ranks must agree)\n");
+  Status problem;
+  const Settings values = Settings::read_leniently(&problem);
+  fmt::print("\nsettings (* all ranks must agree; `comity config` shows where each is from)\n");
   for (const Setting& setting : settings()) {
-    const bool set = std::getenv(setting.name) != nullptr;
-    const std::string value = setting_text(setting.name);
+    const SettingValue& value = values.value(setting.name);
     fmt::print("  {:<22}{} {}{}\n      {}\n      accepts: {}\n", setting.name, setting.agreed ? "*" : " ",
-               value.empty() ? "(unset)" : value, set ? "  (set here)" : "", setting.meaning,
-               setting.accepts);
+               value.text.empty() ? "(unset)" : value.text,
+               value.source == SettingSource::kDefault ? "" : fmt::format("  ({})", value.where),
+               setting.meaning, setting.accepts);
   }
-  int unknown = 0;
-  for (char** variable = environ; *variable != nullptr; ++variable) {
-    const std::string_view text = *variable;
-    const std::string_view name = text.substr(0, text.find('='));
-    constexpr std::string_view kOthers[] = {"COMITY_TEST_FULL"};
-    if (name.substr(0, 7) != "COMITY_" ||
-        std::find(std::begin(kOthers), std::end(kOthers), name) != std::end(kOthers))
-      continue;
-    const auto table = settings();
-    if (std::any_of(table.begin(), table.end(), [&](const Setting& setting) { return name == setting.name; }))
-      continue;
-    fmt::print("  {} is set, and is no setting: is it misspelt?\n", name);
-    ++unknown;
+  for (const UnknownSetting& one : values.unknown()) {
+    fmt::print("  {} ({}) is set, and is no setting: is it misspelt?{}\n", one.name, one.where,
+               one.nearest.empty() ? "" : fmt::format(" Was {} meant?", one.nearest));
   }
-  return unknown;
+  if (!problem.ok()) fmt::print("  {}\n", problem.message());
+  return static_cast<int>(values.unknown().size()) + (problem.ok() ? 0 : 1);
 }
 
 int examine() {
@@ -77,10 +69,11 @@ int examine() {
   // Before the libraries below are opened: UCX hooks the memory calls of every thread that ends afterwards.
   missing += print_findings("sources of the topology", probe_topology());
   print_findings("libraries on this machine (this version needs none of them)", probe_libraries());
-  const int unknown = print_settings();
-  fmt::print("\n{}\n", missing > 0   ? "Something needed is missing: see above."
-                       : unknown > 0 ? "Nothing needed is missing, but a setting is unknown: see above."
-                                     : "Nothing needed is missing.");
+  const int wrong = print_settings();
+  fmt::print("\n{}\n", missing > 0 ? "Something needed is missing: see above."
+                       : wrong > 0
+                           ? "Nothing needed is missing, but something is wrong with the settings: see above."
+                           : "Nothing needed is missing.");
   return missing > 0 ? kBad : kGood;
 }
 

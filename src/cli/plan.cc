@@ -32,6 +32,7 @@ struct PlanArguments {
   uint32_t root = 0;
   std::string format = "text";
   uint32_t most_ranks = 16;
+  bool deterministic = false;
 };
 
 constexpr uint32_t kMostRanks = 65536;
@@ -60,7 +61,7 @@ Result<uint64_t> parse_bytes(std::string_view text) {
 
 Result<Collective> parse_collective(std::string_view text) {
   std::string known;
-  for (int i = 0; i < kCollectiveCount; ++i) {
+  for (int i = 0; i <= static_cast<int>(Collective::kScatterV); ++i) {
     const auto collective = static_cast<Collective>(i);
     if (name_of(collective) == text) return collective;
     known += fmt::format("{}{}", i == 0 ? "" : ", ", name_of(collective));
@@ -134,19 +135,35 @@ struct Chosen {
   std::string why;
 };
 
+// Whether the algorithm asked for keeps the rules, and serves any lengths where it must.
+Status check_asked(const PlanArguments& arguments, Collective collective, const topology::Topology& topology,
+                   const algorithms::Rules& rules) {
+  if (!arguments.deterministic && !is_varying(collective)) return {};
+  const std::string forced = fmt::format("{}:{}", name_of(collective), arguments.algorithm);
+  return algorithms::Selection::make(topology, forced, rules)
+      .status()
+      .in(fmt::format("--algorithm {}", arguments.algorithm));
+}
+
 Result<Chosen> choose(const PlanArguments& arguments, Collective collective,
                       const topology::Topology& topology, uint64_t bytes) {
+  algorithms::Rules rules;
+  rules.deterministic = arguments.deterministic;
+  const char* const what = is_varying(collective) ? " of those that serve any lengths" : "";
   if (arguments.algorithm.empty()) {
-    COMITY_ASSIGN_OR_RETURN(const algorithms::Selection selection, algorithms::Selection::make(topology, ""));
+    COMITY_ASSIGN_OR_RETURN(const algorithms::Selection selection,
+                            algorithms::Selection::make(topology, "", rules));
     const algorithms::Range& range = selection.pick(collective, bytes);
     return Chosen{range.algorithm,
-                  fmt::format("as cheapest from {} bytes on: there {}", range.min_bytes, range.why)};
+                  fmt::format("as cheapest{} from {} bytes on: there {}", what, range.min_bytes, range.why)};
   }
-  const algorithms::Algorithm* found = algorithms::find(collective, arguments.algorithm);
+  const Collective planned = planned_as(collective);
+  const algorithms::Algorithm* found = algorithms::find(planned, arguments.algorithm);
   if (found == nullptr) {
     return Status(Code::kInvalidArgument, fmt::format("--algorithm {}: {} has {}", arguments.algorithm,
-                                                      name_of(collective), algorithms::names_of(collective)));
+                                                      name_of(collective), algorithms::names_of(planned)));
   }
+  COMITY_RETURN_IF_ERROR(check_asked(arguments, collective, topology, rules));
   return Chosen{found, "as asked"};
 }
 
@@ -211,16 +228,18 @@ void add_plan(CLI::App& app, int& status) {
       "plan", "Show the plan of a call: what each rank sends, receives, copies and reduces");
   command
       ->add_option("collective", arguments->collective,
-                   "all_reduce, reduce, broadcast, all_gather, reduce_scatter, barrier")
+                   "all_reduce, reduce, broadcast, all_gather, reduce_scatter, barrier, all_to_all, gather, "
+                   "scatter, or "
+                   "a v-variant, as all_gather_v, by the plan that serves its blocks of any lengths")
       ->required();
   command->add_option("--ranks", arguments->ranks, "Number of ranks")
       ->required()
       ->check(CLI::Range(1u, kMostRanks));
   command
-      ->add_option("--bytes", arguments->bytes,
-                   "Bytes of a block: of what a rank gives to all_gather or gets from reduce_scatter, else "
-                   "of the buffer; "
-                   "suffixes K, M, G, T")
+      ->add_option(
+          "--bytes", arguments->bytes,
+          "Bytes of a block: of what a rank gives or gets for each rank where buffers have a block for "
+          "every rank, else of the buffer; suffixes K, M, G, T")
       ->required();
   command->add_option("--algorithm", arguments->algorithm, "This one instead of the cheapest");
   command->add_option("--hosts", arguments->hosts, "Hosts, filled evenly; or the ranks of each, as 4,2")
@@ -232,7 +251,10 @@ void add_plan(CLI::App& app, int& status) {
         return text.empty() ? "is empty: name a file or a notation, or leave it out" : "";
       })
       ->excludes("--hosts");
-  command->add_option("--root", arguments->root, "Of broadcast and reduce")->capture_default_str();
+  command->add_flag("--deterministic", arguments->deterministic,
+                    "As COMITY_DETERMINISTIC=1 chooses: reductions by the balanced tree over ranks");
+  command->add_option("--root", arguments->root, "Of broadcast, reduce, gather and scatter")
+      ->capture_default_str();
   command->add_option("--format", arguments->format, "text, json (for `comity verify`) or dot (for Graphviz)")
       ->check(CLI::IsMember({"text", "json", "dot"}))
       ->capture_default_str();

@@ -3,6 +3,7 @@
 #include <sys/epoll.h>
 
 #include <algorithm>
+#include <cerrno>
 
 #include "src/base/log.h"
 
@@ -29,11 +30,16 @@ void choose(std::vector<NetworkInterface>& interfaces) {
   interfaces.resize(kMaxListeners);
 }
 
+bool has(const std::vector<SocketAddress>& addresses, const SocketAddress& one) {
+  return std::any_of(addresses.begin(), addresses.end(),
+                     [&](const SocketAddress& other) { return other.text() == one.text(); });
+}
+
 }  // namespace
 
-Result<Listeners> open_listeners(bool configured_ports) {
-  COMITY_ASSIGN_OR_RETURN(std::vector<NetworkInterface> interfaces, usable_interfaces());
-  COMITY_ASSIGN_OR_RETURN(const std::vector<SocketAddress> configured, configured_addresses());
+Result<Listeners> open_listeners(const Settings& settings, bool configured_ports) {
+  COMITY_ASSIGN_OR_RETURN(std::vector<NetworkInterface> interfaces, usable_interfaces(settings));
+  COMITY_ASSIGN_OR_RETURN(const std::vector<SocketAddress> configured, configured_addresses(settings));
   Listeners listeners;
   Status first_error;
   const size_t usable = interfaces.size();
@@ -49,17 +55,43 @@ Result<Listeners> open_listeners(bool configured_ports) {
       continue;
     }
     listeners.addresses.push_back(local_address_of(socket->get()));
-    listeners.sockets.push_back(std::move(*socket));
+    listeners.sockets.push_back(std::make_unique<KernelListener>(std::move(*socket)));
   }
   listeners.left_out = usable - listeners.sockets.size();
   if (!listeners.sockets.empty()) return listeners;
   return first_error.ok() ? Status(Code::kSystemError, "no network interface to listen on") : first_error;
 }
 
+Result<Listeners> open_listeners_at(const Settings& settings, uint16_t port,
+                                    const std::vector<SocketAddress>& also) {
+  COMITY_ASSIGN_OR_RETURN(std::vector<NetworkInterface> interfaces, usable_interfaces(settings));
+  choose(interfaces);
+  std::vector<SocketAddress> wanted;
+  for (const NetworkInterface& interface : interfaces) wanted.push_back(interface.address);
+  wanted.insert(wanted.end(), also.begin(), also.end());
+  Listeners listeners;
+  Status first_error;
+  for (SocketAddress& address : wanted) {
+    address.set_port(port);
+    if (has(listeners.addresses, address) || has(listeners.taken, address)) continue;
+    auto socket = listen_on(address, kBacklog);
+    if (socket.ok()) {
+      listeners.addresses.push_back(address);
+      listeners.sockets.push_back(std::make_unique<KernelListener>(std::move(*socket)));
+    } else if (errno == EADDRINUSE) {
+      listeners.taken.push_back(address);
+    } else if (first_error.ok()) {
+      first_error = socket.status();
+    }
+  }
+  if (!listeners.sockets.empty() || !listeners.taken.empty()) return listeners;
+  return first_error.ok() ? Status(Code::kSystemError, "no network interface to listen on") : first_error;
+}
+
 Acceptor::Acceptor(Loop& loop, SecretLookup lookup, Proven proven)
     : loop_(loop), lookup_(std::move(lookup)), proven_(std::move(proven)) {}
 
-std::shared_ptr<Acceptor> Acceptor::open(Loop& loop, std::vector<UniqueFd> listeners, SecretLookup lookup,
+std::shared_ptr<Acceptor> Acceptor::open(Loop& loop, std::vector<ListenerPtr> listeners, SecretLookup lookup,
                                          Proven proven) {
   std::shared_ptr<Acceptor> acceptor(new Acceptor(loop, std::move(lookup), std::move(proven)));
   acceptor->listeners_ = std::move(listeners);
@@ -78,13 +110,13 @@ void Acceptor::close() {
 
 void Acceptor::watch_listener(size_t index) {
   if (closed_) return;
-  watches_[index] = loop_.watch(listeners_[index].get(), EPOLLIN,
+  watches_[index] = loop_.watch(*listeners_[index], EPOLLIN,
                                 [self = shared_from_this(), index](uint32_t) { self->on_listener(index); });
 }
 
 void Acceptor::on_listener(size_t index) {
   for (int i = 0; i < kAcceptsPerTurn && !closed_; ++i) {
-    auto accepted = accept_from(listeners_[index].get());
+    auto accepted = listeners_[index]->accept();
     if (!accepted.ok()) {
       COMITY_LOG_WARN("control: {}", accepted.status().message());
       if (!pending_.empty()) drop(pending_.begin());
@@ -93,19 +125,19 @@ void Acceptor::on_listener(size_t index) {
                      [self = shared_from_this(), index] { self->watch_listener(index); });
       return;
     }
-    if (!accepted->valid()) return;
+    if (!*accepted) return;
     admit(std::move(*accepted));
   }
 }
 
-void Acceptor::admit(UniqueFd fd) {
+void Acceptor::admit(StreamPtr stream) {
   if (pending_.size() >= kMaxPending) drop(pending_.begin());
   const auto pending = pending_.emplace(pending_.end());
-  pending->handshake = Handshake::accept(fd.get(), lookup_, Deadline::after_ms(kProofWithinMs));
-  pending->fd = std::move(fd);
+  pending->handshake = Handshake::accept(*stream, lookup_, Deadline::after_ms(kProofWithinMs, loop_), loop_);
+  pending->stream = std::move(stream);
   pending->interest = EPOLLIN;
   const auto advance_it = [self = shared_from_this(), pending] { self->advance(pending); };
-  pending->watch = loop_.watch(pending->fd.get(), EPOLLIN, [advance_it](uint32_t) { advance_it(); });
+  pending->watch = loop_.watch(*pending->stream, EPOLLIN, [advance_it](uint32_t) { advance_it(); });
   pending->timer = loop_.after_ms(kProofWithinMs + 1, advance_it);
 }
 
@@ -123,11 +155,11 @@ void Acceptor::advance(PendingIterator pending) {
     return;
   }
   if (*state == Handshake::State::kDone) {
-    UniqueFd fd = std::move(pending->fd);
+    StreamPtr stream = std::move(pending->stream);
     const HandshakeHello hello = pending->handshake->hello();
     loop_.unwatch(pending->watch);
     drop(pending);
-    proven_(std::move(fd), hello);
+    proven_(std::move(stream), hello);
     return;
   }
   const short wanted = pending->handshake->poll_events();

@@ -1,11 +1,30 @@
 #include "src/control/address_book.h"
 
 #include <algorithm>
+#include <array>
+#include <cstring>
+#include <utility>
+
+#include "src/base/hash.h"
 
 namespace comity::control {
 namespace {
 
 constexpr size_t kAddressBytes = 28;
+
+// Of bytes whose sender is proven: it tells two books apart, and withstands nobody.
+uint64_t hash_words(std::span<const std::byte> bytes) {
+  std::array<uint64_t, 4> lanes{1, 2, 3, 4};  // side by side, as each step waits for the one before
+  std::array<uint64_t, 4> words{};
+  while (bytes.size() >= sizeof(words)) {
+    std::memcpy(words.data(), bytes.data(), sizeof(words));
+    for (size_t i = 0; i < lanes.size(); ++i) lanes[i] = mix(lanes[i] ^ words[i]);
+    bytes = bytes.subspan(sizeof(words));
+  }
+  Fnv rest;
+  for (const std::byte byte : bytes) rest.byte(static_cast<uint8_t>(byte));
+  return mix(mix(lanes[0], lanes[1]), mix(mix(lanes[2], lanes[3]), rest.value()));
+}
 
 }  // namespace
 
@@ -35,8 +54,24 @@ void AddressBook::set(uint32_t rank, const std::vector<SocketAddress>& addresses
   }
 }
 
+// In one pass: books of subtrees interleave, and the root's are large.
 void AddressBook::add(const AddressBook& other) {
-  for (const Entry& entry : other.entries_) set(entry.rank, other.of(entry.rank), other.process_of(entry));
+  std::vector<uint32_t> host_here;
+  for (const Host& host : other.hosts_) host_here.push_back(host_of(host));
+  const auto ports_before = static_cast<uint32_t>(ports_.size());
+  ports_.insert(ports_.end(), other.ports_.begin(), other.ports_.end());
+  std::vector<Entry> merged;
+  merged.reserve(entries_.size() + other.entries_.size());
+  auto mine = entries_.begin();
+  for (Entry entry : other.entries_) {
+    while (mine != entries_.end() && mine->rank < entry.rank) merged.push_back(*mine++);
+    if (mine != entries_.end() && mine->rank == entry.rank) ++mine;
+    entry.host = host_here[entry.host];
+    entry.ports += ports_before;
+    merged.push_back(entry);
+  }
+  merged.insert(merged.end(), mine, entries_.end());
+  entries_ = std::move(merged);
 }
 
 const AddressBook::Entry* AddressBook::find(uint32_t rank) const {
@@ -127,7 +162,34 @@ std::optional<AddressBook> AddressBook::decode(std::span<const std::byte> bytes,
       book.ports_.push_back(reader.get<uint16_t>());
     book.entries_.push_back(entry);
   }
-  return reader.at_end() ? std::optional(std::move(book)) : std::nullopt;
+  if (!reader.at_end()) return std::nullopt;
+  book.ports_.shrink_to_fit();  // it is kept, and grows no more
+  book.entries_.shrink_to_fit();
+  return book;
+}
+
+size_t AddressBook::memory_bytes() const {
+  size_t bytes = sizeof(*this) + ports_.capacity() * sizeof(uint16_t) + entries_.capacity() * sizeof(Entry);
+  constexpr size_t kMapNodeBytes = 4 * sizeof(void*);
+  for (const Host& host : hosts_) {
+    const size_t addresses = host.addresses.size() * (sizeof(Bytes) + kAddressBytes);
+    bytes += 2 * (sizeof(Host) + addresses) + kMapNodeBytes + sizeof(uint32_t);  // in hosts_ and host_index_
+  }
+  return bytes;
+}
+
+std::shared_ptr<const AddressBook> CommonBooks::decode(uint64_t communicator,
+                                                       std::span<const std::byte> bytes, uint32_t nranks) {
+  Known& known = known_[communicator];
+  const uint64_t hash = hash_words(bytes);
+  if (auto book = known.book.lock(); book && known.bytes == bytes.size() && known.bytes_hash == hash)
+    return book;
+  auto decoded = AddressBook::decode(bytes, nranks);
+  if (!decoded) return nullptr;
+  const auto book = std::make_shared<const AddressBook>(std::move(*decoded));
+  known = Known{hash, bytes.size(), book};
+  std::erase_if(known_, [](const auto& each) { return each.second.book.expired(); });
+  return book;
 }
 
 }  // namespace comity::control

@@ -9,6 +9,7 @@
 #include <compare>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
@@ -34,6 +35,8 @@ class AddressBook {
   Bytes encode() const;
   // Takes anything; nothing for what is malformed or names a rank >= `nranks`.
   static std::optional<AddressBook> decode(std::span<const std::byte> bytes, uint32_t nranks);
+  // What it occupies, itself included.
+  size_t memory_bytes() const;
 
  private:
   static constexpr uint32_t kMaxAddresses = 64;
@@ -57,6 +60,23 @@ class AddressBook {
   std::map<Host, uint32_t> host_index_;
   std::vector<uint16_t> ports_;
   std::vector<Entry> entries_;  // ascending by rank
+};
+
+// The books of whole communicators, decoded once for all of their ranks that share this memory. Control
+// thread only; for Loop::common_part().
+class CommonBooks {
+ public:
+  // As AddressBook::decode(); null for what is malformed.
+  std::shared_ptr<const AddressBook> decode(uint64_t communicator, std::span<const std::byte> bytes,
+                                            uint32_t nranks);
+
+ private:
+  struct Known {
+    uint64_t bytes_hash = 0;
+    size_t bytes = 0;
+    std::weak_ptr<const AddressBook> book;
+  };
+  std::map<uint64_t, Known> known_;
 };
 
 }  // namespace comity::control

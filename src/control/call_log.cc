@@ -1,34 +1,33 @@
 #include "src/control/call_log.h"
 
 #include <fmt/core.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 
-#include "src/base/hash.h"
+#include <vector>
 
 namespace comity::control {
 namespace {
 
-uint64_t pack(const CallRecord& record) {
-  return uint64_t{record.root} << 32 | uint64_t{static_cast<uint8_t>(record.collective)} << 16 |
-         uint64_t{static_cast<uint8_t>(record.type)} << 8 | static_cast<uint8_t>(record.op);
+std::string amount_of(const CallRecord& record) {
+  const std::string_view type = name_of(record.type);
+  if (has_common_lengths(record.collective)) return fmt::format("{} {} in all", record.count, type);
+  return is_varying(record.collective) ? std::string(type) : fmt::format("{} {}", record.count, type);
 }
 
 }  // namespace
 
 std::string describe(const CallRecord& record) {
-  if (record.collective == Collective::kBarrier) return "barrier";
-  std::string details = is_reduction(record.collective) ? std::string(name_of(record.op)) : std::string();
-  if (is_rooted(record.collective)) {
-    details += fmt::format("{}root {}", details.empty() ? "" : ", ", record.root);
-  }
-  return fmt::format("{} of {} {}{}", name_of(record.collective), record.count, name_of(record.type),
-                     details.empty() ? "" : fmt::format(" ({})", details));
-}
-
-uint64_t signature_of(const CallRecord& record, uint64_t plan_hash) {
-  uint64_t hash = mix(record.number);
-  hash = mix(hash ^ record.count);
-  hash = mix(hash ^ pack(record));
-  return mix(hash ^ plan_hash);
+  const Collective collective = record.collective;
+  if (collective == Collective::kBarrier || collective >= Collective::kExchange)
+    return std::string(name_of(collective));
+  std::vector<std::string> details;
+  if (is_reduction(collective))
+    details.emplace_back(record.op == kPreMulSum ? "premulsum" : name_of(record.op));
+  if (is_rooted(collective)) details.push_back(fmt::format("root {}", record.root));
+  if (has_common_lengths(collective)) details.push_back(fmt::format("lengths {:08x}", record.root));
+  return fmt::format("{} of {}{}", name_of(collective), amount_of(record),
+                     details.empty() ? "" : fmt::format(" ({})", fmt::join(details, ", ")));
 }
 
 // A sequence lock whose payload is atomic too, so that no fence is needed: each payload store is a release,

@@ -12,24 +12,46 @@
 #include <string>
 
 #include "comity/plugin/types.h"
+#include "src/base/hash.h"
 
 namespace comity::control {
+
+// What a record calls the operation of calls that multiply each rank's input by a scalar and then sum.
+inline constexpr RedOp kPreMulSum = static_cast<RedOp>(kRedOpCount);
 
 struct CallRecord {
   uint64_t number = 0;     // of the collective in its communicator, from 1
   uint64_t signature = 0;  // hash of all that follows and the plan; travels with first messages
-  uint64_t count = 0;
-  uint32_t root = 0;
+  uint64_t count = 0;      // elements; of all blocks together where every rank is given all their lengths
+  uint32_t root = 0;       // there: a hash of the lengths
   Collective collective = Collective::kBarrier;
   DataType type = DataType::kInt8;
-  RedOp op = RedOp::kSum;
+  RedOp op = RedOp::kSum;  // or kPreMulSum
 };
 
-// "all_reduce of 1024 float32 (sum)", "broadcast of 8 float32 (root 1)", "barrier": for verdicts.
+// Whether every rank is given the lengths of all blocks, which differ.
+constexpr bool has_common_lengths(Collective collective) {
+  return collective == Collective::kAllGatherV || collective == Collective::kReduceScatterV;
+}
+
+// "all_reduce of 1024 float32 (sum)", "broadcast of 8 float32 (root 1)", "all_gather_v of 96 float32 in all
+// (lengths 5e1f20c3)", "all_to_all_v of float32", "barrier": for verdicts.
 std::string describe(const CallRecord& record);
+
+// All of a record but its number, count and signature.
+inline uint64_t pack(const CallRecord& record) {
+  return uint64_t{record.root} << 32 | uint64_t{static_cast<uint8_t>(record.collective)} << 16 |
+         uint64_t{static_cast<uint8_t>(record.type)} << 8 | static_cast<uint8_t>(record.op);
+}
+
 // The 64-bit signature of a call (all fields of `record` but signature, and the plan's hash). Pure,
 // a few ns.
-uint64_t signature_of(const CallRecord& record, uint64_t plan_hash);
+inline uint64_t signature_of(const CallRecord& record, uint64_t plan_hash) {
+  uint64_t hash = mix(record.number);
+  hash = mix(hash ^ record.count);
+  hash = mix(hash ^ pack(record));
+  return mix(hash ^ plan_hash);
+}
 
 class CallLog {
  public:

@@ -2,8 +2,6 @@
 
 #include <fmt/core.h>
 #include <sys/epoll.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
 
 #include <array>
 #include <cerrno>
@@ -16,22 +14,35 @@ namespace comity::control {
 namespace {
 constexpr size_t kHeaderBytes = 8;
 constexpr size_t kReadBytes = 64 * 1024;
-constexpr int kReadsPerTurn = 4;  // then others get their turn
+constexpr size_t kKeptBytes = 4 * 1024;  // for the next messages, which are short
+constexpr int kReadsPerTurn = 4;         // then others get their turn
 
-// Shared by all channels, as all are read on the control thread.
-std::array<std::byte, kReadBytes> read_buffer;
+// Shared by all channels of a thread.
+std::span<std::byte> read_buffer() {
+  static thread_local const auto buffer = std::make_unique<std::array<std::byte, kReadBytes>>();
+  return *buffer;
+}
 }  // namespace
 
-std::shared_ptr<Channel> Channel::open(Loop& loop, UniqueFd fd, uint32_t max_payload_bytes, Events events) {
-  std::shared_ptr<Channel> channel(new Channel(loop, std::move(fd), max_payload_bytes, std::move(events)));
+std::shared_ptr<Channel> Channel::open(Loop& loop, StreamPtr stream, uint32_t max_payload_bytes,
+                                       Events events) {
+  std::shared_ptr<Channel> channel(
+      new Channel(loop, std::move(stream), max_payload_bytes, std::move(events)));
   channel->interest_ = EPOLLIN;
   channel->watch_ =
-      loop.watch(channel->fd_.get(), EPOLLIN, [channel](uint32_t ready) { channel->on_ready(ready); });
+      loop.watch(*channel->stream_, EPOLLIN, [channel](uint32_t ready) { channel->on_ready(ready); });
   return channel;
 }
 
-Channel::Channel(Loop& loop, UniqueFd fd, uint32_t max_payload_bytes, Events events)
-    : loop_(loop), fd_(std::move(fd)), max_payload_bytes_(max_payload_bytes), events_(std::move(events)) {}
+Channel::Channel(Loop& loop, StreamPtr stream, uint32_t max_payload_bytes, Events events)
+    : loop_(loop),
+      stream_(std::move(stream)),
+      max_payload_bytes_(max_payload_bytes),
+      events_(std::move(events)) {}
+
+void Channel::notice_silence(const SilenceLimits& limits) {
+  if (stream_) stream_->notice_silence(limits);
+}
 
 void Channel::send(uint16_t type, std::span<const std::byte> payload) {
   if (!is_open()) return;
@@ -48,7 +59,7 @@ void Channel::send(uint16_t type, std::span<const std::byte> payload) {
 
 void Channel::close() {
   loop_.unwatch(std::exchange(watch_, 0));
-  fd_.reset();
+  stream_.reset();
   events_ = {};
   out_.clear();
 }
@@ -59,13 +70,13 @@ void Channel::close_after_flush() {
   for (const Bytes& frame : out_) unsent.insert(unsent.end(), frame.begin(), frame.end());
   unsent.erase(unsent.begin(), unsent.begin() + static_cast<ptrdiff_t>(out_offset_));
   loop_.unwatch(std::exchange(watch_, 0));
-  part_with(loop_, std::move(fd_), std::move(unsent), kControlPatience);
+  part_with(loop_, std::move(stream_), std::move(unsent), kControlPatience);
   close();
 }
 
 void Channel::update_interest() {
   const uint32_t wanted = EPOLLIN | (out_.empty() ? 0u : uint32_t{EPOLLOUT});
-  if (!fd_.valid() || wanted == interest_) return;
+  if (!stream_ || wanted == interest_) return;
   interest_ = wanted;
   loop_.change(watch_, wanted);
 }
@@ -73,8 +84,7 @@ void Channel::update_interest() {
 bool Channel::write_some() {
   while (!out_.empty()) {
     const Bytes& front = out_.front();
-    const ssize_t n = ::send(fd_.get(), front.data() + out_offset_, front.size() - out_offset_,
-                             MSG_NOSIGNAL | MSG_DONTWAIT);
+    const ssize_t n = stream_->write(std::span(front).subspan(out_offset_));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return errno == EAGAIN;
     out_offset_ += static_cast<size_t>(n);
@@ -107,13 +117,15 @@ bool Channel::deliver(std::string& why) {
     at += kHeaderBytes + length;
   }
   in_.erase(in_.begin(), in_.begin() + static_cast<ptrdiff_t>(at));
+  if (in_.empty() && in_.capacity() > kKeptBytes)
+    in_ = Bytes();  // a large message is no reason to keep so much
   return true;
 }
 
 bool Channel::read_some(std::string& why, bool& silent) {
-  for (int turn = 0; turn < kReadsPerTurn && fd_.valid(); ++turn) {
-    const std::span<std::byte> buffer(read_buffer);
-    const ssize_t n = ::recv(fd_.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
+  for (int turn = 0; turn < kReadsPerTurn && stream_; ++turn) {
+    const std::span<std::byte> buffer = read_buffer();
+    const ssize_t n = stream_->read(buffer);
     if (n == 0) {
       why = "its control connection closed";
       return false;
@@ -146,11 +158,10 @@ void Channel::peer_ended() {
   const std::shared_ptr<Channel> self = shared_from_this();
   std::string why = "its process ended";
   bool silent = false;
-  int unread = 0;
-  while (is_open() && ::ioctl(fd_.get(), FIONREAD, &unread) == 0 && unread > 0) {
+  while (is_open() && stream_->unread() > 0) {
     if (!read_some(why, silent)) break;
   }
-  if (fd_.valid()) fail(why, false);
+  if (is_open()) fail(why, false);
 }
 
 void Channel::fail(const std::string& why, bool silent) {

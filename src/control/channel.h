@@ -13,7 +13,7 @@
 #include <string>
 
 #include "src/base/bytes.h"
-#include "src/base/unique_fd.h"
+#include "src/base/stream.h"
 #include "src/control/loop.h"
 
 namespace comity::control {
@@ -28,18 +28,19 @@ class Channel : public std::enable_shared_from_this<Channel> {
     std::function<void(const std::string& why, bool silent)> closed;
   };
 
-  // Takes the socket over and starts reading. All methods: control thread only. The loop holds the channel
+  // Takes the stream over and starts reading. All methods: control thread only. The loop holds the channel
   // until it is closed, so an owner that is done with it must call close() or close_after_flush(). Events may
   // do either.
-  static std::shared_ptr<Channel> open(Loop& loop, UniqueFd fd, uint32_t max_payload_bytes, Events events);
+  static std::shared_ptr<Channel> open(Loop& loop, StreamPtr stream, uint32_t max_payload_bytes,
+                                       Events events);
 
   // Queues a message; what the socket takes goes at once. After close() it does nothing.
   void send(uint16_t type, std::span<const std::byte> payload);
   // Whether every queued byte is in the kernel's hands.
   bool flushed() const { return out_.empty(); }
-  // For options of the socket; -1 once closed.
-  int fd() const { return fd_.get(); }
-  bool is_open() const { return fd_.valid(); }
+  // Does nothing once closed.
+  void notice_silence(const SilenceLimits& limits);
+  bool is_open() const { return stream_ != nullptr; }
   // Closes at once; no event follows.
   void close();
   // The peer's process has ended, whoever keeps the connection open: delivers what it still sent, then fails.
@@ -49,7 +50,7 @@ class Channel : public std::enable_shared_from_this<Channel> {
   void close_after_flush();
 
  private:
-  Channel(Loop& loop, UniqueFd fd, uint32_t max_payload_bytes, Events events);
+  Channel(Loop& loop, StreamPtr stream, uint32_t max_payload_bytes, Events events);
   void on_ready(uint32_t events);
   bool write_some();  // false: the connection broke
   bool read_some(std::string& why, bool& silent);
@@ -58,7 +59,7 @@ class Channel : public std::enable_shared_from_this<Channel> {
   void update_interest();
 
   Loop& loop_;
-  UniqueFd fd_;
+  StreamPtr stream_;
   uint32_t max_payload_bytes_;
   Events events_;
   uint64_t watch_ = 0;

@@ -2,7 +2,6 @@
 
 #include <fmt/core.h>
 #include <poll.h>
-#include <sys/socket.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -17,17 +16,11 @@ constexpr uint64_t kRetryClosedMs = 5;
 constexpr uint64_t kSilencesPerAddress =
     6;  // of the time that an address has, until the next one is tried too
 
-bool is_connected(int fd) {
-  sockaddr_storage storage;
-  socklen_t length = sizeof(storage);
-  return ::getpeername(fd, reinterpret_cast<sockaddr*>(&storage), &length) == 0;
-}
-
 }  // namespace
 
 Connector::Connector(Loop& loop, ConnectTarget target, Done done)
     : loop_(loop), target_(std::move(target)), done_(std::move(done)) {
-  target_.addresses = with_own_scopes(target_.addresses);
+  target_.addresses = with_own_scopes(target_.addresses, target_.settings.get());
 }
 
 std::shared_ptr<Connector> Connector::start(Loop& loop, ConnectTarget target, Done done) {
@@ -61,7 +54,7 @@ void Connector::begin_next() {
   if (next_ < target_.addresses.size()) {
     const auto attempt = attempts_.emplace(attempts_.end());
     attempt->to = target_.addresses[next_++];
-    attempt->until_ns = now_ns() + target_.per_address_ms * 1'000'000u;
+    attempt->until_ns = loop_.now_ns() + target_.per_address_ms * 1'000'000u;
     if (next_ < target_.addresses.size()) {
       silence_timer_ =
           loop_.after_ms(target_.per_address_ms / kSilencesPerAddress, [self] { self->on_silence(); });
@@ -76,7 +69,7 @@ void Connector::begin_next() {
 
 void Connector::on_silence() {
   const bool answered = std::any_of(attempts_.begin(), attempts_.end(), [](const Attempt& attempt) {
-    return attempt.fd.valid() && is_connected(attempt.fd.get());
+    return attempt.stream && attempt.stream->connected();
   });
   if (!answered) return begin_next();
   silence_timer_ = loop_.after_ms(target_.per_address_ms / kSilencesPerAddress,
@@ -85,15 +78,15 @@ void Connector::on_silence() {
 
 void Connector::begin(Iterator attempt) {
   const auto self = shared_from_this();
-  auto socket = connect_to(attempt->to, nullptr);
-  if (!socket.ok())
-    return give_up(attempt, socket.status(), errno == ECONNREFUSED ? Answer::kRefused : Answer::kNone);
-  attempt->fd = std::move(*socket);
-  attempt->handshake = Handshake::initiate(attempt->fd.get(), target_.secret, target_.hello,
-                                           Deadline::after_ms(target_.per_address_ms));
+  auto stream = loop_.connect(attempt->to);
+  if (!stream.ok())
+    return give_up(attempt, stream.status(), errno == ECONNREFUSED ? Answer::kRefused : Answer::kNone);
+  attempt->stream = std::move(*stream);
+  attempt->handshake = Handshake::initiate(*attempt->stream, target_.secret, target_.hello,
+                                           Deadline::after_ms(target_.per_address_ms, loop_), loop_);
   attempt->interest = POLLOUT;
   attempt->watch =
-      loop_.watch(attempt->fd.get(), POLLOUT, [self, attempt](uint32_t) { self->advance(attempt); });
+      loop_.watch(*attempt->stream, POLLOUT, [self, attempt](uint32_t) { self->advance(attempt); });
   attempt->timer = loop_.after_ms(target_.per_address_ms + 1, [self, attempt] { self->advance(attempt); });
 }
 
@@ -113,9 +106,10 @@ void Connector::advance(Iterator attempt) {
   const auto state = attempt->handshake->poll();
   if (!state.ok()) {
     const int error = attempt->handshake->socket_error();
-    if (target_.retry_closed && (error == ECONNRESET || error == EPIPE) && now_ns() < attempt->until_ns) {
+    if (target_.retry_closed && (error == ECONNRESET || error == EPIPE) &&
+        loop_.now_ns() < attempt->until_ns) {
       stop_watching(*attempt);
-      attempt->fd.reset();
+      attempt->stream.reset();
       attempt->timer = loop_.after_ms(kRetryClosedMs, [self, attempt] { self->begin(attempt); });
       return;
     }
@@ -123,11 +117,11 @@ void Connector::advance(Iterator attempt) {
     return give_up(attempt, state.status(), attempt->handshake->met_stranger() ? Answer::kStranger : refused);
   }
   if (*state == Handshake::State::kDone) {
-    UniqueFd fd = std::move(attempt->fd);
+    StreamPtr stream = std::move(attempt->stream);
     loop_.unwatch(std::exchange(attempt->watch, 0));
     stop_all();
     const Done done = std::exchange(done_, nullptr);
-    if (done) done(std::move(fd), Answer::kNone);
+    if (done) done(std::move(stream), Answer::kNone);
     return;
   }
   const short wanted = attempt->handshake->poll_events();

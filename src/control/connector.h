@@ -12,14 +12,17 @@
 
 #include "comity/plugin/result.h"
 #include "src/base/handshake.h"
+#include "src/base/settings.h"
 #include "src/base/socket.h"
-#include "src/base/unique_fd.h"
+#include "src/base/stream.h"
 #include "src/control/loop.h"
 
 namespace comity::control {
 
 struct ConnectTarget {
   std::vector<SocketAddress> addresses;  // tried in this order
+  // Of the communicator: which interfaces of this host lead to link-local ones; null: the process's.
+  std::shared_ptr<const Settings> settings;
   Secret secret{};
   HandshakeHello hello;
   uint64_t per_address_ms = 1500;
@@ -38,7 +41,7 @@ class Connector : public std::enable_shared_from_this<Connector> {
   };
   // One connection, or why none: kTimeout if an address did not answer in time, else kSystemError or
   // kRemoteError; the message names each address.
-  using Done = std::function<void(Result<UniqueFd> fd, Answer answer)>;
+  using Done = std::function<void(Result<StreamPtr> stream, Answer answer)>;
 
   // Tries each address once, link-local ones through every interface of this host; calls `done` once, later,
   // unless cancelled. Where an address is silent the next one is tried beside it, so that many that lead
@@ -51,7 +54,7 @@ class Connector : public std::enable_shared_from_this<Connector> {
  private:
   struct Attempt {
     SocketAddress to;
-    UniqueFd fd;
+    StreamPtr stream;
     std::optional<Handshake> handshake;
     uint64_t watch = 0;
     uint64_t timer = 0;

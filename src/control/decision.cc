@@ -10,6 +10,16 @@ Ballot ballot_of(uint64_t round, uint32_t rank) {
   return round << 32 | rank;
 }
 
+// Whether one of two ends what the other does: an error ends one communicator, an end of a process all that
+// the rank was in.
+bool alike(const Fault& a, const Fault& b) {
+  return a.communicator == b.communicator && (a.communicator != 0 || a.rank == b.rank);
+}
+
+bool has_like(const std::vector<Fault>& faults, const Fault& fault) {
+  return std::any_of(faults.begin(), faults.end(), [&](const Fault& other) { return alike(other, fault); });
+}
+
 }  // namespace
 
 Decision::Decision(uint32_t rank, uint32_t nranks) : rank_(rank), nranks_(nranks) {
@@ -38,7 +48,7 @@ bool Decision::follow(const Lead& lead) {
   if (lead.ballot < state_.ballot) return false;
   bool news = lead.ballot > state_.ballot;
   if (news) raise(lead.ballot);
-  if (lead.proposal && !proposal_) {
+  if (lead.proposal && !proposal_ && lead.slot == state_.slot) {
     proposal_ = lead.proposal;
     news = true;
     accept();
@@ -49,7 +59,8 @@ bool Decision::follow(const Lead& lead) {
 bool Decision::merge(const TreeState& child) {
   highest_seen_ = std::max(highest_seen_, child.ballot);
   bool changed = state_.gone.add(child.gone);
-  if (child.accepted && (!state_.accepted || child.accepted->ballot > state_.accepted->ballot)) {
+  const bool same_slot = child.slot == state_.slot;
+  if (same_slot && child.accepted && (!state_.accepted || child.accepted->ballot > state_.accepted->ballot)) {
     // Known of, as if accepted here: the highest one wins in any case.
     state_.accepted = child.accepted;
     changed = true;
@@ -57,16 +68,38 @@ bool Decision::merge(const TreeState& child) {
   if (child.ballot > state_.ballot) return true;     // for the root, who must lead with a higher one
   if (child.ballot < state_.ballot) return changed;  // it will answer again once it has heard of this ballot
   changed |= state_.promised.add(child.promised);
-  changed |= state_.agreeing.add(child.agreeing);
+  if (same_slot) changed |= state_.agreeing.add(child.agreeing);
   return changed;
+}
+
+bool Decision::learn(uint64_t slot, const Fault& verdict) {
+  if (slot != state_.slot) return false;
+  log_.push_back(verdict);
+  ++state_.slot;
+  state_.agreeing.clear();
+  state_.accepted.reset();
+  proposal_.reset();
+  std::erase_if(wishes_, [&](const Fault& wish) { return alike(wish, verdict); });
+  return true;
 }
 
 bool Decision::set_gone(uint32_t gone) {
   return state_.gone.add(gone);
 }
 
-void Decision::wish(const Fault& fault) {
-  if (!wish_) wish_ = fault;
+bool Decision::set_gone(const RankSet& gone) {
+  return state_.gone.add(gone);
+}
+
+bool Decision::wish(const Fault& fault) {
+  if (has_like(wishes_, fault) || has_like(log_, fault)) return false;
+  wishes_.push_back(fault);
+  return true;
+}
+
+void Decision::wish_first(const Fault& fault) {
+  std::erase_if(wishes_, [&](const Fault& wish) { return alike(wish, fault); });
+  wishes_.insert(wishes_.begin(), fault);
 }
 
 void Decision::lead() {
@@ -101,7 +134,7 @@ Decision::Next Decision::advance(bool patient) {
   if (!proposal_) {
     if (!has_matter()) return Next::kWait;
     if (state_.ballot != 0 && !has_quorum(state_.promised)) return Next::kWait;
-    proposal_ = state_.accepted ? state_.accepted->fault : *wish_;
+    proposal_ = state_.accepted ? state_.accepted->fault : wishes_.front();
     accept();
     return Next::kTell;
   }

@@ -83,7 +83,7 @@ void send_answer(int socket, const Result<UniqueFd>& descriptor, std::vector<uin
 
 // A proven connection that still has to say which arena it wants. The loop's callbacks hold it.
 struct Asker {
-  UniqueFd fd;
+  StreamPtr stream;
   uint64_t watch = 0;
   uint64_t timer = 0;
   Bytes request;
@@ -92,7 +92,7 @@ struct Asker {
 void end(Loop& loop, Asker& asker) {
   loop.unwatch(std::exchange(asker.watch, 0));
   loop.cancel(std::exchange(asker.timer, 0));
-  asker.fd.reset();
+  asker.stream.reset();
 }
 
 // Arenas that the asker has mapped and that this process gave back.
@@ -118,20 +118,20 @@ void on_request(Loop& loop, Asker& asker) {
   std::byte buffer[kRequestHeadBytes + kMostHeld * sizeof(uint32_t)];
   const size_t had = asker.request.size();
   const size_t wanted = had < kRequestHeadBytes ? kRequestHeadBytes : request_bytes(asker.request);
-  const ssize_t n = wanted > had ? ::recv(asker.fd.get(), buffer, wanted - had, MSG_DONTWAIT) : 0;
+  const ssize_t n = wanted > had ? asker.stream->read(std::span(buffer).first(wanted - had)) : 0;
   if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
   if (n <= 0) return end(loop, asker);
   asker.request.insert(asker.request.end(), buffer, buffer + n);
   if (asker.request.size() < kRequestHeadBytes || asker.request.size() < request_bytes(asker.request)) return;
-  answer(asker.fd.get(), decode_arena_request(asker.request));
+  answer(asker.stream->fd(), decode_arena_request(asker.request));
   end(loop, asker);
 }
 
-void on_proven(Loop& loop, UniqueFd fd, const HandshakeHello& hello) {
+void on_proven(Loop& loop, StreamPtr stream, const HandshakeHello& hello) {
   if (hello.role != SocketRole::kDescriptor) return;
   const auto asker = std::make_shared<Asker>();
-  asker->fd = std::move(fd);
-  asker->watch = loop.watch(asker->fd.get(), POLLIN, [&loop, asker](uint32_t) { on_request(loop, *asker); });
+  asker->stream = std::move(stream);
+  asker->watch = loop.watch(*asker->stream, POLLIN, [&loop, asker](uint32_t) { on_request(loop, *asker); });
   asker->timer = loop.after_ms(kRequestWithinMs, [&loop, asker] { end(loop, *asker); });
 }
 
@@ -179,11 +179,11 @@ Result<std::string> descriptor_socket_name() {
   Loop& loop = Loop::instance();
   const auto listener = std::make_shared<UniqueFd>(std::move(fd));
   const bool posted = loop.post([&loop, listener] {
-    std::vector<UniqueFd> listeners;
-    listeners.push_back(std::move(*listener));
+    std::vector<ListenerPtr> listeners;
+    listeners.push_back(std::make_unique<KernelListener>(std::move(*listener)));
     auto acceptor = Acceptor::open(
         loop, std::move(listeners), find_secret,
-        [&loop](UniqueFd asker, const HandshakeHello& hello) { on_proven(loop, std::move(asker), hello); });
+        [&loop](StreamPtr asker, const HandshakeHello& hello) { on_proven(loop, std::move(asker), hello); });
     const std::lock_guard accepting(service_lock());
     service().acceptor = std::move(acceptor);
   });

@@ -18,7 +18,7 @@ Gathering::Operation& Gathering::begin(uint64_t sequence, Kind kind) {
   operation.begun = true;
   if (operation.kind != Kind::kUnknown && operation.kind != kind) {
     port_.declare_fault(
-        Code::kInvalidUsage,
+        port_.communicator(), Code::kInvalidUsage,
         fmt::format("ranks disagree on step {} of initialisation: rank {} gathers where a rank below it "
                     "compares, or the other way round; run the same release everywhere",
                     sequence, port_.rank()));
@@ -45,7 +45,7 @@ Gathering::Operation* Gathering::accept_up(uint32_t child, uint64_t sequence, Ki
   if (operation.kind == Kind::kUnknown) operation.kind = kind;
   if (operation.kind != kind) {
     port_.declare_fault(
-        Code::kInvalidUsage,
+        port_.communicator(), Code::kInvalidUsage,
         fmt::format("ranks disagree on step {} of initialisation: of ranks {} and {}, one gathers where "
                     "the other compares; run the same release everywhere",
                     sequence, port_.rank(), child));
@@ -96,7 +96,7 @@ bool Gathering::fits(const Operation& operation) {
       std::max_element(operation.items.begin(), operation.items.end(),
                        [](const auto& a, const auto& b) { return a.second.size() < b.second.size(); });
   port_.declare_fault(
-      Code::kInvalidArgument,
+      port_.communicator(), Code::kInvalidArgument,
       fmt::format("ranks contribute {} bytes and more to one all-gather of initialisation, rank {} the "
                   "most with {}; {} in all are the limit",
                   bytes, most->first, most->second.size(), kGatheredBytes));
@@ -149,7 +149,7 @@ bool Gathering::on_agree_down(std::span<const std::byte> payload) {
   port_.to_children(MessageType::kAgreeDown, payload);
   finished_ = agreement->sequence;
   open_.erase(agreement->sequence);
-  done_(agreement->sequence, GatherResult{agreement->equal, {}});
+  done_(agreement->sequence, GatherResult{agreement->equal, 0, {}, {}});
   return true;
 }
 

@@ -18,8 +18,10 @@
 namespace comity::control {
 
 struct GatherResult {
-  bool equal = false;        // of a comparison
-  std::vector<Bytes> items;  // of an all-gather, by rank
+  bool equal = false;                 // of a comparison, and with it:
+  uint64_t lowest = 0;                // the least number
+  std::array<uint64_t, 2> balance{};  // the sums
+  std::vector<Bytes> items;           // of an all-gather, by rank
 };
 
 class Gathering {

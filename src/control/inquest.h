@@ -1,13 +1,15 @@
-// Finds out whether ranks called different things under one number.
+// Finds out whether ranks of a communicator called different things under one number.
 //
-//   somebody          --report(number)-->  up to the root, at most one per number and 100 ms from each node
-//   root              --ask------------->  down to all
-//   each rank         --opinion--------->  up: its call of that number; "left" if it left before; nothing if
-//                                          not yet
-//   each node passes on the first opinion and one that differs from it: that is all the root needs
+//   somebody          --report(calls)-->  up to the root, at most one per communicator and 100 ms from each
+//   root              --ask------------>  down to all
+//   each rank         --opinion-------->  up: its calls of these numbers; "left" or "finished" where it will
+//                                         not make them; nothing of those that it has not made yet
+//   each node passes on the first opinion of a number and one that differs: that is all the root needs
 //   root              two that differ: declares the fault that names both
 //
-// Nobody waits for anybody here: a rank that is late, dead or stopped holds nothing up.
+// Numbers are asked for in ranges, as a rank may run ahead: the call in which it notices is not always the
+// one that differs. What a rank says of several is one message, in order: of any two ranks the first
+// difference is found. Nobody waits for anybody here: a rank that is late, dead or stopped holds nothing up.
 #pragma once
 
 #include <cstdint>
@@ -15,35 +17,36 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
-#include "src/control/call_log.h"
 #include "src/control/loop.h"
 #include "src/control/messages.h"
 #include "src/control/tree_port.h"
 
 namespace comity::control {
 
-// The verdict's sentence about two opinions on call `number` that differ.
-std::string describe_difference(uint64_t number, const Opinion& a, const Opinion& b);
+// The verdict's sentence about two opinions on one call that differ.
+std::string describe_difference(const Opinion& a, const Opinion& b);
 
 class Inquest {
  public:
-  Inquest(Loop& loop, TreePort& port, const CallLog& calls) : loop_(loop), port_(port), calls_(calls) {}
+  Inquest(Loop& loop, TreePort& port) : loop_(loop), port_(port) {}
   ~Inquest() { stop(); }
 
-  // This rank or one below suspects call `number`. Reports within 100 ms after one are merged into the next.
-  void report(uint64_t number);
-  // This rank has left; what it has not called by now it never will.
-  void set_left() { left_ = true; }
+  // This rank or one below suspects calls [first, last], at most kMostAsked. Reports within 100 ms after one
+  // are merged into the next.
+  void report(uint64_t communicator, uint64_t first, uint64_t last);
   // A neighbour that left is about to be cut off: from now on this node answers for it.
-  void answer_for(uint32_t rank, uint64_t last_number) { gone_[rank] = last_number; }
+  void answer_for(uint32_t member, const Leaving& leaving) { gone_[member] = leaving; }
+  // The communicator has its verdict.
+  void forget(uint64_t communicator);
   // Ends all timers.
   void stop();
 
   // Messages of neighbours; false: malformed.
   bool on_report(std::span<const std::byte> payload);
   bool on_ask(std::span<const std::byte> payload);
-  bool on_opinion(std::span<const std::byte> payload);
+  bool on_opinions(std::span<const std::byte> payload);
 
  private:
   static constexpr uint64_t kReportEveryMs = 100;
@@ -51,27 +54,28 @@ class Inquest {
   static constexpr size_t kOpenInquiries = 64;
   struct Window {
     uint64_t timer = 0;
-    bool again = false;
+    uint64_t first = 0;  // reported since it opened; 0: nothing
+    uint64_t last = 0;
   };
-  struct Open {
-    uint64_t inquiry = 0;
-    uint64_t number = 0;
-    std::optional<Opinion> first;
+  struct Heard {
+    Opinion first;
     bool settled = false;  // a second, different opinion was passed on
   };
-  void pass_report(uint64_t number);
-  void on_window_end(uint64_t number);
-  void ask(uint64_t inquiry, uint64_t number);
-  void take(Open& open, const Opinion& opinion);
-  std::optional<Opinion> own_opinion(const Open& open) const;
+  struct Open {
+    Inquiry inquiry;
+    std::map<uint64_t, Heard> heard;  // by number
+  };
+  void pass_report(uint64_t communicator, uint64_t first, uint64_t last);
+  void on_window_end(uint64_t communicator);
+  void ask(const Inquiry& inquiry);
+  void take(Open& open, const std::vector<Opinion>& opinions);
+  std::vector<Opinion> for_the_gone(const Inquiry& inquiry) const;
   Open* find(uint64_t inquiry);
 
   Loop& loop_;
   TreePort& port_;
-  const CallLog& calls_;
-  bool left_ = false;
-  std::map<uint32_t, uint64_t> gone_;   // ranks that left and cannot be asked: their last number
-  std::map<uint64_t, Window> windows_;  // by number
+  std::map<uint32_t, Leaving> gone_;    // ranks that left and cannot be asked
+  std::map<uint64_t, Window> windows_;  // by communicator
   std::deque<Open> open_;
 };
 

@@ -25,7 +25,7 @@ std::string text_of(const std::vector<SocketAddress>& addresses) {
 }
 
 // What of the meeting point's host and of this one was not tried.
-std::string not_tried(uint64_t left_out) {
+std::string not_tried(uint64_t left_out, const Settings* settings) {
   std::string text;
   if (left_out > 0) {
     text = fmt::format(
@@ -33,13 +33,13 @@ std::string not_tried(uint64_t left_out) {
         "it is made",
         left_out, left_out == 1 ? "" : "es");
   }
-  return text + interfaces_left_out();
+  return text + interfaces_left_out(settings);
 }
 
 }  // namespace
 
 Joining::Joining(Loop& loop, Options options, Events events)
-    : loop_(loop), options_(std::move(options)), events_(std::move(events)), visitor_(random_u64()) {}
+    : loop_(loop), options_(std::move(options)), events_(std::move(events)), visitor_(loop.random_u64()) {}
 
 std::shared_ptr<Joining> Joining::start(Loop& loop, Options options, Events events) {
   std::shared_ptr<Joining> joining(new Joining(loop, std::move(options), std::move(events)));
@@ -59,6 +59,7 @@ std::shared_ptr<Joining> Joining::start(Loop& loop, Options options, Events even
 ConnectTarget Joining::meeting_target() const {
   ConnectTarget target;
   target.addresses = options_.meeting;
+  target.settings = options_.settings;
   target.secret = options_.secret;
   target.hello.role = SocketRole::kMeeting;
   target.hello.rank = options_.rank;
@@ -93,6 +94,9 @@ void Joining::visit_after_ms(uint64_t ms, VisitPurpose purpose) {
 }
 
 void Joining::on_answer(const Result<Answer>& answer, bool useless, VisitPurpose purpose) {
+  const bool refused = answer.ok() && answer->kind == AnswerKind::kRefused;
+  // Asked between two attempts at the parent: those go on, unless the meeting has failed.
+  if (stage_ == Stage::kConnecting && !refused) return connect_parent();
   if (!answer.ok()) {
     // Only rank 0 must be able to ask: the others just want to name who is missing.
     if (purpose == VisitPurpose::kStatus && options_.rank != 0) return;
@@ -102,7 +106,8 @@ void Joining::on_answer(const Result<Answer>& answer, bool useless, VisitPurpose
                fmt::format(
                    "rank {} found no meeting point at {}: {}; is the process that made the unique id alive, "
                    "and the id from this run?{}",
-                   options_.rank, text_of(options_.meeting), last_failure_, not_tried(options_.left_out))),
+                   options_.rank, text_of(options_.meeting), last_failure_,
+                   not_tried(options_.left_out, options_.settings.get()))),
            false);
     } else {
       visit_after_ms(kRetryMs, purpose);
@@ -111,7 +116,7 @@ void Joining::on_answer(const Result<Answer>& answer, bool useless, VisitPurpose
   }
   failures_ = 0;
   failing_since_ns_ = 0;
-  if (answer->kind == AnswerKind::kRefused) {
+  if (refused) {
     const Code code = answer->code == Code::kSuccess ? Code::kRemoteError : answer->code;
     return fail(Status(code, answer->text), false);
   }
@@ -129,7 +134,7 @@ bool Joining::may_retry(const Status& failure, bool useless) {
   last_failure_ = std::string(failure.message());
   ++failures_;
   if (useless) return false;
-  const uint64_t now = now_ns();
+  const uint64_t now = loop_.now_ns();
   if (failing_since_ns_ == 0) failing_since_ns_ = now;
   const bool silent = failure.code() == Code::kTimeout;
   if (silent && stage_ == Stage::kVisiting) return true;  // to the deadline: the creator may be slow to begin
@@ -150,17 +155,17 @@ void Joining::connect_parent() {
   target.hello.peer_rank = parent_of(options_.rank);
   const auto self = shared_from_this();
   connector_ =
-      Connector::start(loop_, std::move(target), [self](Result<UniqueFd> fd, Connector::Answer answer) {
+      Connector::start(loop_, std::move(target), [self](Result<StreamPtr> stream, Connector::Answer answer) {
         self->connector_.reset();
-        if (fd.ok()) {
+        if (stream.ok()) {
           self->failures_ = 0;
           self->failing_since_ns_ = 0;
           self->wait_for_all();
           // A copy: the callback may end this joining, which drops the functions.
           const auto parent = self->events_.parent;
-          if (parent) parent(std::move(fd).value());
-        } else if (self->may_retry(fd.status(), answer == Connector::Answer::kStranger)) {
-          self->step_timer_ = self->loop_.after_ms(kRetryMs, [self] { self->connect_parent(); });
+          if (parent) parent(std::move(stream).value());
+        } else if (self->may_retry(stream.status(), answer == Connector::Answer::kStranger)) {
+          self->visit_after_ms(kRetryMs, VisitPurpose::kStatus);  // did it give up?
         } else {
           self->fail(
               Status(Code::kRemoteError,
@@ -187,7 +192,7 @@ void Joining::on_deadline() {
     why =
         fmt::format("the meeting point at {} was not reached: {}; check COMITY_SOCKET_IFNAME and firewalls{}",
                     text_of(options_.meeting), last_failure_.empty() ? "no answer" : last_failure_,
-                    not_tried(options_.left_out));
+                    not_tried(options_.left_out, options_.settings.get()));
   } else if (stage_ == Stage::kConnecting) {
     why = fmt::format(
         "its parent rank {} at {} was not reached: {}; check COMITY_SOCKET_IFNAME and firewalls",
@@ -208,9 +213,11 @@ void Joining::complete() {
 
 void Joining::stop(const Status& why, bool tell) {
   if (stage_ == Stage::kOver) return;
-  const bool came = stage_ != Stage::kVisiting || !missing_.empty();
   end();
-  if (tell && came) say_farewell(why, {});
+  if (!tell) return;
+  // Also where it has not come yet: the others would wait for it. The meeting waits for this at its own end.
+  loop_.hold();
+  say_farewell(why, [&loop = loop_](const Result<Answer>&, bool) { loop.release(); });
 }
 
 std::shared_ptr<VisitCall> Joining::say_farewell(const Status& why, VisitCall::Done done) {

@@ -3,9 +3,10 @@
 //
 //   visiting --parent--> connecting --proven--> waiting --complete()--> (gone)
 //      ^  '--come back--'     |                    |
-//      |                      '--retry--'          root: asks the meeting every 100 ms whether it failed
-//      '--unreachable, retried for 3 s--           others: ask once, shortly before the deadline, who
-//                                                    is missing
+//      |                      |--retry--'          root: asks the meeting every 100 ms whether it failed
+//      |                      '-> asks the meeting  others: ask once, shortly before the deadline, who
+//      |                          whether it failed   is missing
+//      '--unreachable, retried for 3 s--
 //   any --deadline, refusal, useless peer--> failed, also told to the meeting, so that all others hear
 #pragma once
 
@@ -18,6 +19,7 @@
 #include "comity/plugin/result.h"
 #include "src/base/clock.h"
 #include "src/base/handshake.h"
+#include "src/base/settings.h"
 #include "src/base/socket.h"
 #include "src/control/connector.h"
 #include "src/control/loop.h"
@@ -37,9 +39,10 @@ class Joining : public std::enable_shared_from_this<Joining> {
     uint64_t left_out = 0;               // addresses of its host that the id does not name
     std::vector<SocketAddress> own;      // where this rank's children find it
     Deadline deadline = Deadline::never();
+    std::shared_ptr<const Settings> settings;  // of the communicator; null: the process's
   };
   struct Events {
-    std::function<void(UniqueFd fd)> parent;        // a proven connection; never called on rank 0
+    std::function<void(StreamPtr stream)> parent;   // a proven connection; never called on rank 0
     std::function<void(const Status& why)> failed;  // called once at most
   };
 

@@ -1,28 +1,25 @@
-// The control thread: one per process, asleep in epoll until a socket, a timer or a posted task wakes it.
-//
-// It starts at the first use, and is stopped and joined when the process exits, after what holds it: sockets
-// whose last bytes may still be lost. The Loop itself is never destroyed, so that whoever still holds
-// something of it during exit finds it; post() then answers false. All signals are blocked on the thread: an
-// application's handlers run on the application's threads.
+// Where the control plane of one process runs: its clock, timers, sockets and randomness, as an interface.
+// In a process it is the control thread (epoll_loop.h); in simulation one of many loops that a seeded world
+// advances in a single thread (sim/world.h). Everything in src/control that has a state of its own is driven
+// by a Loop, and asks nothing else for time, connections, processes or random numbers.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
-#include <thread>
-#include <unordered_map>
-#include <utility>
-#include <vector>
+#include <typeindex>
 
-#include "src/base/fork.h"
-#include "src/base/unique_fd.h"
+#include "comity/plugin/result.h"
+#include "src/base/clock.h"
+#include "src/base/random.h"
+#include "src/base/socket.h"
+#include "src/base/stream.h"
+#include "src/control/process_name.h"
 
 namespace comity::control {
 
-class Loop {
+class Loop : public Clock, public Random {
  public:
   using Task = std::function<void()>;
   using Callback = std::function<void(uint32_t events)>;  // events as epoll's
@@ -32,59 +29,57 @@ class Loop {
 
   // Runs `task` on the control thread soon. Any thread; never blocks beyond a short lock. False: the thread
   // has stopped (the process exits) or could not start; the task is dropped.
-  bool post(Task task);
-  bool stopped() const { return stopped_.load(std::memory_order_acquire); }
-  bool on_thread() const { return std::this_thread::get_id() == thread_id_.load(); }
+  virtual bool post(Task task) = 0;
+  // What to say then.
+  static Status not_running();
+  virtual bool stopped() const = 0;
 
   // --- On the control thread only ---
-  // Calls `callback` whenever `fd` is ready for `events` (level-triggered) until unwatch(). The callback may
-  // unwatch itself or others; what it captures stays alive while it runs. The id is never used twice.
-  uint64_t watch(int fd, uint32_t events, Callback callback);
-  void change(uint64_t id, uint32_t events);
-  // Call before closing the descriptor. Unknown ids (0 too) are ignored.
-  void unwatch(uint64_t id);
+  // Calls `callback` whenever `what` is ready for `events` (level-triggered) until unwatch(). The callback
+  // may unwatch itself or others; what it captures stays alive while it runs. The id is never used twice.
+  virtual uint64_t watch(Pollable& what, uint32_t events, Callback callback) = 0;
+  virtual void change(uint64_t id, uint32_t events) = 0;
+  // Call before `what` is destroyed. Unknown ids (0 too) are ignored.
+  virtual void unwatch(uint64_t id) = 0;
   // Calls `task` once, `ms` from now. cancel() of a timer that fired, or of 0, does nothing.
-  uint64_t after_ms(uint64_t ms, Task task);
-  void cancel(uint64_t timer);
+  virtual uint64_t after_ms(uint64_t ms, Task task) = 0;
+  virtual void cancel(uint64_t timer) = 0;
   // The process exits: the thread stops as soon as nothing holds it. Whoever holds it knows a deadline.
-  bool ending() const { return ending_; }
-  void hold() { ++holds_; }
-  void release() { --holds_; }
+  virtual bool ending() const = 0;
+  virtual void hold() = 0;
+  virtual void release() = 0;
   // Runs `task` once when ending begins, before the thread may stop. Holds what it captures for ever.
-  void at_end(Task task) { end_tasks_.push_back(std::move(task)); }
+  virtual void at_end(Task task) = 0;
+
+  // A stream whose connection to `to` has begun. kSystemError if the system refuses at once, errno then says
+  // why; a refusal that comes later shows at the first write.
+  virtual Result<StreamPtr> connect(const SocketAddress& to) = 0;
+  // This process, and another one as something that becomes readable once that has ended. Errors:
+  // kUnsupported (it cannot be watched from here), kRemoteError (it has ended).
+  virtual ProcessName process() const = 0;
+  virtual Result<std::unique_ptr<Pollable>> open_process(const ProcessName& process) = 0;
+
+  // The T of this loop, made at first use, which lives as long as the loop: what a process has one of.
+  template <typename T>
+  T& part() {
+    std::shared_ptr<void>& part = parts_[typeid(T)];
+    if (!part) part = std::make_shared<T>();
+    return *static_cast<T*>(part.get());
+  }
+
+  // The same for all loops whose processes share this memory: in a process that of its loop, in simulation
+  // one of the whole world. For what never changes and is alike for many.
+  template <typename T>
+  T& common_part() {
+    return common().part<T>();
+  }
+
+ protected:
+  virtual Loop& common() { return *this; }
+  void drop_parts() { parts_.clear(); }
 
  private:
-  struct Watch {
-    int fd;
-    std::shared_ptr<Callback> callback;
-  };
-  class Stopper;
-  friend class comity::OfThisProcess<Loop>;
-  Loop();
-  void start_thread();
-  void stop();
-  void run();
-  void run_tasks();
-  void begin_to_end();
-  int run_timers();  // milliseconds until the next one, -1: none
-  void wake();
-
-  UniqueFd epoll_;
-  UniqueFd event_;
-  std::thread thread_;
-  std::atomic<std::thread::id> thread_id_{};
-  std::atomic<bool> stopping_{false};
-  std::atomic<bool> stopped_{false};
-  std::mutex mutex_;  // guards tasks_
-  std::vector<Task> tasks_;
-  // Control thread only:
-  std::unordered_map<uint64_t, Watch> watches_;
-  std::map<std::pair<uint64_t, uint64_t>, Task> timers_;  // by (time in ns, id)
-  std::unordered_map<uint64_t, uint64_t> timer_times_;    // id to time
-  uint64_t next_id_ = 1;
-  uint64_t holds_ = 0;
-  bool ending_ = false;
-  std::vector<Task> end_tasks_;
+  std::map<std::type_index, std::shared_ptr<void>> parts_;
 };
 
 }  // namespace comity::control

@@ -6,8 +6,6 @@
 #include <map>
 #include <utility>
 
-#include "src/base/clock.h"
-#include "src/base/fork.h"
 #include "src/base/log.h"
 #include "src/control/rank_list.h"
 #include "src/control/tree_shape.h"
@@ -18,6 +16,7 @@ namespace {
 
 constexpr uint64_t kVisitWithinMs = 5000;
 constexpr uint64_t kCloseAfterFailureMs = 60'000;
+constexpr uint64_t kEndAfterFailureMs = 5000;  // the user waits
 constexpr uint64_t kCloseAfterAllCameMs = 120'000;
 constexpr uint64_t kMissingKeptNs = 20'000'000;  // writing the list is O(ranks): not once per visit
 
@@ -26,8 +25,22 @@ uint32_t come_back_ms_for(uint32_t nranks) {
   return std::clamp(nranks / 4, 4u, 1000u);
 }
 
-// Meetings of this process, by communicator. Control thread only.
-constinit OfThisProcess<std::map<uint64_t, std::shared_ptr<Meeting>>> meetings;
+// Of one process.
+struct Meetings {
+  std::map<uint64_t, std::shared_ptr<Meeting>> by_communicator;
+  bool told_of_end = false;
+};
+
+std::shared_ptr<Meeting> find(Loop& loop, uint64_t communicator) {
+  const auto& all = loop.part<Meetings>().by_communicator;
+  const auto found = all.find(communicator);
+  return found == all.end() ? nullptr : found->second;
+}
+
+void on_end_of_process(Loop& loop) {
+  const auto all = loop.part<Meetings>().by_communicator;  // a copy: meetings close
+  for (const auto& [communicator, meeting] : all) meeting->on_end();
+}
 
 }  // namespace
 
@@ -44,8 +57,13 @@ Answer MeetingBook::fail(Code code, std::string text) {
   return refuse(failure_.code(), std::string(failure_.message()));
 }
 
+bool MeetingBook::all_who_came_told() const {
+  return std::all_of(members_.begin(), members_.end(),
+                     [this](const auto& member) { return told_.contains(member.first); });
+}
+
 const std::string& MeetingBook::missing() {
-  const uint64_t now = now_ns();
+  const uint64_t now = clock_.now_ns();
   const bool may_be_old = nranks_ > 256 && now - missing_at_ns_ < kMissingKeptNs && !all_came();
   if (missing_as_of_ == members_.size() || (may_be_old && missing_as_of_ != SIZE_MAX)) return missing_;
   std::vector<bool> present(nranks_, false);
@@ -58,11 +76,20 @@ const std::string& MeetingBook::missing() {
 }
 
 Answer MeetingBook::answer(uint32_t rank, const Visit& visit) {
-  if (!failure_.ok()) return refuse(failure_.code(), std::string(failure_.message()));
+  if (failure_.ok()) {
+    const Answer answer = answer_while_well(rank, visit);
+    if (failure_.ok()) return answer;
+  }
+  if (rank < nranks_) told_.insert(rank);
+  return refuse(failure_.code(), std::string(failure_.message()));
+}
+
+Answer MeetingBook::answer_while_well(uint32_t rank, const Visit& visit) {
   switch (visit.purpose) {
     case VisitPurpose::kJoin:
       return answer_join(rank, visit);
     case VisitPurpose::kGiveUp:
+      if (nranks_ == 0) nranks_ = visit.nranks;
       return fail(visit.code == Code::kSuccess ? Code::kRemoteError : visit.code, visit.text);
     case VisitPurpose::kStatus:
     case VisitPurpose::kDone:
@@ -105,27 +132,45 @@ Answer MeetingBook::answer_join(uint32_t rank, const Visit& visit) {
 }
 
 Meeting::Meeting(Loop& loop, const Secret& secret)
-    : loop_(loop), secret_(secret), communicator_(communicator_id_of(secret)) {}
+    : loop_(loop), secret_(secret), communicator_(communicator_id_of(secret)), book_(loop) {}
 
-void Meeting::open(Loop& loop, std::vector<UniqueFd> listeners, const Secret& secret) {
+void Meeting::open(Loop& loop, std::vector<ListenerPtr> listeners, const Secret& secret) {
   std::shared_ptr<Meeting> meeting(new Meeting(loop, secret));
-  meetings.get()[meeting->communicator_] = meeting;
+  Meetings& all = loop.part<Meetings>();
+  all.by_communicator[meeting->communicator_] = meeting;
+  if (!std::exchange(all.told_of_end, true)) loop.at_end([&loop] { on_end_of_process(loop); });
   meeting->acceptor_ = Acceptor::open(
       loop, std::move(listeners), [meeting](const HandshakeHello&) { return &meeting->secret_; },
-      [meeting](UniqueFd fd, const HandshakeHello& hello) { meeting->on_proven(std::move(fd), hello); });
+      [meeting](StreamPtr stream, const HandshakeHello& hello) {
+        meeting->on_proven(std::move(stream), hello);
+      });
 }
 
-void Meeting::close_if_here(uint64_t communicator) {
-  const auto found = meetings.get().find(communicator);
-  if (found == meetings.get().end()) return;
-  const std::shared_ptr<Meeting> meeting = found->second;
-  meeting->close();
+void Meeting::close_if_here(Loop& loop, uint64_t communicator) {
+  if (const auto meeting = find(loop, communicator)) meeting->close();
+}
+
+void Meeting::abandon_if_here(Loop& loop, uint64_t communicator) {
+  if (const auto meeting = find(loop, communicator)) meeting->abandoned_ = true;
+}
+
+// Whether the end of the process waits for ranks that were not told yet.
+bool Meeting::need_stay() const {
+  return book_.failed() && !book_.all_told() && !(abandoned_ && book_.all_who_came_told());
 }
 
 void Meeting::close() {
   loop_.cancel(std::exchange(close_timer_, 0));
   if (acceptor_) std::exchange(acceptor_, nullptr)->close();
-  meetings.get().erase(communicator_);
+  if (std::exchange(failed_at_ns_, 0) != 0) loop_.release();
+  loop_.part<Meetings>().by_communicator.erase(communicator_);
+}
+
+void Meeting::on_end() {
+  if (failed_at_ns_ == 0) return;
+  if (!need_stay()) return close();
+  const uint64_t since_ms = (loop_.now_ns() - failed_at_ns_) / 1'000'000u;
+  close_in_ms(kEndAfterFailureMs - std::min(since_ms, kEndAfterFailureMs));
 }
 
 void Meeting::close_in_ms(uint64_t ms) {
@@ -134,7 +179,7 @@ void Meeting::close_in_ms(uint64_t ms) {
   close_timer_ = loop_.after_ms(ms, [self = shared_from_this()] { self->close(); });
 }
 
-void Meeting::on_proven(UniqueFd fd, const HandshakeHello& hello) {
+void Meeting::on_proven(StreamPtr stream, const HandshakeHello& hello) {
   if (hello.role != SocketRole::kMeeting) return;
   const auto self = shared_from_this();
   struct Visitor {
@@ -158,7 +203,7 @@ void Meeting::on_proven(UniqueFd fd, const HandshakeHello& hello) {
     self->loop_.cancel(visitor->timer);
     visitor->channel.reset();
   };
-  visitor->channel = Channel::open(loop_, std::move(fd), kMeetingPayloadBytes, std::move(events));
+  visitor->channel = Channel::open(loop_, std::move(stream), kMeetingPayloadBytes, std::move(events));
   visitor->timer = loop_.after_ms(kVisitWithinMs, [visitor] {
     if (visitor->channel) std::exchange(visitor->channel, nullptr)->close();
   });
@@ -175,10 +220,13 @@ void Meeting::on_visit(uint32_t rank, const Visit& visit, Channel& channel) {
   } else if (!had_failed && book_.failed()) {
     COMITY_LOG_WARN("the meeting of communicator {:016x} failed: {}", communicator_,
                     answer.kind == AnswerKind::kRefused ? answer.text : visit.text);
+    failed_at_ns_ = loop_.now_ns();
+    loop_.hold();
     close_in_ms(kCloseAfterFailureMs);
   } else if (!had_all && book_.all_came() && !book_.failed()) {
     close_in_ms(kCloseAfterAllCameMs);
   }
+  if (loop_.ending() && book_.failed() && !need_stay()) close();
 }
 
 }  // namespace comity::control

@@ -14,6 +14,7 @@ constexpr size_t kAskedAtOnce = 64;
 
 ConnectTarget target_of(const TreeCall& call, const AddressBook& book, uint32_t to, TreePurpose purpose) {
   ConnectTarget target;
+  target.settings = call.settings;
   target.addresses = book.of(to);
   target.secret = call.secret;
   target.hello.role = SocketRole::kTree;
@@ -74,17 +75,17 @@ void Mending::next_round() {
   rounds_.pop_back();
   for (const uint32_t rank : round) {
     asked_[rank] = Connector::start(loop_, target_of(call_, book_, rank, TreePurpose::kBeMyParent),
-                                    [self, rank](Result<UniqueFd> fd, Connector::Answer answer) {
-                                      self->on_end(rank, std::move(fd), answer);
+                                    [self, rank](Result<StreamPtr> stream, Connector::Answer answer) {
+                                      self->on_end(rank, std::move(stream), answer);
                                     });
   }
 }
 
-void Mending::on_end(uint32_t rank, Result<UniqueFd> fd, Connector::Answer answer) {
+void Mending::on_end(uint32_t rank, Result<StreamPtr> stream, Connector::Answer answer) {
   const auto self = shared_from_this();
   asked_.erase(rank);
-  if (fd.ok()) {
-    answered_[rank] = std::move(fd).value();
+  if (stream.ok()) {
+    answered_[rank] = std::move(stream).value();
   } else if (const auto failed = events_.failed) {
     failed(rank, answer != Connector::Answer::kNone);
   }
@@ -99,9 +100,9 @@ void Mending::settle_round() {
     if (!asked_.empty() && asked_.begin()->first < lowest->first) return;
     const auto found = events_.found;
     const uint32_t parent = lowest->first;
-    UniqueFd fd = std::move(lowest->second);
+    StreamPtr stream = std::move(lowest->second);
     cancel();
-    return found(parent, std::move(fd));
+    return found(parent, std::move(stream));
   }
   if (asked_.empty()) next_round();
 }
@@ -157,17 +158,17 @@ void Summons::call_next() {
 void Summons::call(uint32_t rank) {
   called_[rank] =
       Connector::start(loop_, target_of(call_, book_, rank, TreePurpose::kBeMyChild),
-                       [self = shared_from_this(), rank](Result<UniqueFd> fd, Connector::Answer answer) {
-                         self->on_end(rank, std::move(fd), answer);
+                       [self = shared_from_this(), rank](Result<StreamPtr> stream, Connector::Answer answer) {
+                         self->on_end(rank, std::move(stream), answer);
                        });
 }
 
-void Summons::on_end(uint32_t rank, Result<UniqueFd> fd, Connector::Answer answer) {
+void Summons::on_end(uint32_t rank, Result<StreamPtr> stream, Connector::Answer answer) {
   const auto self = shared_from_this();
   called_.erase(rank);
   const Events events = events_;
-  if (fd.ok()) {
-    if (events.came) events.came(rank, std::move(fd).value());
+  if (stream.ok()) {
+    if (events.came) events.came(rank, std::move(stream).value());
   } else if (events.failed) {
     events.failed(rank, answer != Connector::Answer::kNone);
   }

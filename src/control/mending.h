@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "src/base/handshake.h"
-#include "src/base/unique_fd.h"
+#include "src/base/stream.h"
 #include "src/control/address_book.h"
 #include "src/control/connector.h"
 #include "src/control/loop.h"
@@ -27,7 +27,8 @@ struct TreeCall {
   uint32_t rank = 0;  // the caller
   Secret secret{};
   uint64_t communicator = 0;
-  uint64_t answer_within_ms = 400;  // of each address
+  uint64_t answer_within_ms = 400;           // of each address
+  std::shared_ptr<const Settings> settings;  // of the communicator; null: the process's
 };
 // HandshakeHello::detail of a call in the tree.
 enum class TreePurpose : uint64_t {
@@ -40,7 +41,7 @@ class Mending : public std::enable_shared_from_this<Mending> {
  public:
   struct Events {
     // The end: a proven connection to a rank that is to be the parent.
-    std::function<void(uint32_t parent, UniqueFd fd)> found;
+    std::function<void(uint32_t parent, StreamPtr stream)> found;
     // The end: all lower ranks are gone or silent.
     std::function<void()> alone;
     // On the way: `rank` refuses connections (true), or does not answer (false).
@@ -56,7 +57,7 @@ class Mending : public std::enable_shared_from_this<Mending> {
  private:
   Mending(Loop& loop, const TreeCall& call, const AddressBook& book, Events events);
   void next_round();
-  void on_end(uint32_t rank, Result<UniqueFd> fd, Connector::Answer answer);
+  void on_end(uint32_t rank, Result<StreamPtr> stream, Connector::Answer answer);
   void settle_round();
 
   Loop& loop_;
@@ -65,20 +66,22 @@ class Mending : public std::enable_shared_from_this<Mending> {
   Events events_;
   std::vector<std::vector<uint32_t>> rounds_;  // the next one last
   std::map<uint32_t, std::shared_ptr<Connector>> asked_;
-  std::map<uint32_t, UniqueFd> answered_;
+  std::map<uint32_t, StreamPtr> answered_;
 };
 
 // Calls ranks that are missing in the tree, until told that they are not: each becomes a child, or is gone.
 class Summons : public std::enable_shared_from_this<Summons> {
  public:
   struct Events {
-    std::function<void(uint32_t child, UniqueFd fd)> came;
+    std::function<void(uint32_t child, StreamPtr stream)> came;
     std::function<void(uint32_t rank, bool refused)> failed;  // false: silent, and called again later
   };
   static std::shared_ptr<Summons> start(Loop& loop, const TreeCall& call, const AddressBook& book,
                                         Events events);
   // These, and no others, are wanted from now on.
   void want(const RankSet& ranks);
+  // This one came, and is wanted no longer.
+  void met(uint32_t rank) { wanted_.remove(rank); }
   // Also this one, once.
   void call_once(uint32_t rank);
   void cancel();
@@ -89,7 +92,7 @@ class Summons : public std::enable_shared_from_this<Summons> {
   Summons(Loop& loop, const TreeCall& call, const AddressBook& book, Events events);
   void call_next();
   void call(uint32_t rank);
-  void on_end(uint32_t rank, Result<UniqueFd> fd, Connector::Answer answer);
+  void on_end(uint32_t rank, Result<StreamPtr> stream, Connector::Answer answer);
 
   Loop& loop_;
   TreeCall call_;

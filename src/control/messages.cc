@@ -49,13 +49,47 @@ bool get_bool(ByteReader& reader, bool& value) {
   return byte <= 1;
 }
 
+void put_ids(ByteWriter& writer, const std::vector<uint64_t>& ids) {
+  writer.put(static_cast<uint32_t>(ids.size()));
+  for (const uint64_t id : ids) writer.put(id);
+}
+
+// Nothing is reserved by a count: a stranger's number must cost its own bytes first.
+bool get_ids(ByteReader& reader, std::vector<uint64_t>& ids) {
+  const auto count = reader.get<uint32_t>();
+  for (uint32_t i = 0; i < count && reader.ok(); ++i) ids.push_back(reader.get<uint64_t>());
+  return reader.ok();
+}
+
+void put_items(ByteWriter& writer, const std::vector<RankedBytes>& items) {
+  writer.put(static_cast<uint32_t>(items.size()));
+  for (const RankedBytes& item : items) writer.put(item.rank).put_blob(item.bytes);
+}
+
+bool get_items(ByteReader& reader, std::vector<RankedBytes>& items) {
+  const auto count = reader.get<uint32_t>();
+  for (uint32_t i = 0; i < count && reader.ok(); ++i) {
+    RankedBytes item;
+    item.rank = reader.get<uint32_t>();
+    const auto blob = reader.get_blob();
+    item.bytes.assign(blob.begin(), blob.end());
+    if (!items.empty() && item.rank <= items.back().rank) return false;
+    items.push_back(std::move(item));
+  }
+  return reader.ok();
+}
+
 void put_fault(ByteWriter& writer, const Fault& fault) {
-  writer.put(fault.code);
+  writer.put(fault.code).put(fault.communicator).put(fault.rank);
   put_text(writer, fault.text);
+  put_ids(writer, fault.left);
 }
 
 bool get_fault(ByteReader& reader, Fault& fault) {
-  return get_code(reader, fault.code) && get_text(reader, fault.text) && fault.code != Code::kSuccess &&
+  if (!get_code(reader, fault.code)) return false;
+  fault.communicator = reader.get<uint64_t>();
+  fault.rank = reader.get<uint32_t>();
+  return get_text(reader, fault.text) && get_ids(reader, fault.left) && fault.code != Code::kSuccess &&
          fault.code != Code::kInProgress;
 }
 
@@ -64,7 +98,7 @@ bool get_fault(ByteReader& reader, Fault& fault) {
 Fault fault_of(Code code, std::string text) {
   if (text.size() > kMaxTextBytes) text.resize(kMaxTextBytes);
   const bool is_error = code != Code::kSuccess && code != Code::kInProgress;
-  return Fault{is_error ? code : Code::kInternalError, std::move(text)};
+  return Fault{is_error ? code : Code::kInternalError, std::move(text), 0, kNobody, {}};
 }
 
 Bytes encode(const Visit& visit) {
@@ -115,8 +149,8 @@ std::optional<Answer> decode_answer(std::span<const std::byte> bytes) {
 
 Bytes encode(const Gathered& gathered) {
   ByteWriter writer;
-  writer.put(gathered.sequence).put(static_cast<uint32_t>(gathered.items.size()));
-  for (const RankedBytes& item : gathered.items) writer.put(item.rank).put_blob(item.bytes);
+  writer.put(gathered.sequence);
+  put_items(writer, gathered.items);
   return writer.take();
 }
 
@@ -124,16 +158,7 @@ std::optional<Gathered> decode_gathered(std::span<const std::byte> bytes) {
   ByteReader reader(bytes);
   Gathered gathered;
   gathered.sequence = reader.get<uint64_t>();
-  const auto count = reader.get<uint32_t>();
-  // Not reserved by `count`: a stranger's number must cost its own bytes first.
-  for (uint32_t i = 0; i < count && reader.ok(); ++i) {
-    RankedBytes item;
-    item.rank = reader.get<uint32_t>();
-    const auto blob = reader.get_blob();
-    item.bytes.assign(blob.begin(), blob.end());
-    if (!gathered.items.empty() && item.rank <= gathered.items.back().rank) return std::nullopt;
-    gathered.items.push_back(std::move(item));
-  }
+  if (!get_items(reader, gathered.items)) return std::nullopt;
   return reader.at_end() ? std::optional(std::move(gathered)) : std::nullopt;
 }
 
@@ -152,49 +177,56 @@ std::optional<Agreement> decode_agreement(std::span<const std::byte> bytes) {
   return reader.at_end() ? std::optional(agreement) : std::nullopt;
 }
 
-Bytes encode(const Opinion& opinion) {
-  const CallRecord& record = opinion.record;
+Bytes encode(const ScopePart& part) {
   ByteWriter writer;
-  writer.put(opinion.inquiry).put(opinion.rank).put(static_cast<uint8_t>(opinion.left)).put(record.number);
-  writer.put(record.signature).put(record.count).put(record.root).put(record.collective).put(record.type);
-  writer.put(record.op);
+  writer.put(part.communicator).put(part.sequence).put(part.members);
+  part.came.encode(writer);
+  writer.put(static_cast<uint8_t>(part.compares)).put(static_cast<uint8_t>(part.equal)).put(part.hash);
+  writer.put(part.lowest).put(part.balance);
+  put_items(writer, part.items);
   return writer.take();
 }
 
-std::optional<Opinion> decode_opinion(std::span<const std::byte> bytes) {
+std::optional<ScopePart> decode_scope_part(std::span<const std::byte> bytes) {
   ByteReader reader(bytes);
-  Opinion opinion;
-  CallRecord& record = opinion.record;
-  opinion.inquiry = reader.get<uint64_t>();
-  opinion.rank = reader.get<uint32_t>();
-  if (!get_bool(reader, opinion.left)) return std::nullopt;
-  record.number = reader.get<uint64_t>();
-  record.signature = reader.get<uint64_t>();
-  record.count = reader.get<uint64_t>();
-  record.root = reader.get<uint32_t>();
-  const auto collective = reader.get<uint8_t>();
-  const auto type = reader.get<uint8_t>();
-  const auto op = reader.get<uint8_t>();
-  // They index tables of names.
-  if (collective >= kCollectiveCount || type >= kDataTypeCount || op >= kRedOpCount) return std::nullopt;
-  record.collective = static_cast<Collective>(collective);
-  record.type = static_cast<DataType>(type);
-  record.op = static_cast<RedOp>(op);
-  return reader.at_end() ? std::optional(opinion) : std::nullopt;
+  ScopePart part;
+  part.communicator = reader.get<uint64_t>();
+  part.sequence = reader.get<uint64_t>();
+  part.members = reader.get<uint32_t>();
+  auto came = RankSet::decode(reader, part.members);
+  if (!came) return std::nullopt;
+  part.came = std::move(*came);
+  if (!get_bool(reader, part.compares) || !get_bool(reader, part.equal)) return std::nullopt;
+  part.hash = reader.get<std::array<std::byte, 32>>();
+  part.lowest = reader.get<uint64_t>();
+  part.balance = reader.get<std::array<uint64_t, 2>>();
+  if (!get_items(reader, part.items)) return std::nullopt;
+  if (part.items.size() != (part.compares ? 0 : part.came.size())) return std::nullopt;
+  const bool theirs = std::all_of(part.items.begin(), part.items.end(),
+                                  [&](const RankedBytes& item) { return part.came.contains(item.rank); });
+  return theirs && reader.at_end() ? std::optional(std::move(part)) : std::nullopt;
 }
 
-Bytes encode(const Inquiry& inquiry) {
+Bytes encode(const LateScope& late) {
   ByteWriter writer;
-  writer.put(inquiry.inquiry).put(inquiry.number);
+  writer.put(late.communicator).put(late.sequence).put(late.rank);
+  writer.put(static_cast<uint32_t>(late.members.size()));
+  for (const uint32_t member : late.members) writer.put(member);
+  put_text(writer, late.what);
   return writer.take();
 }
 
-std::optional<Inquiry> decode_inquiry(std::span<const std::byte> bytes) {
+std::optional<LateScope> decode_late_scope(std::span<const std::byte> bytes) {
   ByteReader reader(bytes);
-  Inquiry inquiry;
-  inquiry.inquiry = reader.get<uint64_t>();
-  inquiry.number = reader.get<uint64_t>();
-  return reader.at_end() ? std::optional(inquiry) : std::nullopt;
+  LateScope late;
+  late.communicator = reader.get<uint64_t>();
+  late.sequence = reader.get<uint64_t>();
+  late.rank = reader.get<uint32_t>();
+  const auto members = reader.get<uint32_t>();
+  for (uint32_t i = 0; i < members && reader.ok(); ++i) late.members.push_back(reader.get<uint32_t>());
+  if (!get_text(reader, late.what)) return std::nullopt;
+  if (!late.members.empty() && late.rank >= late.members.size()) return std::nullopt;
+  return reader.at_end() ? std::optional(std::move(late)) : std::nullopt;
 }
 
 Bytes encode(const Fault& fault) {
@@ -210,17 +242,53 @@ std::optional<Fault> decode_fault(std::span<const std::byte> bytes) {
   return reader.at_end() ? std::optional(std::move(fault)) : std::nullopt;
 }
 
+Bytes encode(const Decided& decided) {
+  ByteWriter writer;
+  writer.put(decided.slot);
+  put_fault(writer, decided.fault);
+  return writer.take();
+}
+
+std::optional<Decided> decode_decided(std::span<const std::byte> bytes) {
+  ByteReader reader(bytes);
+  Decided decided;
+  decided.slot = reader.get<uint64_t>();
+  if (!get_fault(reader, decided.fault)) return std::nullopt;
+  return reader.at_end() ? std::optional(std::move(decided)) : std::nullopt;
+}
+
 Bytes encode(const Leaving& leaving) {
   ByteWriter writer;
-  writer.put(leaving.last_number);
+  writer.put(static_cast<uint32_t>(leaving.left.size()));
+  for (const Left& left : leaving.left) writer.put(left.communicator).put(left.rank).put(left.last_number);
   return writer.take();
 }
 
 std::optional<Leaving> decode_leaving(std::span<const std::byte> bytes) {
   ByteReader reader(bytes);
   Leaving leaving;
-  leaving.last_number = reader.get<uint64_t>();
-  return reader.at_end() ? std::optional(leaving) : std::nullopt;
+  const auto count = reader.get<uint32_t>();
+  for (uint32_t i = 0; i < count && reader.ok(); ++i) {
+    Left left;
+    left.communicator = reader.get<uint64_t>();
+    left.rank = reader.get<uint32_t>();
+    left.last_number = reader.get<uint64_t>();
+    leaving.left.push_back(left);
+  }
+  return reader.at_end() ? std::optional(std::move(leaving)) : std::nullopt;
+}
+
+Bytes encode(const Parted& parted) {
+  ByteWriter writer;
+  put_ids(writer, parted.communicators);
+  return writer.take();
+}
+
+std::optional<Parted> decode_parted(std::span<const std::byte> bytes) {
+  ByteReader reader(bytes);
+  Parted parted;
+  if (!get_ids(reader, parted.communicators)) return std::nullopt;
+  return reader.at_end() ? std::optional(std::move(parted)) : std::nullopt;
 }
 
 Bytes encode(const Ended& ended) {
@@ -235,9 +303,21 @@ std::optional<Ended> decode_ended(std::span<const std::byte> bytes) {
   return reader.at_end() ? std::optional(ended) : std::nullopt;
 }
 
+Bytes encode(const RankSet& gone) {
+  ByteWriter writer;
+  gone.encode(writer);
+  return writer.take();
+}
+
+std::optional<RankSet> decode_gone(std::span<const std::byte> bytes, uint32_t nranks) {
+  ByteReader reader(bytes);
+  auto gone = RankSet::decode(reader, nranks);
+  return reader.at_end() ? std::move(gone) : std::nullopt;
+}
+
 Bytes encode(const Lead& lead) {
   ByteWriter writer;
-  writer.put(lead.ballot).put(static_cast<uint8_t>(lead.proposal.has_value()));
+  writer.put(lead.ballot).put(lead.slot).put(static_cast<uint8_t>(lead.proposal.has_value()));
   if (lead.proposal) put_fault(writer, *lead.proposal);
   return writer.take();
 }
@@ -246,6 +326,7 @@ std::optional<Lead> decode_lead(std::span<const std::byte> bytes) {
   ByteReader reader(bytes);
   Lead lead;
   lead.ballot = reader.get<Ballot>();
+  lead.slot = reader.get<uint64_t>();
   bool proposes = false;
   if (!get_bool(reader, proposes)) return std::nullopt;
   if (proposes && !get_fault(reader, lead.proposal.emplace())) return std::nullopt;
@@ -254,7 +335,7 @@ std::optional<Lead> decode_lead(std::span<const std::byte> bytes) {
 
 Bytes encode(const TreeState& state) {
   ByteWriter writer;
-  writer.put(state.ballot);
+  writer.put(state.ballot).put(state.slot);
   for (const RankSet* set : {&state.promised, &state.agreeing, &state.gone}) set->encode(writer);
   writer.put(static_cast<uint8_t>(state.accepted.has_value()));
   if (state.accepted) {
@@ -268,6 +349,7 @@ std::optional<TreeState> decode_tree_state(std::span<const std::byte> bytes, uin
   ByteReader reader(bytes);
   TreeState state;
   state.ballot = reader.get<Ballot>();
+  state.slot = reader.get<uint64_t>();
   for (RankSet* set : {&state.promised, &state.agreeing, &state.gone}) {
     auto decoded = RankSet::decode(reader, nranks);
     if (!decoded) return std::nullopt;

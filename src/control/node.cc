@@ -1,9 +1,6 @@
 #include "src/control/node.h"
 
 #include <fmt/core.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sys/socket.h>
 
 #include <utility>
 
@@ -18,17 +15,8 @@ namespace {
 
 // A host that vanished without a word is noticed: within seconds while ranks begin and wait for each other,
 // within half a minute afterwards. A process that is merely stopped is not: its kernel answers.
-void watch_for_silence(int fd, bool working) {
-  const int on = 1;
-  const int idle_s = working ? 10 : 2;
-  const int interval_s = working ? 5 : 1;
-  const int probes = working ? 3 : 4;
-  const unsigned unacknowledged_ms = working ? 25'000 : 6'000;
-  ::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-  ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s));
-  ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof(interval_s));
-  ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
-  ::setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unacknowledged_ms, sizeof(unacknowledged_ms));
+SilenceLimits silence_limits(bool working) {
+  return working ? SilenceLimits{10, 5, 3, 25'000} : SilenceLimits{2, 1, 4, 6'000};
 }
 
 void send(const std::shared_ptr<Channel>& channel, MessageType type, std::span<const std::byte> payload) {
@@ -42,13 +30,19 @@ Node::Node(Loop& loop, Options options)
       options_(std::move(options)),
       communicator_(communicator_id_of(options_.id.secret)),
       data_secret_(data_secret_of(options_.id.secret)),
+      base_(std::make_shared<Scope>(communicator_, std::vector<uint32_t>{}, options_.rank, options_.nranks,
+                                    options_.name)),
+      scopes_{{communicator_, base_}},
       gathering_(*this,
                  [this](uint64_t sequence, GatherResult result) {
-                   const std::lock_guard<std::mutex> lock(waits_.mutex);
-                   waits_.results[sequence] = std::move(result);
-                   waits_.changed.notify_all();
+                   finish_operation(communicator_, sequence, std::move(result));
                  }),
-      inquest_(loop, *this, calls_),
+      scoped_gathering_(loop, *this,
+                        [this](uint64_t communicator, uint64_t sequence, GatherResult result) {
+                          finish_operation(communicator, sequence, std::move(result));
+                        }),
+      inquest_(loop, *this),
+      ring_search_(loop, *this),
       decision_(options_.rank, options_.nranks) {}
 
 void Node::to_parent(MessageType type, std::span<const std::byte> payload) {
@@ -59,16 +53,29 @@ void Node::to_children(MessageType type, std::span<const std::byte> payload) {
   for (const auto& child : children_) send(child.second.channel, type, payload);
 }
 
+void Node::to_child(uint32_t child, MessageType type, std::span<const std::byte> payload) {
+  if (const auto found = children_.find(child); found != children_.end())
+    send(found->second.channel, type, payload);
+}
+
+void Node::finish_operation(uint64_t communicator, uint64_t sequence, GatherResult result) {
+  const auto scope = scopes_.find(communicator);
+  if (scope == scopes_.end()) return;
+  const std::lock_guard<std::mutex> lock(waits_.mutex);
+  scope->second->results[sequence] = std::move(result);
+  waits_.changed.notify_all();
+}
+
 // --- Joining ---------------------------------------------------------------------------------------------
 
 void Node::start(Listeners listeners) {
   const auto self = shared_from_this();
-  standing_nodes().insert(self);
+  standing_nodes(loop_).insert(self);
   if (options_.nranks == 1) {
-    Meeting::close_if_here(communicator_);
-    return go();
+    Meeting::close_if_here(loop_, communicator_);
+    return go_as_root();
   }
-  book_.set(options_.rank, listeners.addresses, this_process());
+  below_.set(options_.rank, listeners.addresses, loop_.process());
   Joining::Options options;
   options.rank = options_.rank;
   options.nranks = options_.nranks;
@@ -79,20 +86,23 @@ void Node::start(Listeners listeners) {
   // Who has no children needs not be found before all have joined.
   if (child_count_of(options_.rank, options_.nranks) > 0) options.own = std::move(listeners.addresses);
   options.deadline = options_.deadline;
+  options.settings = options_.settings;
   acceptor_ = Acceptor::open(
       loop_, std::move(listeners.sockets),
       [self](const HandshakeHello&) { return &self->options_.id.secret; },
-      [self](UniqueFd fd, const HandshakeHello& hello) { self->on_proven(std::move(fd), hello); });
+      [self](StreamPtr stream, const HandshakeHello& hello) { self->on_proven(std::move(stream), hello); });
   Joining::Events events;
-  events.parent = [self](UniqueFd fd) { self->on_parent_proven(parent_of(self->rank()), std::move(fd)); };
+  events.parent = [self](StreamPtr stream) {
+    self->on_parent_proven(parent_of(self->rank()), std::move(stream));
+  };
   events.failed = [self](const Status& why) {
-    self->adopt(fault_of(why.code(), std::string(why.message())));  // as the meeting point says it to all
+    self->end_all(fault_of(why.code(), std::string(why.message())));  // as the meeting point says it to all
   };
   joining_ = Joining::start(loop_, std::move(options), std::move(events));
 }
 
-std::shared_ptr<Channel> Node::open_channel(UniqueFd fd, uint32_t peer, Side side) {
-  watch_for_silence(fd.get(), working_);
+std::shared_ptr<Channel> Node::open_channel(StreamPtr stream, uint32_t peer, Side side) {
+  stream->notice_silence(silence_limits(working_));
   const auto self = shared_from_this();
   Channel::Events events;
   events.message = [self, peer, side](uint16_t type, std::span<const std::byte> payload) {
@@ -101,80 +111,92 @@ std::shared_ptr<Channel> Node::open_channel(UniqueFd fd, uint32_t peer, Side sid
   events.closed = [self, peer, side](const std::string& why, bool silent) {
     self->on_closed(peer, side, why, silent);
   };
-  return Channel::open(loop_, std::move(fd), kTreePayloadBytes, std::move(events));
+  return Channel::open(loop_, std::move(stream), kTreePayloadBytes, std::move(events));
 }
 
-void Node::on_proven(UniqueFd fd, const HandshakeHello& hello) {
+void Node::on_proven(StreamPtr stream, const HandshakeHello& hello) {
   if (hello.role != SocketRole::kTree || hello.peer_rank != options_.rank || finished_) return;
   if (hello.rank == options_.rank || hello.rank >= options_.nranks) return;
   if (hello.detail == static_cast<uint64_t>(TreePurpose::kBeMyChild)) {
-    if (joined_) on_called(hello.rank, std::move(fd));
+    if (joined_) on_called(hello.rank, std::move(stream));
     return;
   }
   if (!joined_ && !is_child_of(hello.rank, options_.rank, options_.nranks)) return;
   const auto known = children_.find(hello.rank);
   if (!joined_ && known != children_.end() && known->second.standing) return;  // two claim to be that rank
-  greet(new_child(hello.rank, std::move(fd)));
+  greet(new_child(hello.rank, std::move(stream)));
 }
 
 // In place of an earlier connection, which the child has given up.
-Node::Neighbour& Node::new_child(uint32_t rank, UniqueFd fd) {
+Node::Neighbour& Node::new_child(uint32_t rank, StreamPtr stream) {
   Neighbour& child = children_[rank];
   if (child.channel) child.channel->close();
   lost_.remove(rank);
   child = Neighbour{};
   child.rank = rank;
-  child.channel = open_channel(std::move(fd), rank, Side::kChild);
+  child.channel = open_channel(std::move(stream), rank, Side::kChild);
   watch_process(rank);
   return child;
 }
 
-void Node::on_parent_proven(uint32_t parent, UniqueFd fd) {
+void Node::on_parent_proven(uint32_t parent, StreamPtr stream) {
   parent_ = Neighbour{};
   parent_->rank = parent;
   parent_->standing = !joined_;  // one that took this rank in afterwards says so by kLead
-  parent_->channel = open_channel(std::move(fd), parent, Side::kParent);
+  parent_->channel = open_channel(std::move(stream), parent, Side::kParent);
   watch_process(parent);
   to_parent(MessageType::kStanding, {});
   if (!joined_) return check_ready();
+  tell_verdicts(*parent_);
+  tell_standing(*parent_);
   to_parent(MessageType::kState, encode(decision_.state()));
-  if (decision_.wish()) press();
+  scoped_gathering_.on_tree_mended();
+  if (!decision_.wishes().empty()) press();
+  if (left_ && !departing_) tell_leaving(*parent_);
 }
 
 void Node::check_ready() {
   uint32_t ready = 0;
   for (const auto& child : children_) ready += child.second.ready ? 1 : 0;
   const uint32_t all = child_count_of(options_.rank, options_.nranks);
-  if (ready < all || ready_sent_ || verdict() != nullptr) return;
+  if (ready < all || ready_sent_ || over()) return;
   if (options_.rank == 0) {
     ready_sent_ = true;
-    go();
+    go_as_root();
   } else if (has_parent()) {
     ready_sent_ = true;
-    to_parent(MessageType::kReady, book_.encode());
+    to_parent(MessageType::kReady, below_.encode());
   }
 }
 
 bool Node::on_ready(Neighbour& child, std::span<const std::byte> payload) {
   const auto below = AddressBook::decode(payload, options_.nranks);
   if (!below || !child.standing || child.ready || joined_) return false;
-  book_.add(*below);
+  below_.add(*below);
   child.ready = true;
   check_ready();
   return true;
 }
 
 bool Node::on_go(std::span<const std::byte> payload) {
-  auto all = AddressBook::decode(payload, options_.nranks);
-  if (!all || !ready_sent_ || joined_) return false;
-  if (verdict() != nullptr) return true;
-  book_ = std::move(*all);
-  go();
+  if (!ready_sent_ || joined_) return false;
+  auto all = loop_.common_part<CommonBooks>().decode(communicator_, payload, options_.nranks);
+  if (!all) return false;
+  if (over()) return true;
+  book_ = std::move(all);
+  below_ = AddressBook();
+  go(payload);
   return true;
 }
 
-void Node::go() {
-  if (!children_.empty()) to_children(MessageType::kGo, book_.encode());
+void Node::go_as_root() {
+  book_ = std::make_shared<const AddressBook>(std::exchange(below_, AddressBook()));
+  go(book_->encode());
+}
+
+// `book`: that of all, for those below.
+void Node::go(std::span<const std::byte> book) {
+  to_children(MessageType::kGo, book);
   if (joining_) std::exchange(joining_, nullptr)->complete();
   joined_ = true;
   register_communicator(communicator_, data_secret_);
@@ -190,13 +212,14 @@ void Node::set_joined(const Status& status) {
 
 void Node::give_up(const Status& why) {
   if (joined_ || finished_) return;
+  Meeting::abandon_if_here(loop_, communicator_);
   if (joining_) std::exchange(joining_, nullptr)->stop(why, true);
   set_joined(why);
 }
 
 void Node::begin_work() {
   working_ = true;
-  for_each_neighbour([](Neighbour& neighbour) { watch_for_silence(neighbour.channel->fd(), true); });
+  for_each_neighbour([](Neighbour& neighbour) { neighbour.channel->notice_silence(silence_limits(true)); });
 }
 
 // --- Messages --------------------------------------------------------------------------------------------
@@ -212,7 +235,7 @@ void Node::on_message(uint32_t peer, Side side, uint16_t type, std::span<const s
   }
   if (accepted || finished_) return;
   declare_fault(
-      Code::kRemoteError,
+      0, Code::kRemoteError,
       fmt::format("rank {} sent rank {} a control message that cannot be (type {}, {} bytes); run the same "
                   "release everywhere",
                   peer, options_.rank, type, payload.size()));
@@ -220,17 +243,18 @@ void Node::on_message(uint32_t peer, Side side, uint16_t type, std::span<const s
 
 bool Node::on_any_message(Neighbour& neighbour, MessageType type, std::span<const std::byte> payload) {
   switch (type) {
-    case MessageType::kVerdict: {
-      auto fault = decode_fault(payload);
-      if (fault) adopt(std::move(*fault), neighbour.channel.get());
-      return fault.has_value();
-    }
+    case MessageType::kVerdict:
+      return on_verdict(payload, neighbour.channel.get());
     case MessageType::kFarewell:
       return on_farewell(neighbour, payload);
     case MessageType::kEnded:
       return on_ended(payload);
     case MessageType::kLeaving:
       return on_leaving(neighbour, payload);
+    case MessageType::kParted:
+      return on_parted(neighbour.rank, payload);
+    case MessageType::kShared:
+      return on_shared(neighbour.channel.get(), payload);
     case MessageType::kLeavingAck:
       neighbour.knows = true;
       check_left();
@@ -254,12 +278,15 @@ bool Node::on_child_message(Neighbour& child, MessageType type, std::span<const 
     case MessageType::kReport:
       return inquest_.on_report(payload);
     case MessageType::kOpinion:
-      return inquest_.on_opinion(payload);
-    case MessageType::kDeclare: {
-      auto fault = decode_fault(payload);
-      if (fault) declare_fault(fault->code, std::move(fault->text));
-      return fault.has_value();
-    }
+      return inquest_.on_opinions(payload);
+    case MessageType::kWaits:
+      return ring_search_.on_waits(payload);
+    case MessageType::kScopeUp:
+      return scoped_gathering_.on_up(child.rank, payload);
+    case MessageType::kScopeLate:
+      return scoped_gathering_.on_late(payload);
+    case MessageType::kDeclare:
+      return on_declare(payload);
     case MessageType::kState:
       return on_state(payload);
     case MessageType::kPing:
@@ -278,6 +305,12 @@ bool Node::on_parent_message(MessageType type, std::span<const std::byte> payloa
       return gathering_.on_gather_down(payload);
     case MessageType::kAgreeDown:
       return gathering_.on_agree_down(payload);
+    case MessageType::kGone:
+      return on_gone(payload);
+    case MessageType::kWhoWaits:
+      return ring_search_.on_who_waits(payload);
+    case MessageType::kScopeDown:
+      return scoped_gathering_.on_down(payload);
     case MessageType::kAsk:
       return inquest_.on_ask(payload);
     case MessageType::kLead:

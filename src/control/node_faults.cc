@@ -1,6 +1,7 @@
-// Faults: who holds one, who decides, and how the tree is mended so that one rank can.
+// Faults: who holds one, and how the tree is mended so that one rank can decide.
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "src/base/log.h"
@@ -10,10 +11,6 @@ namespace comity::control {
 namespace {
 
 constexpr uint64_t kAnswerWithinMs = 400;  // of a parent that is asked whether it is there
-constexpr uint64_t kStateAfterMs = 1;      // answers of many ranks go up as one
-constexpr uint64_t kSummonEveryMs = 100;
-constexpr uint64_t kPatienceMs = 400;      // the root's, with ranks that do not answer
-constexpr uint64_t kCutOffAfterMs = 5000;  // the root's, without more than half
 constexpr uint64_t kStuckAfterMs = 2000;   // and up to half as much again, by rank
 
 void send(const std::shared_ptr<Channel>& channel, MessageType type, std::span<const std::byte> payload) {
@@ -23,43 +20,67 @@ void send(const std::shared_ptr<Channel>& channel, MessageType type, std::span<c
 }  // namespace
 
 TreeCall Node::tree_call() const {
-  return TreeCall{options_.rank, options_.id.secret, communicator_, kAnswerWithinMs};
+  return TreeCall{options_.rank, options_.id.secret, communicator_, kAnswerWithinMs, options_.settings};
 }
 
 // --- Holding a fault -------------------------------------------------------------------------------------
 
-void Node::report(uint64_t number) {
-  auto& on_the_way = reports_on_the_way_[number % reports_on_the_way_.size()];
-  if (on_the_way.exchange(number) == number) return;
-  const bool posted = loop_.post([self = shared_from_this(), number, &on_the_way] {
-    // First, so that whoever comes from now on is not merged into a report that is already being sent.
-    uint64_t expected = number;
-    on_the_way.compare_exchange_strong(expected, 0);
-    if (!self->finished_ && self->verdict() == nullptr) self->inquest_.report(number);
+void Node::report(const std::shared_ptr<Scope>& scope, uint64_t first, uint64_t last) {
+  if (first == 0 || scope->verdict.load(std::memory_order_acquire) != nullptr) return;
+  {
+    const std::lock_guard<std::mutex> lock(scope->report_mutex);
+    const bool waiting = scope->report_last != 0;
+    scope->report_last = std::max(scope->report_last, last);
+    scope->report_first =
+        std::max(waiting ? std::min(scope->report_first, first) : first,
+                 scope->report_last >= kMostAsked ? scope->report_last - kMostAsked + 1 : 1);
+    if (waiting) return;
+  }
+  const auto take = [scope] {
+    const std::lock_guard<std::mutex> lock(scope->report_mutex);
+    return std::pair(scope->report_first, std::exchange(scope->report_last, 0));
+  };
+  const bool posted = loop_.post([self = shared_from_this(), scope, take] {
+    const auto [from, to] = take();
+    if (!self->finished_ && !scope->left && scope->verdict.load() == nullptr)
+      self->inquest_.report(scope->id, from, to);
   });
-  if (!posted) on_the_way.store(0);
+  if (!posted) take();
 }
 
-void Node::declare_fault(Code code, std::string text) {
-  if (verdict() != nullptr || finished_) return;
-  const Fault fault = fault_of(code, std::move(text));
-  if (joined_) return hold(fault);
-  if (joining_) joining_->fail(Status(fault.code, fault.text));
+// Whether nothing can follow: in a family of one communicator the first verdict ends all.
+bool Node::over() const {
+  return end_of_all_ || (!shared_ && base_->verdict.load(std::memory_order_relaxed) != nullptr);
+}
+
+void Node::declare_fault(uint64_t communicator, Code code, std::string text) {
+  Fault fault = fault_of(code, std::move(text));
+  fault.communicator = communicator;
+  hold(fault);
+}
+
+bool Node::on_declare(std::span<const std::byte> payload) {
+  const auto fault = decode_fault(payload);
+  if (fault) hold(*fault);
+  return fault.has_value();
 }
 
 void Node::hold(const Fault& fault) {
-  if (decision_.wish() || verdict() != nullptr || finished_) return;
-  decision_.wish(fault);
-  press();
+  if (over() || finished_) return;
+  if (!joined_) {
+    if (joining_) joining_->fail(Status(fault.code, sentence_for(fault, *base_)));
+    return;
+  }
+  if (decision_.wish(fault)) press();
 }
 
-// Tells the fault to whoever may decide, and sees to it that somebody does.
+// Tells what is held to whoever may decide, and sees to it that somebody does.
 void Node::press() {
   if (timers_.stuck == 0 && !is_root()) {
     const uint64_t spread_ms = options_.rank * uint64_t{37} % (kStuckAfterMs / 2);
     timers_.stuck = loop_.after_ms(kStuckAfterMs + spread_ms, [self = shared_from_this()] {
       self->timers_.stuck = 0;
-      if (self->verdict() != nullptr || self->finished_ || self->is_root()) return;
+      if (self->over() || self->finished_ || self->is_root() || !self->decision_.has_matter()) return;
       if (self->departing_) return self->finish();
       self->drop_parent();
       self->become_root();
@@ -67,7 +88,8 @@ void Node::press() {
   }
   if (is_root()) return advance();
   if (!parent_) return;
-  to_parent(departing_ ? MessageType::kFarewell : MessageType::kDeclare, encode(*decision_.wish()));
+  for (const Fault& wish : decision_.wishes())
+    to_parent(departing_ && is_own_end(wish) ? MessageType::kFarewell : MessageType::kDeclare, encode(wish));
   watch_parent();
 }
 
@@ -77,7 +99,7 @@ void Node::watch_parent() {
   to_parent(MessageType::kPing, {});
   timers_.pong = loop_.after_ms(kAnswerWithinMs, [self = shared_from_this()] {
     self->timers_.pong = 0;
-    if (self->verdict() != nullptr || self->finished_ || !self->parent_) return;
+    if (self->over() || self->finished_ || !self->parent_ || !self->decision_.has_matter()) return;
     if (!self->pinged_) return self->watch_parent();
     const Neighbour silent = std::move(*self->parent_);
     self->drop_parent();
@@ -90,104 +112,6 @@ void Node::drop_parent() {
   if (parent_ && parent_->channel) parent_->channel->close();
   parent_.reset();
   loop_.cancel(std::exchange(timers_.pong, 0));
-}
-
-// --- Deciding --------------------------------------------------------------------------------------------
-
-// The root's next steps.
-void Node::advance() {
-  while (is_root() && verdict() == nullptr && !finished_) {
-    switch (decision_.advance(patient_)) {
-      case Decision::Next::kTell:
-        to_children(MessageType::kLead, encode(decision_.current()));
-        continue;
-      case Decision::Next::kDecided:
-        return adopt(*decision_.current().proposal);
-      case Decision::Next::kWait:
-        return mind_the_time();
-    }
-  }
-}
-
-void Node::mind_the_time() {
-  if (!decision_.has_matter()) return;
-  const auto self = shared_from_this();
-  if (timers_.summon == 0) {
-    timers_.summon = loop_.after_ms(kSummonEveryMs, [self] {
-      self->timers_.summon = 0;
-      if (!self->is_root() || self->verdict() != nullptr || self->finished_) return;
-      self->summons().want(self->decision_.unheard());
-      self->mind_the_time();
-    });
-  }
-  if (timers_.patience == 0) {
-    patient_ = true;
-    timers_.patience = loop_.after_ms(kPatienceMs, [self] {
-      self->patient_ = false;
-      self->advance();
-    });
-  }
-  if (timers_.cut_off == 0) {
-    timers_.cut_off = loop_.after_ms(kCutOffAfterMs, [self] {
-      self->timers_.cut_off = 0;
-      if (!self->is_root() || self->verdict() != nullptr || self->finished_) return;
-      const auto& wish = self->decision_.wish();
-      self->adopt(fault_of(Code::kRemoteError,
-                           fmt::format("cut off from ranks {}{}", self->decision_.unheard().text(),
-                                       wish ? ": " + wish->text : "")));
-    });
-  }
-}
-
-bool Node::on_lead(std::span<const std::byte> payload) {
-  const auto lead = decode_lead(payload);
-  if (!lead) return false;
-  if (parent_) parent_->standing = true;
-  if (decision_.follow(*lead)) to_children(MessageType::kLead, encode(decision_.current()));
-  tell_state_soon();
-  return true;
-}
-
-bool Node::on_state(std::span<const std::byte> payload) {
-  const auto state = decode_tree_state(payload, options_.nranks);
-  if (!state) return false;
-  if (!decision_.merge(*state)) return true;
-  if (is_root()) {
-    if (timers_.summon != 0) summons().want(decision_.unheard());
-    advance();
-  } else {
-    tell_state_soon();
-  }
-  return true;
-}
-
-void Node::tell_state_soon() {
-  if (timers_.state != 0 || is_root()) return;
-  timers_.state = loop_.after_ms(kStateAfterMs, [self = shared_from_this()] {
-    self->timers_.state = 0;
-    self->to_parent(MessageType::kState, encode(self->decision_.state()));
-  });
-}
-
-// The verdict has come, or is made here: everybody around hears it, but for whoever said it.
-void Node::adopt(Fault fault, const Channel* except) {
-  if (verdict() != nullptr) return;
-  const Bytes payload = encode(fault);
-  for_each_neighbour([&](Neighbour& neighbour) {
-    if (neighbour.channel.get() != except) send(neighbour.channel, MessageType::kVerdict, payload);
-  });
-  verdict_storage_ = std::make_unique<const Verdict>(Verdict{fault.code, std::move(fault.text)});
-  verdict_.store(verdict_storage_.get(), std::memory_order_release);
-  inquest_.stop();
-  const Status status(verdict_storage_->code, verdict_storage_->message);
-  if (!has_parent() && !left_) {
-    COMITY_LOG_WARN("rank {} of communicator {:016x}: {}", options_.rank, communicator_, status.message());
-  }
-  if (joining_) std::exchange(joining_, nullptr)->stop(status, false);
-  for (uint64_t* timer : {&timers_.pong, &timers_.patience, &timers_.cut_off, &timers_.stuck})
-    loop_.cancel(std::exchange(*timer, 0));
-  set_joined(status);  // also wakes whoever waits for something else
-  if (departing_) finish();
 }
 
 // --- Losing and finding neighbours -----------------------------------------------------------------------
@@ -208,10 +132,12 @@ void Node::on_closed(uint32_t peer, Side side, const std::string& why, bool sile
     gone = std::move(child->second);
     children_.erase(child);
   }
-  if (finished_ || (!gone.standing && side == Side::kChild)) return;
+  if (finished_) return;
+  // An orphan that asked many and chose another: this rank may have waited for it to know that it leaves.
+  if (!gone.standing && side == Side::kChild) return check_left();
   if (gone.leaving) {
-    inquest_.answer_for(peer, gone.last_number);
-  } else if (verdict() == nullptr && gone.standing) {
+    inquest_.answer_for(peer, gone.last_words);
+  } else if (!over() && gone.standing) {
     COMITY_LOG_INFO("rank {}: lost rank {}: {}", options_.rank, peer, why);
     if (!joined_) hold_death_of(peer, !silent);
   }
@@ -225,22 +151,22 @@ void Node::on_closed(uint32_t peer, Side side, const std::string& why, bool sile
 
 // One that did not say that it goes is called: it comes back, or it is gone, or silent.
 void Node::on_child_lost(const Neighbour& gone) {
-  if (gone.leaving || verdict() != nullptr) return;
+  if (gone.leaving || over()) return;
   lost_.add(gone.rank);
   if (ended_.contains(gone.rank)) return on_child_failed(gone.rank, true);
   summons().call_once(gone.rank);
 }
 
 void Node::hold_death_of(uint32_t rank, bool refused) {
+  std::string how = "does not answer: it is stopped, or its host is down or cannot be reached";
   if (refused) {
-    const char* how = ended_.contains(rank) ? "its process ended" : "its control connection closed";
-    declare_fault(Code::kRemoteError, fmt::format("rank {} died or was killed ({})", rank, how));
-  } else {
-    declare_fault(Code::kRemoteError,
-                  fmt::format("rank {} does not answer: it is stopped, or its host is down or "
-                              "cannot be reached",
-                              rank));
+    how = fmt::format("died or was killed ({})",
+                      ended_.contains(rank) ? "its process ended" : "its control connection closed");
   }
+  Fault fault = fault_of(Code::kRemoteError, std::move(how));
+  fault.rank = rank;
+  fault.left = left_by(rank);
+  hold(fault);
 }
 
 void Node::on_child_failed(uint32_t child, bool refused) {
@@ -249,7 +175,7 @@ void Node::on_child_failed(uint32_t child, bool refused) {
   if (lost_.contains(child)) hold_death_of(child, refused);
   lost_.remove(child);
   if (is_root()) {
-    if (timers_.summon != 0) summons().want(decision_.unheard());
+    if (timers_.summon != 0) summons().want(missed());
     advance();
   } else {
     tell_state_soon();
@@ -257,8 +183,9 @@ void Node::on_child_failed(uint32_t child, bool refused) {
 }
 
 void Node::on_parent_lost(const Neighbour& gone, bool silent) {
-  if (verdict() != nullptr) return;
-  if (left_ && !departing_) return finish();  // a relay has nothing more to pass on; those below find others
+  if (over()) return;
+  // A relay that is known to have left has nothing more to pass on; those below find others.
+  if (left_ && !departing_ && gone.knows) return finish();
   const bool is_fault = gone.standing && !gone.leaving;
   const bool ended = ended_.contains(gone.rank);
   if (ended) decision_.set_gone(gone.rank);
@@ -274,25 +201,26 @@ void Node::mend(uint32_t lost_parent, bool is_fault) {
     if (refused) self->decision_.set_gone(rank);
     if (rank == lost_parent && is_fault) self->hold_death_of(rank, refused);
   };
-  events.found = [self](uint32_t parent, UniqueFd fd) {
+  events.found = [self](uint32_t parent, StreamPtr stream) {
     self->mending_.reset();
-    if (!self->finished_) self->on_parent_proven(parent, std::move(fd));
+    if (!self->finished_) self->on_parent_proven(parent, std::move(stream));
   };
   events.alone = [self] {
     self->mending_.reset();
     if (self->finished_) return;
-    if (self->departing_) return self->finish();
+    if (self->left_) return self->finish();
     self->become_root();
   };
   RankSet not_these = decision_.below();
   not_these.add(ended_);
-  mending_ = Mending::start(loop_, tree_call(), book_, lost_parent, not_these, std::move(events));
+  mending_ = Mending::start(loop_, tree_call(), *book_, lost_parent, not_these, std::move(events));
 }
 
 void Node::become_root() {
-  COMITY_LOG_INFO("rank {} is the root of what is left of communicator {:016x}", options_.rank,
-                  communicator_);
+  COMITY_LOG_INFO("rank {} is the root of what is left of {}", options_.rank,
+                  name_of_communicator(communicator_));
   decision_.lead();
+  scoped_gathering_.on_tree_mended();
   to_children(MessageType::kLead, encode(decision_.current()));
   advance();
 }
@@ -301,34 +229,42 @@ Summons& Node::summons() {
   if (!summons_) {
     const auto self = shared_from_this();
     Summons::Events events;
-    events.came = [self](uint32_t child, UniqueFd fd) {
-      if (!self->finished_) self->greet(self->new_child(child, std::move(fd)));
+    events.came = [self](uint32_t child, StreamPtr stream) {
+      if (!self->decision_.has_matter()) self->summons_->met(child);
+      if (!self->finished_) self->greet(self->new_child(child, std::move(stream)));
     };
     events.failed = [self](uint32_t child, bool refused) { self->on_child_failed(child, refused); };
-    summons_ = Summons::start(loop_, tree_call(), book_, std::move(events));
+    summons_ = Summons::start(loop_, tree_call(), *book_, std::move(events));
   }
   return *summons_;
 }
 
 // What a new child must know.
 void Node::greet(Neighbour& child) {
-  if (const Verdict* verdict = this->verdict()) {
-    send(child.channel, MessageType::kVerdict, encode(Fault{verdict->code, verdict->message}));
-  } else if (joined_) {
-    send(child.channel, MessageType::kLead, encode(decision_.current()));
-  }
+  tell_verdicts(child);
+  if (!joined_ || over()) return;
+  send(child.channel, MessageType::kLead, encode(decision_.current()));
+  tell_standing(child);
+  if (left_ && !departing_) tell_leaving(child);  // one that was called while this rank went
+}
+
+void Node::tell_verdicts(Neighbour& neighbour) {
+  uint64_t slot = 0;
+  for (const Fault& verdict : decision_.log())
+    send(neighbour.channel, MessageType::kVerdict, encode(Decided{slot++, verdict}));
+  if (end_of_all_) send(neighbour.channel, MessageType::kVerdict, encode(Decided{kNoSlot, *end_of_all_}));
 }
 
 // --- Being called ----------------------------------------------------------------------------------------
 
-void Node::on_called(uint32_t caller, UniqueFd fd) {
+void Node::on_called(uint32_t caller, StreamPtr stream) {
   if (caller_) caller_->channel->close();
   caller_ = Neighbour{};
   caller_->rank = caller;
   caller_->standing = true;
-  caller_->channel = open_channel(std::move(fd), caller, Side::kCaller);
-  if (const Verdict* verdict = this->verdict()) {
-    send(caller_->channel, MessageType::kVerdict, encode(Fault{verdict->code, verdict->message}));
+  caller_->channel = open_channel(std::move(stream), caller, Side::kCaller);
+  if (over()) {
+    tell_verdicts(*caller_);
     caller_->channel->close_after_flush();
     caller_.reset();
   }
@@ -337,9 +273,7 @@ void Node::on_called(uint32_t caller, UniqueFd fd) {
 // The first words of a caller: whoever leads with a higher ballot is followed; so is whoever is the parent
 // anyway, and anyone by an orphan. To others this rank is where it belongs.
 void Node::on_call(MessageType type, std::span<const std::byte> payload) {
-  if (type == MessageType::kVerdict) {
-    if (auto fault = decode_fault(payload)) adopt(std::move(*fault));
-  }
+  if (type == MessageType::kVerdict && on_verdict(payload, caller_->channel.get()) && !over()) return;
   const auto lead = type == MessageType::kLead ? decode_lead(payload) : std::nullopt;
   const bool is_parent = parent_ && lead && parent_->rank == caller_->rank;
   if (!lead || !(lead->ballot > decision_.ballot() || is_parent || mending_)) {
@@ -354,8 +288,12 @@ void Node::on_call(MessageType type, std::span<const std::byte> payload) {
   }
   parent_ = std::exchange(caller_, std::nullopt);
   to_parent(MessageType::kStanding, {});
+  tell_verdicts(*parent_);
+  tell_standing(*parent_);
   on_lead(payload);
-  if (decision_.wish()) press();
+  scoped_gathering_.on_tree_mended();
+  if (!decision_.wishes().empty()) press();
+  if (left_ && !departing_) tell_leaving(*parent_);
 }
 
 bool Node::on_farewell(Neighbour& neighbour, std::span<const std::byte> payload) {
@@ -364,7 +302,7 @@ bool Node::on_farewell(Neighbour& neighbour, std::span<const std::byte> payload)
   neighbour.leaving = true;
   decision_.set_gone(neighbour.rank);
   if (!is_root()) tell_state_soon();
-  declare_fault(fault->code, fault->text);
+  hold(*fault);
   return true;
 }
 

@@ -3,7 +3,6 @@
 
 #include <utility>
 
-#include "src/base/fork.h"
 #include "src/control/descriptors.h"
 #include "src/control/node.h"
 #include "src/control/standing_nodes.h"
@@ -14,24 +13,29 @@ namespace {
 // For others to hear that this rank leaves, when the process ends.
 constexpr uint64_t kKnownWithinMs = 10'000;
 
+// Of one process.
+struct StandingNodes {
+  std::set<std::shared_ptr<Node>> nodes;
+  bool told_of_end = false;
+};
+
 // Relays that their user has left go when the process does, and lose nothing of what they passed on.
-void end_relays() {
-  const auto standing = standing_nodes();
+void end_relays(Loop& loop) {
+  const auto standing = standing_nodes(loop);
   for (const auto& node : standing) node->check_left();
 }
 
 }  // namespace
 
-std::set<std::shared_ptr<Node>>& standing_nodes() {
-  static constinit OfThisProcess<std::set<std::shared_ptr<Node>>> nodes;
-  return nodes.get();
+std::set<std::shared_ptr<Node>>& standing_nodes(Loop& loop) {
+  return loop.part<StandingNodes>().nodes;
 }
 
 bool Node::on_leaving(Neighbour& neighbour, std::span<const std::byte> payload) {
   const auto leaving = decode_leaving(payload);
   if (!leaving || neighbour.leaving) return false;
   neighbour.leaving = true;
-  neighbour.last_number = leaving->last_number;
+  neighbour.last_words = *leaving;
   neighbour.channel->send(static_cast<uint16_t>(MessageType::kLeavingAck), {});
   if (!decision_.set_gone(neighbour.rank)) return true;
   tell_state_soon();
@@ -39,30 +43,54 @@ bool Node::on_leaving(Neighbour& neighbour, std::span<const std::byte> payload) 
   return true;
 }
 
-void Node::leave(bool orderly) {
-  if (left_) return;
+// The user has left the last communicator.
+void Node::leave_tree(const std::shared_ptr<Scope>& last, bool orderly) {
   left_ = true;
   if (joined_) unregister_communicator(communicator_);
-  inquest_.set_left();
-  if (orderly && joined_ && verdict() == nullptr) {
-    if (acceptor_) std::exchange(acceptor_, nullptr)->close();  // whoever needs a parent finds another one
-    decision_.set_gone(options_.rank);
-    tell_state_soon();
-    const Bytes payload = encode(Leaving{calls_.last_number()});
-    for_each_neighbour([&](Neighbour& neighbour) {
-      neighbour.channel->send(static_cast<uint16_t>(MessageType::kLeaving), payload);
-    });
-    hold_loop();
-    if (mending_ || (!parent_ && options_.rank != 0)) return finish();  // those below find others
-    return check_left();
-  }
-  if (verdict() == nullptr) {
-    const Fault why = fault_of(Code::kRemoteError, fmt::format("rank {} aborted", options_.rank));
+  const bool has_verdict = last->verdict_storage != nullptr;
+  note_left(*last);
+  scopes_.clear();
+  last_ = last;
+  if (joined_ && !over() && (orderly || has_verdict)) return leave_in_order();
+  if (!over()) {
+    Fault why = fault_of(Code::kRemoteError, "aborted");
+    why.rank = options_.rank;
+    why.left = left_by(options_.rank);
+    std::erase(why.left, last->id);
     if (joined_ && !is_root()) return depart(why);
     to_children(MessageType::kFarewell, encode(why));
-    set_joined(Status(why.code, why.text));
+    set_joined(Status(why.code, sentence_for(why, *base_)));
   }
   finish();
+}
+
+void Node::leave_in_order() {
+  if (acceptor_) std::exchange(acceptor_, nullptr)->close();  // whoever needs a parent finds another one
+  decision_.set_gone(options_.rank);
+  tell_state_soon();
+  for_each_neighbour([this](Neighbour& neighbour) { tell_leaving(neighbour); });
+  hold_loop();
+  if (!mending_ && !parent_ && options_.rank != 0) return finish();  // those below find others
+  check_left();
+}
+
+void Node::tell_leaving(Neighbour& neighbour) {
+  Leaving leaving;
+  for (const LeftScope& left : left_scopes_) leaving.left.push_back({left.id, left.rank, left.last_number});
+  neighbour.channel->send(static_cast<uint16_t>(MessageType::kLeaving), encode(leaving));
+}
+
+// What only this rank may know of those that left is known above it and below it when it is gone.
+void Node::pass_on_the_gone() {
+  if (!joined_ || over()) return;
+  to_parent(MessageType::kState, encode(decision_.state()));
+  to_children(MessageType::kGone, encode(decision_.gone()));
+}
+
+void Node::set_gone_from_all() {
+  const std::lock_guard<std::mutex> lock(waits_.mutex);
+  if (last_) last_->gone = true;
+  waits_.changed.notify_all();
 }
 
 // Stays until a parent has read why, or the verdict is there; without a parent it looks for one first.
@@ -72,14 +100,14 @@ void Node::depart(const Fault& why) {
   if (acceptor_) std::exchange(acceptor_, nullptr)->close();
   to_children(MessageType::kFarewell, encode(why));
   decision_.set_gone(options_.rank);
-  decision_.replace_wish(why);
+  decision_.wish_first(why);
   press();
 }
 
 // The process does not end before others know that this rank left, or why: they would take it for dead.
 void Node::hold_loop() {
-  static const Loop* told = nullptr;
-  if (std::exchange(told, &loop_) != &loop_) loop_.at_end(end_relays);
+  if (!std::exchange(loop_.part<StandingNodes>().told_of_end, true))
+    loop_.at_end([&loop = loop_] { end_relays(loop); });
   loop_.hold();
   holds_loop_ = true;
   timers_.known = loop_.after_ms(kKnownWithinMs, [self = shared_from_this()] { self->release_loop(); });
@@ -92,15 +120,11 @@ void Node::release_loop() {
 
 void Node::check_left() {
   if (!left_ || finished_ || departing_) return;
-  bool all_know = true;
+  bool all_know = !mending_;  // a rank without a place is not known to have left
   for_each_neighbour([&](Neighbour& neighbour) { all_know &= neighbour.knows; });
   if (!all_know) return;
   release_loop();
-  {
-    const std::lock_guard<std::mutex> lock(waits_.mutex);
-    waits_.left = true;
-    waits_.changed.notify_all();
-  }
+  set_gone_from_all();
   if (children_.empty() || loop_.ending()) finish();
 }
 
@@ -115,9 +139,12 @@ void Node::finish() {
   if (finished_) return;
   const auto self = shared_from_this();
   finished_ = true;
+  pass_on_the_gone();
   stop_timers();
   release_loop();
   inquest_.stop();
+  ring_search_.stop();
+  scoped_gathering_.stop();
   if (joining_) std::exchange(joining_, nullptr)->stop(Status(Code::kRemoteError, "left"), false);
   if (acceptor_) std::exchange(acceptor_, nullptr)->close();
   if (mending_) std::exchange(mending_, nullptr)->cancel();
@@ -128,10 +155,8 @@ void Node::finish() {
   for_each_neighbour([](Neighbour& neighbour) { neighbour.channel->close_after_flush(); });
   parent_.reset();
   children_.clear();
-  standing_nodes().erase(self);
-  const std::lock_guard<std::mutex> lock(waits_.mutex);
-  waits_.left = true;
-  waits_.changed.notify_all();
+  standing_nodes(loop_).erase(self);
+  set_gone_from_all();
 }
 
 }  // namespace comity::control

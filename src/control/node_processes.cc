@@ -9,14 +9,15 @@ namespace comity::control {
 
 void Node::watch_processes() {
   processes_ = ProcessWatch::start(
-      loop_, [self = shared_from_this()](uint32_t rank) { self->on_process_ended(rank); });
+      loop_, [self = shared_from_this()](uint32_t rank) { self->on_watched_ended(rank); });
   for_each_neighbour([this](const Neighbour& neighbour) { watch_process(neighbour.rank); });
   // On each machine everybody is watched by one who lives there, wherever its neighbours in the tree are.
-  if (const auto other = book_.neighbour_of(options_.rank)) watch_process(*other);
+  watched_next_ = book_->neighbour_of(options_.rank);
+  if (watched_next_) watch_process(*watched_next_);
 }
 
 void Node::watch_process(uint32_t rank) {
-  if (processes_) processes_->watch(rank, book_.process_of(rank));
+  if (processes_) processes_->watch(rank, book_->process_of(rank));
 }
 
 Node::Neighbour* Node::neighbour(uint32_t rank) {
@@ -25,11 +26,20 @@ Node::Neighbour* Node::neighbour(uint32_t rank) {
   return child == children_.end() ? nullptr : &child->second;
 }
 
+// Whoever was watched on this machine by the one that ended is watched by its own watcher now.
+void Node::on_watched_ended(uint32_t rank) {
+  if (watched_next_ == rank) {
+    watched_next_ = book_->neighbour_of(rank);
+    if (watched_next_) watch_process(*watched_next_);
+  }
+  on_process_ended(rank);
+}
+
 // Here or by its end being told. A neighbour is lost as if its connection had closed; one that is being
 // called need be called no longer; of all others the parent in the tree is told, which knows whether they had
 // left.
 void Node::on_process_ended(uint32_t rank) {
-  if (finished_ || verdict() != nullptr) return;
+  if (finished_ || over()) return;
   ended_.add(rank);
   if (Neighbour* gone = neighbour(rank)) {
     const std::shared_ptr<Channel> channel = gone->channel;
@@ -52,6 +62,13 @@ bool Node::on_ended(std::span<const std::byte> payload) {
     loop_.after_ms(ProcessWatch::kLastWordsMs,
                    [self = shared_from_this(), rank = ended->rank] { self->on_process_ended(rank); });
   }
+  return true;
+}
+
+bool Node::on_gone(std::span<const std::byte> payload) {
+  const auto gone = decode_gone(payload, options_.nranks);
+  if (!gone) return false;
+  if (decision_.set_gone(*gone)) tell_state_soon();
   return true;
 }
 

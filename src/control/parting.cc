@@ -7,7 +7,6 @@
 
 #include "src/base/clock.h"
 #include "src/base/drain.h"
-#include "src/base/fork.h"
 #include "src/base/log.h"
 #include "src/control/control.h"
 
@@ -32,7 +31,7 @@ class Partings {
     loop.hold();
     const auto parting = partings_.insert(partings_.end(), Parting{std::move(drain), patience});
     parting->interest = static_cast<uint32_t>(parting->drain.poll_events());
-    parting->watch = loop.watch(parting->drain.fd(), parting->interest,
+    parting->watch = loop.watch(parting->drain.stream(), parting->interest,
                                 [this, &loop, parting](uint32_t) { look_at(loop, parting); });
     if (timer_ == 0) look_later(loop);
     look_at(loop, parting);
@@ -42,7 +41,7 @@ class Partings {
   using Iterator = std::list<Parting>::iterator;
 
   void on_end(Loop& loop) {
-    ending_since_ns_ = now_ns();
+    ending_since_ns_ = loop.now_ns();
     loop.cancel(timer_);
     look(loop);
   }
@@ -58,7 +57,7 @@ class Partings {
   }
 
   void look_at(Loop& loop, Iterator parting) {
-    const uint64_t now = now_ns();
+    const uint64_t now = loop.now_ns();
     if (is_over(loop, *parting, now)) {
       loop.unwatch(parting->watch);
       partings_.erase(parting);
@@ -95,13 +94,10 @@ class Partings {
   bool told_of_end_ = false;
 };
 
-// Control thread only.
-constinit OfThisProcess<Partings> partings;
-
 }  // namespace
 
-void part_with(Loop& loop, UniqueFd socket, std::vector<std::byte> unsent, const Patience& patience) {
-  partings.get().add(loop, Drain(std::move(socket), std::move(unsent)), patience);
+void part_with(Loop& loop, StreamPtr stream, std::vector<std::byte> unsent, const Patience& patience) {
+  loop.part<Partings>().add(loop, Drain(std::move(stream), std::move(unsent)), patience);
 }
 
 void finish_connection(UniqueFd socket, Bytes unsent) {
@@ -112,7 +108,8 @@ void finish_connection(UniqueFd socket, Bytes unsent) {
   const auto carried = std::make_shared<Carried>(Carried{std::move(socket), std::move(unsent)});
   Loop& loop = Loop::instance();
   const bool posted = loop.post([&loop, carried] {
-    part_with(loop, std::move(carried->socket), std::move(carried->unsent), kDataPatience);
+    part_with(loop, std::make_unique<KernelStream>(std::move(carried->socket)), std::move(carried->unsent),
+              kDataPatience);
   });
   if (posted) return;
   drain_and_close(Drain(std::move(carried->socket), std::move(carried->unsent)), kDataPatience.ending_ms);

@@ -10,7 +10,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "src/base/unique_fd.h"
+#include "src/base/stream.h"
 #include "src/control/loop.h"
 
 namespace comity::control {
@@ -25,7 +25,7 @@ struct Patience {
 inline constexpr Patience kDataPatience{UINT64_MAX, 30'000};
 inline constexpr Patience kControlPatience{30'000, 5'000};
 
-// Takes a connected, non-blocking socket and the last bytes that are to go out on it. Control thread only.
-void part_with(Loop& loop, UniqueFd socket, std::vector<std::byte> unsent, const Patience& patience);
+// Takes a connected stream and the last bytes that are to go out on it. Control thread only.
+void part_with(Loop& loop, StreamPtr stream, std::vector<std::byte> unsent, const Patience& patience);
 
 }  // namespace comity::control

@@ -9,7 +9,7 @@
 namespace comity::control {
 
 ProcessWatch::ProcessWatch(Loop& loop, Ended ended)
-    : loop_(loop), ended_(std::move(ended)), self_(this_process()) {}
+    : loop_(loop), ended_(std::move(ended)), self_(loop.process()) {}
 
 std::shared_ptr<ProcessWatch> ProcessWatch::start(Loop& loop, Ended ended) {
   return std::shared_ptr<ProcessWatch>(new ProcessWatch(loop, std::move(ended)));
@@ -17,7 +17,7 @@ std::shared_ptr<ProcessWatch> ProcessWatch::start(Loop& loop, Ended ended) {
 
 void ProcessWatch::watch(uint32_t rank, const ProcessName& process) {
   if (process == self_ || watched_.contains(rank)) return;
-  auto opened = open_process(process, self_);
+  auto opened = loop_.open_process(process);
   if (!opened.ok() && opened.status().code() != Code::kRemoteError) {
     COMITY_LOG_DEBUG("the process of rank {} is not watched: {}", rank, opened.status().message());
     return;
@@ -25,15 +25,15 @@ void ProcessWatch::watch(uint32_t rank, const ProcessName& process) {
   Watched& watched = watched_[rank];
   const auto self = shared_from_this();
   if (!opened.ok()) return on_end(rank);
-  watched.fd = std::move(*opened);
-  watched.watch = loop_.watch(watched.fd.get(), EPOLLIN, [self, rank](uint32_t) { self->on_end(rank); });
+  watched.process = std::move(*opened);
+  watched.watch = loop_.watch(*watched.process, EPOLLIN, [self, rank](uint32_t) { self->on_end(rank); });
 }
 
 void ProcessWatch::on_end(uint32_t rank) {
   const auto self = shared_from_this();
   Watched& watched = watched_[rank];
   loop_.unwatch(std::exchange(watched.watch, 0));
-  watched.fd.reset();
+  watched.process.reset();
   watched.timer = loop_.after_ms(kLastWordsMs, [self, rank] {
     self->watched_[rank].timer = 0;
     if (const Ended ended = self->ended_) ended(rank);

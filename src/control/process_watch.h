@@ -9,7 +9,7 @@
 #include <map>
 #include <memory>
 
-#include "src/base/unique_fd.h"
+#include "src/base/stream.h"
 #include "src/control/loop.h"
 #include "src/control/process_name.h"
 
@@ -30,7 +30,7 @@ class ProcessWatch : public std::enable_shared_from_this<ProcessWatch> {
 
  private:
   struct Watched {
-    UniqueFd fd;
+    std::unique_ptr<Pollable> process;
     uint64_t watch = 0;
     uint64_t timer = 0;
   };

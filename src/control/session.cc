@@ -5,6 +5,8 @@
 #include <chrono>
 #include <utility>
 
+#include "src/control/agreed_items.h"
+#include "src/control/call_counts.h"
 #include "src/control/control.h"
 #include "src/control/farewell.h"
 #include "src/control/meeting.h"
@@ -21,28 +23,30 @@ constexpr uint64_t kLeaveWithinMs = 50;
 constexpr uint64_t kVerdictWithinMs =
     10'000;  // longer than a part of the tree may take to find itself cut off
 constexpr uint64_t kFarewellWithinMs = 2000;
-constexpr size_t kMaxValueBytes = 200;
+constexpr const char* kFinalize = "comityCommFinalize";
+constexpr uint64_t kFirstExchange = uint64_t{1} << 32;  // below: Gathering's operations
 
-Status not_running() {
-  return Status(Code::kSystemError,
-                "the control thread does not run: the process is ending, or has no resources left");
-}
-
-Status listen_for_others(Listeners& listeners) {
-  COMITY_ASSIGN_OR_RETURN(listeners, open_listeners(false));
+Status listen_for_others(const std::optional<Settings>& given, Listeners& listeners) {
+  if (given.has_value()) {
+    COMITY_ASSIGN_OR_RETURN(listeners, open_listeners(*given, false));
+    return {};
+  }
+  COMITY_ASSIGN_OR_RETURN(const Settings settings, Settings::read());
+  COMITY_ASSIGN_OR_RETURN(listeners, open_listeners(settings, false));
   return {};
 }
 
 enum class WaitEnd { kReady, kVerdict, kCancelled, kDeadline, kStopped };
 
-// Sleeps until ready() (called under the node's mutex), a verdict if `heeds_verdict`, or the end of patience.
+// Sleeps until ready() (called under the node's mutex), the verdict of `heeded`, or the end of patience.
 template <typename Ready>
 WaitEnd wait_for(Loop& loop, Node& node, Ready ready, const Deadline& deadline,
-                 const std::atomic<bool>* cancelled, bool heeds_verdict) {
+                 const std::atomic<bool>* cancelled, const Scope* heeded) {
   std::unique_lock<std::mutex> lock(node.waits().mutex);
   while (true) {
     if (ready()) return WaitEnd::kReady;
-    if (heeds_verdict && node.verdict() != nullptr) return WaitEnd::kVerdict;
+    if (heeded != nullptr && heeded->verdict.load(std::memory_order_acquire) != nullptr)
+      return WaitEnd::kVerdict;
     if (cancelled != nullptr && cancelled->load(std::memory_order_acquire)) return WaitEnd::kCancelled;
     if (deadline.passed()) return WaitEnd::kDeadline;
     if (loop.stopped()) return WaitEnd::kStopped;
@@ -55,110 +59,75 @@ Status status_of(const Verdict& verdict) {
   return Status(verdict.code, verdict.message);
 }
 
-std::string shown(const std::string& value) {
-  return value.size() <= kMaxValueBytes ? value : value.substr(0, kMaxValueBytes) + "...";
-}
-
-using Items = std::vector<std::pair<std::string, std::string>>;
-
-Bytes encode_items(std::span<const std::pair<std::string, std::string>> items) {
-  ByteWriter writer;
-  writer.put(static_cast<uint32_t>(items.size()));
-  for (const auto& item : items) writer.put_text(item.first).put_text(item.second);
-  return writer.take();
-}
-
-Items decode_items(const Bytes& bytes) {
-  ByteReader reader(bytes);
-  Items items;
-  const auto count = reader.get<uint32_t>();
-  for (uint32_t i = 0; i < count && reader.ok(); ++i) {
-    std::string name = reader.get_text();
-    std::string value = reader.get_text();
-    if (reader.ok()) items.emplace_back(std::move(name), std::move(value));
-  }
-  return items;
-}
-
-// The lowest item, then the lowest rank, at which a rank differs from rank 0. Every rank computes the same
-// sentence.
-Status first_difference(const std::vector<Bytes>& everyone) {
-  const Items reference = decode_items(everyone[0]);
-  std::optional<std::pair<size_t, uint32_t>> found;
-  Items found_items;
-  for (uint32_t rank = 1; rank < everyone.size(); ++rank) {
-    if (everyone[rank] == everyone[0]) continue;
-    Items items = decode_items(everyone[rank]);
-    const auto differs = std::mismatch(reference.begin(), reference.end(), items.begin(), items.end());
-    const auto index = static_cast<size_t>(differs.first - reference.begin());
-    if (found && found->first <= index) continue;
-    found = {index, rank};
-    found_items = std::move(items);
-  }
-  if (!found) return Status(Code::kInternalError, "ranks had different hashes of equal items");
-  const auto describe_item = [&](const Items& items, const std::string& name) {
-    const auto has =
-        std::find_if(items.begin(), items.end(), [&](const auto& item) { return item.first == name; });
-    return has == items.end() ? std::string("nothing") : fmt::format("\"{}\"", shown(has->second));
-  };
-  const bool extra = found->first >= reference.size();
-  const std::string name = extra ? found_items[found->first].first : reference[found->first].first;
-  return Status(
-      Code::kInvalidUsage,
-      fmt::format("ranks disagree on {}: rank 0 has {}, rank {} has {}; give all ranks the same", name,
-                  describe_item(reference, name), found->second, describe_item(found_items, name)));
-}
-
 class TreeSession final : public Session {
  public:
-  TreeSession(Loop& loop, std::shared_ptr<Node> node, const std::atomic<bool>* cancelled)
-      : loop_(loop), node_(std::move(node)), cancelled_(cancelled) {}
+  TreeSession(Loop& loop, std::shared_ptr<Node> node, std::shared_ptr<Scope> scope,
+              const std::atomic<bool>* cancelled)
+      : loop_(loop), node_(std::move(node)), scope_(std::move(scope)), cancelled_(cancelled) {}
   ~TreeSession() override { TreeSession::leave(true); }
 
   Status join(Listeners listeners);
   Result<std::vector<Bytes>> all_gather(const Bytes& mine, Deadline deadline) override;
   Status agree(std::span<const std::pair<std::string, std::string>> items, Deadline deadline) override;
-  CallLog& calls() override { return node_->calls(); }
-  void report(uint64_t number) override { node_->report(number); }
+  Status finalize(std::span<const PairCount> exchanged, Deadline deadline) override;
+  Result<std::unique_ptr<Session>> scope(uint64_t id, std::vector<uint32_t> members,
+                                         std::string name) override;
+  CallLog& calls() override { return scope_->calls; }
+  WaitingFor& waiting() override { return scope_->waiting; }
+  void report(uint64_t number) override { node_->report(scope_, number, number); }
+  void report_waiting() override {
+    loop_.post([node = node_, id = scope_->id] { node->ring_search().report(id); });
+  }
   void declare(Code code, std::string message) override {
-    loop_.post([node = node_, code, text = std::move(message)] { node->declare_fault(code, text); });
+    loop_.post([node = node_, id = scope_->id, code, text = std::move(message)] {
+      node->declare_fault(id, code, text);
+    });
   }
   Status conclude(const Status& why) override;
   void begin_work() override {
     loop_.post([node = node_] { node->begin_work(); });
   }
-  const Verdict* verdict() const override { return node_->verdict(); }
+  const Verdict* verdict() const override { return scope_->verdict.load(std::memory_order_acquire); }
   const Secret& data_secret() const override { return node_->data_secret(); }
-  uint64_t communicator_id() const override { return node_->communicator(); }
+  uint64_t communicator_id() const override { return scope_->id; }
   void leave(bool orderly) override;
 
  private:
+  bool is_base() const { return scope_ == node_->base(); }
+  Result<GatherResult> compare(const std::array<std::byte, 32>& hash, uint64_t number,
+                               const std::array<uint64_t, 2>& balance, const char* what, Deadline deadline);
+  Result<GatherResult> exchange(ScopePart part, const char* what, const Deadline& deadline);
+  Result<std::vector<Bytes>> gather_in_scope(const Bytes& mine, const char* what, Deadline deadline);
   Result<GatherResult> await(uint64_t sequence, const char* what, const Deadline& deadline);
-  Status give_up_operation(uint64_t sequence, const char* what);
+  void give_up_operation(uint64_t sequence, const char* what);
   Status await_verdict(const Status& otherwise);
+  // What two ranks that finalize called differently.
+  Status difference(CallCounts mine, const GatherResult& compared);
 
   Loop& loop_;
   std::shared_ptr<Node> node_;
+  std::shared_ptr<Scope> scope_;
   const std::atomic<bool>* cancelled_;
-  uint64_t sequence_ = 0;
+  uint64_t sequence_ = 0;   // of the first communicator's operations while ranks join
+  uint64_t exchanges_ = 0;  // of those of ScopedGathering
   std::atomic<bool> left_{false};
 };
 
 Status TreeSession::join(Listeners listeners) {
   const uint32_t rank = node_->rank();
   const auto carried = std::make_shared<Listeners>(std::move(listeners));
-  if (!loop_.post([node = node_, carried] { node->start(std::move(*carried)); })) return not_running();
+  if (!loop_.post([node = node_, carried] { node->start(std::move(*carried)); })) return Loop::not_running();
   Node::Waits& waits = node_->waits();
   const auto joined = [&] { return waits.joined.has_value(); };
   // The control thread minds the deadline, as it knows who is missing.
-  const WaitEnd end = wait_for(loop_, *node_, joined, Deadline::never(), cancelled_, false);
+  const WaitEnd end = wait_for(loop_, *node_, joined, Deadline::never(), cancelled_, nullptr);
   if (end == WaitEnd::kCancelled) {
     loop_.post([node = node_, rank] {
       node->give_up(Status(Code::kRemoteError, fmt::format("rank {} aborted while it joined", rank)));
     });
-    wait_for(loop_, *node_, joined, Deadline::never(), nullptr, false);
+    wait_for(loop_, *node_, joined, Deadline::never(), nullptr, nullptr);
   }
-  Status status = not_running();
+  Status status = Loop::not_running();
   {
     const std::lock_guard<std::mutex> lock(waits.mutex);
     if (waits.joined) status = *waits.joined;
@@ -169,36 +138,42 @@ Status TreeSession::join(Listeners listeners) {
 }
 
 Result<GatherResult> TreeSession::await(uint64_t sequence, const char* what, const Deadline& deadline) {
-  Node::Waits& waits = node_->waits();
-  const auto ready = [&] { return waits.results.contains(sequence); };
-  switch (wait_for(loop_, *node_, ready, deadline, cancelled_, true)) {
+  // Another thread's leave() ends the wait, too.
+  const auto ready = [&] { return scope_->gone || scope_->results.contains(sequence); };
+  WaitEnd end = wait_for(loop_, *node_, ready, deadline, cancelled_, scope_.get());
+  if (end == WaitEnd::kDeadline) {
+    give_up_operation(sequence, what);
+    end = wait_for(loop_, *node_, ready, Deadline::after_ms(kVerdictWithinMs), cancelled_, scope_.get());
+  }
+  switch (end) {
     case WaitEnd::kReady: {
-      const std::lock_guard<std::mutex> lock(waits.mutex);
-      auto taken = waits.results.extract(sequence);
-      return std::move(taken.mapped());
+      const std::lock_guard<std::mutex> lock(node_->waits().mutex);
+      auto taken = scope_->results.extract(sequence);
+      if (!taken.empty()) return std::move(taken.mapped());
+      break;
     }
     case WaitEnd::kVerdict:
-      return status_of(*node_->verdict());
+      return status_of(*verdict());
     case WaitEnd::kCancelled:
-      return Status(Code::kRemoteError,
-                    fmt::format("rank {} aborted while it waited in {}", node_->rank(), what));
-    case WaitEnd::kDeadline:
-      return give_up_operation(sequence, what);
-    case WaitEnd::kStopped:
       break;
+    case WaitEnd::kDeadline:
+      return Status(Code::kTimeout,
+                    fmt::format("rank {} waited in {} until its deadline", scope_->rank, what));
+    case WaitEnd::kStopped:
+      return Loop::not_running();
   }
-  return not_running();
+  return Status(Code::kRemoteError, fmt::format("rank {} aborted while it waited in {}", scope_->rank, what));
 }
 
-// An operation that one rank gives up on is over for all.
-Status TreeSession::give_up_operation(uint64_t sequence, const char* what) {
-  loop_.post([node = node_, sequence, what] {
-    node->declare_fault(Code::kTimeout,
-                        fmt::format("rank {} waited for {} in {} until its deadline", node->rank(),
+// An operation that one rank gives up on is over for all, unless its answer comes first.
+void TreeSession::give_up_operation(uint64_t sequence, const char* what) {
+  loop_.post([node = node_, scope = scope_, sequence, what, base = is_base()] {
+    if (!base || sequence >= kFirstExchange)
+      return node->scoped_gathering().late({scope->id, sequence, scope->rank, scope->members, what});
+    node->declare_fault(scope->id, Code::kTimeout,
+                        fmt::format("rank {} waited for {} in {} until its deadline", scope->rank,
                                     node->gathering().waiting_for(sequence), what));
   });
-  return await_verdict(
-      Status(Code::kTimeout, fmt::format("rank {} waited in {} until its deadline", node_->rank(), what)));
 }
 
 Status TreeSession::conclude(const Status& why) {
@@ -206,68 +181,155 @@ Status TreeSession::conclude(const Status& why) {
   return await_verdict(why);
 }
 
-// The verdict on what was declared; `otherwise` where none comes.
 Status TreeSession::await_verdict(const Status& otherwise) {
-  wait_for(
-      loop_, *node_, [] { return false; }, Deadline::after_ms(kVerdictWithinMs), cancelled_, true);
-  const Verdict* verdict = node_->verdict();
-  return verdict != nullptr ? status_of(*verdict) : otherwise;
+  const WaitEnd end = wait_for(
+      loop_, *node_, [] { return false; }, Deadline::after_ms(kVerdictWithinMs), cancelled_, scope_.get());
+  return end == WaitEnd::kVerdict ? status_of(*verdict()) : otherwise;
 }
 
 Result<std::vector<Bytes>> TreeSession::all_gather(const Bytes& mine, Deadline deadline) {
-  if (const Verdict* verdict = node_->verdict()) return status_of(*verdict);
+  if (const Verdict* known = verdict()) return status_of(*known);
+  if (!is_base()) return gather_in_scope(mine, "an all-gather", deadline);
   const uint64_t sequence = ++sequence_;
-  if (!loop_.post([node = node_, sequence, mine] { node->gathering().begin_gather(sequence, mine); })) {
-    return not_running();
+  if (!loop_.post(
+          [node = node_, sequence, bytes = mine] { node->gathering().begin_gather(sequence, bytes); })) {
+    return Loop::not_running();
   }
-  COMITY_ASSIGN_OR_RETURN(GatherResult result, await(sequence, "an all-gather of initialisation", deadline));
+  COMITY_ASSIGN_OR_RETURN(GatherResult result, await(sequence, "an all-gather", deadline));
   return std::move(result.items);
 }
 
 Status TreeSession::agree(std::span<const std::pair<std::string, std::string>> items, Deadline deadline) {
-  if (const Verdict* verdict = node_->verdict()) return status_of(*verdict);
+  if (const Verdict* known = verdict()) return status_of(*known);
   const Bytes encoded = encode_items(items);
-  const uint64_t sequence = ++sequence_;
-  if (!loop_.post([node = node_, sequence, hash = hash_of(encoded)] {
-        node->gathering().begin_compare(sequence, hash);
-      })) {
-    return not_running();
+  constexpr const char* kWhat = "the comparison of settings";
+  GatherResult result;
+  if (is_base()) {
+    const uint64_t sequence = ++sequence_;
+    if (!loop_.post([node = node_, sequence, hash = hash_of(encoded)] {
+          node->gathering().begin_compare(sequence, hash);
+        })) {
+      return Loop::not_running();
+    }
+    COMITY_ASSIGN_OR_RETURN(result, await(sequence, kWhat, deadline));
+  } else {
+    COMITY_ASSIGN_OR_RETURN(result, compare(hash_of(encoded), 0, {}, kWhat, deadline));
   }
-  COMITY_ASSIGN_OR_RETURN(const GatherResult result, await(sequence, "the comparison of settings", deadline));
   if (result.equal) return {};
   COMITY_ASSIGN_OR_RETURN(const std::vector<Bytes> everyone, all_gather(encoded, deadline));
   return first_difference(everyone);
 }
 
+// --- Among the members of one communicator -----------------------------------------------------------------
+
+Result<std::unique_ptr<Session>> TreeSession::scope(uint64_t id, std::vector<uint32_t> members,
+                                                    std::string name) {
+  if (const Verdict* known = verdict()) return status_of(*known);
+  const auto own = std::find(members.begin(), members.end(), node_->rank());
+  std::vector<uint32_t> sorted = members;
+  std::sort(sorted.begin(), sorted.end());
+  const bool twice = std::adjacent_find(sorted.begin(), sorted.end()) != sorted.end();
+  if (id == 0 || id == node_->communicator() || own == members.end() || twice ||
+      sorted.back() >= node_->nranks()) {
+    return Status(
+        Code::kInvalidArgument,
+        fmt::format("communicator {:016x} of {} members cannot be: each is a rank of the family, named "
+                    "once, rank {} among them, and the name is not another's",
+                    id, members.size(), node_->rank()));
+  }
+  const auto rank = static_cast<uint32_t>(own - members.begin());
+  const auto count = static_cast<uint32_t>(members.size());
+  const auto scope = std::make_shared<Scope>(id, std::move(members), rank, count, std::move(name));
+  if (!loop_.post([node = node_, scope] { node->open_scope(scope); })) return Loop::not_running();
+  return std::unique_ptr<Session>(std::make_unique<TreeSession>(loop_, node_, scope, nullptr));
+}
+
+Result<GatherResult> TreeSession::exchange(ScopePart part, const char* what, const Deadline& deadline) {
+  const uint64_t sequence = kFirstExchange + ++exchanges_;
+  part.communicator = scope_->id;
+  part.sequence = sequence;
+  part.members = scope_->nranks;
+  part.came.add(scope_->rank);
+  const auto carried = std::make_shared<ScopePart>(std::move(part));
+  if (!loop_.post([node = node_, scope = scope_, carried] {
+        if (scope->verdict.load() == nullptr && !scope->left)
+          node->scoped_gathering().begin(std::move(*carried));
+      })) {
+    return Loop::not_running();
+  }
+  return await(sequence, what, deadline);
+}
+
+Result<std::vector<Bytes>> TreeSession::gather_in_scope(const Bytes& mine, const char* what,
+                                                        Deadline deadline) {
+  ScopePart part;
+  part.items.push_back({scope_->rank, mine});
+  COMITY_ASSIGN_OR_RETURN(GatherResult result, exchange(std::move(part), what, deadline));
+  return std::move(result.items);
+}
+
+Result<GatherResult> TreeSession::compare(const std::array<std::byte, 32>& hash, uint64_t number,
+                                          const std::array<uint64_t, 2>& balance, const char* what,
+                                          Deadline deadline) {
+  ScopePart part;
+  part.compares = true;
+  part.hash = hash;
+  part.lowest = number;
+  part.balance = balance;
+  return exchange(std::move(part), what, deadline);
+}
+
+Status TreeSession::finalize(std::span<const PairCount> exchanged, Deadline deadline) {
+  if (const Verdict* known = verdict()) return status_of(*known);
+  scope_->finalizes.store(true, std::memory_order_release);
+  CallCounts mine{scope_->rank, scope_->calls.last_number(), {exchanged.begin(), exchanged.end()}, {}, {}};
+  mine.recent = recent_signatures(scope_->calls);
+  ByteWriter number;
+  number.put(mine.collectives);
+  for (const uint64_t signature : mine.recent) number.put(signature);
+  // It waits for all: as in one more collective.
+  scope_->waiting.in_collective(mine.collectives + 1, mine.pairs);
+  const auto compared =
+      compare(hash_of(number.bytes()), mine.collectives, balance_of(mine), kFinalize, deadline);
+  scope_->waiting.over();
+  COMITY_ASSIGN_OR_RETURN(const GatherResult result, compared);
+  if (result.equal && result.balance == std::array<uint64_t, 2>{}) return {};
+  return conclude(difference(std::move(mine), result));
+}
+
+// All have come, and come again at once: it takes no longer than a verdict.
+Status TreeSession::difference(CallCounts mine, const GatherResult& compared) {
+  const Deadline soon = Deadline::after_ms(kVerdictWithinMs);
+  if (const auto next = scope_->calls.find(compared.lowest + 1)) mine.next = describe(*next);
+  COMITY_ASSIGN_OR_RETURN(const std::vector<Bytes> sent, gather_in_scope(encode(mine), kFinalize, soon));
+  COMITY_ASSIGN_OR_RETURN(const std::vector<CallCounts> everyone, decode_counts(sent));
+  const DifferingCall differing = first_differing_call(everyone);
+  if (compared.balance != std::array<uint64_t, 2>{} || differing.number == 0)
+    return first_difference_in_counts(everyone, compared.lowest);
+  const auto record = scope_->calls.find(differing.number);
+  ByteWriter called;
+  called.put_text(record ? describe(*record) : "a call that it forgot");
+  COMITY_ASSIGN_OR_RETURN(const std::vector<Bytes> all, gather_in_scope(called.take(), kFinalize, soon));
+  ByteReader one(all[0]), other(all[differing.rank]);
+  return Status(Code::kInvalidUsage,
+                fmt::format("ranks disagree on collective {}: rank 0 called {}, rank {} called {}",
+                            differing.number, one.get_text(), differing.rank, other.get_text()));
+}
+
 void TreeSession::leave(bool orderly) {
   if (left_.exchange(true)) return;
-  if (!loop_.post([node = node_, orderly] { node->leave(orderly); })) return;
+  if (!loop_.post([node = node_, scope = scope_, orderly] { node->leave(scope, orderly); })) return;
   wait_for(
-      loop_, *node_, [this] { return node_->waits().left; }, Deadline::after_ms(kLeaveWithinMs), nullptr,
-      false);
+      loop_, *node_, [this] { return scope_->gone; }, Deadline::after_ms(kLeaveWithinMs), nullptr, nullptr);
 }
 
 }  // namespace
 
-Result<UniqueId> create_unique_id() {
-  COMITY_ASSIGN_OR_RETURN(Listeners listeners, open_listeners(true));
-  IdContent content;
-  content.addresses = listeners.addresses;
-  content.left_out = listeners.left_out;
-  random_bytes(content.secret.data(), content.secret.size());
-  Loop& loop = Loop::instance();
-  const auto carried = std::make_shared<Listeners>(std::move(listeners));
-  const bool posted = loop.post([&loop, carried, secret = content.secret] {
-    Meeting::open(loop, std::move(carried->sockets), secret);
-  });
-  if (!posted) return not_running();
-  return encode_id(content);
-}
-
-Status give_up_joining(const UniqueId& id, uint32_t rank, uint32_t nranks, const Status& why) {
+Status give_up_joining(const UniqueId& id, uint32_t rank, uint32_t nranks, const Status& why,
+                       const Settings* settings) {
   const auto content = decode_id(id);
   if (!content.ok()) return why;
-  return say_farewell(*content, rank, nranks, why, Deadline::after_ms(kFarewellWithinMs));
+  return say_farewell(*content, rank, nranks, why, Deadline::after_ms(kFarewellWithinMs), settings);
 }
 
 Result<std::unique_ptr<Session>> Session::join(const JoinOptions& options) {
@@ -283,15 +345,18 @@ Result<std::unique_ptr<Session>> Session::join(const JoinOptions& options) {
   node_options.nranks = options.nranks;
   node_options.id = std::move(id);
   node_options.deadline = options.deadline;
+  node_options.name = options.name;
+  if (options.settings) node_options.settings = std::make_shared<const Settings>(*options.settings);
   Loop& loop = Loop::instance();
-  auto session = std::make_unique<TreeSession>(loop, std::make_shared<Node>(loop, std::move(node_options)),
-                                               options.cancelled);
+  const auto node = std::make_shared<Node>(loop, std::move(node_options));
+  auto session = std::make_unique<TreeSession>(loop, node, node->base(), options.cancelled);
   Listeners listeners;
-  Status status = options.nranks > 1 ? listen_for_others(listeners) : Status();
-  if (status.ok() && loop.stopped()) status = not_running();
+  Status status = options.nranks > 1 ? listen_for_others(options.settings, listeners) : Status();
+  if (status.ok() && loop.stopped()) status = Loop::not_running();
   if (!status.ok()) {
     const std::string text = fmt::format("rank {} cannot join: {}", options.rank, status.message());
-    return give_up_joining(options.id, options.rank, options.nranks, Status(status.code(), text));
+    return give_up_joining(options.id, options.rank, options.nranks, Status(status.code(), text),
+                           options.settings ? &*options.settings : nullptr);
   }
   COMITY_RETURN_IF_ERROR(session->join(std::move(listeners)));
   return std::unique_ptr<Session>(std::move(session));

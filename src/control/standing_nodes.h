@@ -1,4 +1,4 @@
-// The nodes of this process that stand in a tree, relays that their user has left included.
+// The nodes of a process that stand in a tree, relays that their user has left included.
 #pragma once
 
 #include <memory>
@@ -6,9 +6,10 @@
 
 namespace comity::control {
 
+class Loop;
 class Node;
 
 // Control thread only.
-std::set<std::shared_ptr<Node>>& standing_nodes();
+std::set<std::shared_ptr<Node>>& standing_nodes(Loop& loop);
 
 }  // namespace comity::control

@@ -10,12 +10,12 @@ VisitCall::VisitCall(Loop& loop, const Visit& visit, uint64_t answer_within_ms, 
 std::shared_ptr<VisitCall> VisitCall::start(Loop& loop, ConnectTarget target, const Visit& visit, Done done) {
   std::shared_ptr<VisitCall> call(new VisitCall(loop, visit, target.per_address_ms, std::move(done)));
   call->connector_ =
-      Connector::start(loop, std::move(target), [call](Result<UniqueFd> fd, Connector::Answer answer) {
+      Connector::start(loop, std::move(target), [call](Result<StreamPtr> stream, Connector::Answer answer) {
         call->connector_.reset();
-        if (fd.ok()) {
-          call->on_connected(std::move(fd).value());
+        if (stream.ok()) {
+          call->on_connected(std::move(stream).value());
         } else {
-          call->finish(fd.status(), answer == Connector::Answer::kStranger);
+          call->finish(stream.status(), answer == Connector::Answer::kStranger);
         }
       });
   return call;
@@ -34,7 +34,7 @@ void VisitCall::finish(Result<Answer> answer, bool useless) {
   if (done) done(std::move(answer), useless);
 }
 
-void VisitCall::on_connected(UniqueFd fd) {
+void VisitCall::on_connected(StreamPtr stream) {
   const auto self = shared_from_this();
   Channel::Events events;
   events.message = [self](uint16_t type, std::span<const std::byte> payload) {
@@ -48,7 +48,7 @@ void VisitCall::on_connected(UniqueFd fd) {
   events.closed = [self](const std::string& why, bool) {
     self->finish(Status(Code::kRemoteError, "the meeting point did not answer: " + why), false);
   };
-  channel_ = Channel::open(loop_, std::move(fd), kMeetingPayloadBytes, std::move(events));
+  channel_ = Channel::open(loop_, std::move(stream), kMeetingPayloadBytes, std::move(events));
   channel_->send(static_cast<uint16_t>(MessageType::kVisit), encode(visit_));
   timer_ = loop_.after_ms(answer_within_ms_, [self] {
     self->finish(Status(Code::kTimeout, "the meeting point did not answer in time"), false);

@@ -23,7 +23,7 @@ class VisitCall : public std::enable_shared_from_this<VisitCall> {
 
  private:
   VisitCall(Loop& loop, const Visit& visit, uint64_t answer_within_ms, Done done);
-  void on_connected(UniqueFd fd);
+  void on_connected(StreamPtr stream);
   void finish(Result<Answer> answer, bool useless);
 
   Loop& loop_;

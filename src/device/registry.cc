@@ -2,6 +2,8 @@
 
 #include <fmt/core.h>
 
+#include <utility>
+
 #include "src/base/settings.h"
 #include "src/base/text.h"
 #include "src/device/sim/sim_device.h"
@@ -31,6 +33,12 @@ Result<std::unique_ptr<DeviceRegistry>> DeviceRegistry::open(std::string_view na
   return registry;
 }
 
+std::unique_ptr<DeviceRegistry> DeviceRegistry::of(std::vector<std::unique_ptr<Device>> others) {
+  std::unique_ptr<DeviceRegistry> registry(new DeviceRegistry);
+  registry->others_ = std::move(others);
+  return registry;
+}
+
 Device* DeviceRegistry::find(std::string_view name) const {
   for (Device* device : all()) {
     if (device->name() == name) return device;
@@ -42,6 +50,11 @@ std::vector<Device*> DeviceRegistry::all() const {
   std::vector<Device*> devices{host_.get()};
   for (const auto& device : others_) devices.push_back(device.get());
   return devices;
+}
+
+void DeviceRegistry::keep(std::shared_ptr<void> memory) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  kept_.push_back(std::move(memory));
 }
 
 }  // namespace comity

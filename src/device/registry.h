@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string_view>
 #include <vector>
 
@@ -12,8 +13,8 @@
 
 namespace comity {
 
-// The host, always, and others as the setting COMITY_DEVICES lists them ("host,sim"). Does not change once
-// open; every method may be called from any thread.
+// The host, always, and others as the setting COMITY_DEVICES lists them ("host,sim"). Its devices do
+// not change once open; every method may be called from any thread.
 class DeviceRegistry {
  public:
   // Opens what COMITY_DEVICES lists. kInvalidArgument: an unknown or repeated name; kSystemError: a device
@@ -21,6 +22,8 @@ class DeviceRegistry {
   static Result<std::unique_ptr<DeviceRegistry>> open();
   // The same for a given list, comma-separated; "" is the host alone.
   static Result<std::unique_ptr<DeviceRegistry>> open(std::string_view names);
+  // The host and these.
+  static std::unique_ptr<DeviceRegistry> of(std::vector<std::unique_ptr<Device>> others);
 
   // The device that owns [pointer, pointer + bytes): one that claims it, else the host. A few compares; never
   // blocks.
@@ -35,9 +38,13 @@ class DeviceRegistry {
   Device* find(std::string_view name) const;
   // The host first, then the others in the order of the list.
   std::vector<Device*> all() const;
+  // Keeps memory that queued work, which nobody can recall, may still write: as long as the devices.
+  void keep(std::shared_ptr<void> memory);
 
  private:
   DeviceRegistry() : host_(std::make_unique<HostDevice>()) {}
+  std::mutex mutex_;                         // guards kept_
+  std::vector<std::shared_ptr<void>> kept_;  // outlives the devices
   std::unique_ptr<HostDevice> host_;
   std::vector<std::unique_ptr<Device>> others_;
 };

@@ -34,14 +34,6 @@ std::string in_words(const GroupProvider& provider) {
 
 }  // namespace
 
-bool Link::awaits_bytes() const {
-  return std::any_of(rx_.begin(), rx_.end(), [](const LaneRx& rx) { return !rx.posted.empty(); });
-}
-
-bool Link::awaits_taking() const {
-  return std::any_of(tx_.begin(), tx_.end(), [](const LaneTx& tx) { return !tx.posted.empty(); });
-}
-
 std::string Executor::awaited() const {
   std::vector<uint32_t> to_send, to_receive;
   for (const Link* link : binding_->links) {
@@ -50,18 +42,65 @@ std::string Executor::awaited() const {
   }
   std::string words = joined(in_words(to_send, "to send"), in_words(to_receive, "to receive"));
   if (provider_ != nullptr) words = joined(std::move(words), in_words(*provider_));
-  return tokens_.empty() ? words : joined(std::move(words), "its device");
+  return awaits_device() ? joined(std::move(words), "its device") : words;
+}
+
+std::string Exchange::awaited() const {
+  std::vector<uint32_t> to_send, to_receive;
+  for (const Stream* stream : active_) {
+    if (stream->next == kNone && stream->whole == 0) continue;
+    (stream->sends() ? to_receive : to_send).push_back(stream->peer());
+  }
+  std::string words = joined(in_words(to_send, "to send"), in_words(to_receive, "to receive"));
+  return self_.empty() ? words : joined(std::move(words), "its device");
+}
+
+std::vector<control::WaitingFor::Exchange> Exchange::incomplete(std::span<const PairCounts> before) const {
+  std::vector<control::WaitingFor::Exchange> found;
+  for (const Stream* stream : active_) {
+    const PairCounts& made = before[stream->peer()];
+    uint64_t all = 0, left = stream->whole;
+    for (const PointToPoint& message : messages_)
+      all += message.peer == stream->peer() && message.sends == stream->sends() ? 1 : 0;
+    for (uint32_t index = stream->next; index != kNone; index = following_[index]) ++left;
+    const uint64_t complete = (stream->sends() ? made.sends : made.receives) + all - left;
+    for (uint64_t i = 1; i <= left; ++i) found.push_back({stream->peer(), stream->sends(), complete + i});
+  }
+  return found;
+}
+
+void Communicator::report_silence() {
+  Oversight* oversight = options_.oversight;
+  if (oversight == nullptr || !in_flight_) return;
+  std::vector<PairCounts> begun = pair_counts_;
+  std::vector<control::WaitingFor::Exchange> incomplete;
+  if (exchanges()) {
+    incomplete = exchange_->incomplete(pair_counts_);
+    count(exchanged_, begun);
+  } else {
+    oversight->report(number_);
+  }
+  silence_reported_ = true;
+  oversight->report_waiting(exchanges() ? 0 : number_, std::move(incomplete), used(begun));
+}
+
+void Communicator::take_silence_back() {
+  silence_reported_ = false;
+  options_.oversight->waiting_over();
 }
 
 Status Communicator::timed_out() const {
   std::string awaited = alone_ != nullptr     ? in_words(*alone_)
                         : binding_ != nullptr ? executor_.awaited()
+                        : exchanges()         ? exchange_->awaited()
                                               : "";
   if (awaited.empty()) awaited = "ranks that it does not speak to itself";
-  return Status(
-      Code::kTimeout,
-      fmt::format("rank {}: collective {} got no further within COMITY_TIMEOUT ({} s); it waits for {}",
-                  options_.rank, number_, options_.timeout_ns / 1'000'000'000u, awaited));
+  const std::string what = exchanges() ? "an exchange of messages" : fmt::format("collective {}", number_);
+  const std::string within = patience_ns_ == 0
+                                 ? fmt::format("COMITY_TIMEOUT ({} s)", options_.timeout_ns / 1'000'000'000u)
+                                 : fmt::format("the {} ms that it had", patience_ns_ / 1'000'000u);
+  return Status(Code::kTimeout, fmt::format("rank {}: {} got no further within {}; it waits for {}",
+                                            options_.rank, what, within, awaited));
 }
 
 uint64_t Communicator::mark() const {

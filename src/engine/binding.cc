@@ -7,23 +7,42 @@
 
 #include "src/base/arithmetic.h"
 #include "src/base/hash.h"
+#include "src/plan/extents.h"
 #include "src/plan/verify.h"
 
 namespace comity::engine {
 namespace {
 
-// Null too where the members are not ascending, which is all that providers know.
-GroupProvider* provider_for(const plan::Group& group, BindingContext& context) {
+// Null too where the members are not ascending, which is all that providers know, and where it would have to
+// compare lengths among more members than it can.
+GroupProvider* provider_for(const PlannedPart& planned, const plan::Group& group, BindingContext& context) {
   const bool ascending = std::is_sorted(group.members.begin(), group.members.end());
-  return ascending ? context.provider_of(group.members) : nullptr;
+  GroupProvider* provider = ascending ? context.provider_of(group.members) : nullptr;
+  if (provider == nullptr || !planned.compares_lengths) return provider;
+  return group.members.size() <= provider->most_varying() ? provider : nullptr;
+}
+
+Collective varied(Collective collective) {
+  switch (collective) {
+    case Collective::kAllToAll:
+      return Collective::kAllToAllV;
+    case Collective::kGather:
+      return Collective::kGatherV;
+    case Collective::kScatter:
+      return Collective::kScatterV;
+    default:
+      return collective;
+  }
 }
 
 class Binder {
  public:
   Binder(const PlannedPart& planned, const plan::Shape& shape, const plan::Part& part, bool in_place,
          bool on_device, BindingContext& context)
-      : part_(part),
+      : planned_(planned),
+        part_(part),
         divides_first_(planned.divides_first),
+        scaled_(planned.scaled),
         context_(context),
         bound_(std::make_unique<Binding>()) {
     bound_->shape = shape;
@@ -110,6 +129,7 @@ class Binder {
     bound_->lanes[lane].push_back(id);
     add_after(bound, lane, step);
     bound.last = step.last;
+    bound.extent = plan::extent_of(bound_->shape, context_.rank(), step).value_or(plan::kImplied);
     switch (step.kind) {
       case plan::StepKind::kSend:
         bound.kind = BoundKind::kSend;
@@ -193,8 +213,9 @@ class Binder {
     bound.kind = BoundKind::kGroup;
     bound.group = static_cast<uint32_t>(bound_->groups.size());
     const bool divides = divides_first_ ? !group.partial : group.last;
+    const Collective collective = planned_.compares_lengths ? varied(group.collective) : group.collective;
     bound_->groups.push_back(
-        {group.collective, group.root, divides, step.order, step.lag, provider_for(group, context_)});
+        {collective, group.root, divides, step.order, step.lag, provider_for(planned_, group, context_)});
     for (uint32_t member : group.members) {
       if (member != context_.rank()) bound_->transports |= context_.transport_bit(member);
     }
@@ -231,11 +252,14 @@ class Binder {
         bound.steps[0].kind != BoundKind::kGroup)
       return false;
     const uint64_t chunks = bound.shape.weights.size();
-    return bound.shape.tile_bytes == kMaxGroupTile &&
+    return bound.shape.tile_bytes >= kMaxGroupTile &&
            std::all_of(bound.runs.begin(), bound.runs.end(), [chunks](const plan::ChunkRun& run) {
              return run.space != plan::Space::kScratch && run.first == 0 && run.count == chunks;
            });
   }
+
+  // Of whole blocks nobody knows beforehand what they take; bounce memory is then kept call by call.
+  bool whole_blocks() const { return bound_->shape.tile_bytes == plan::kWholeBlock; }
 
   // Bytes to keep for a run: its length in a full tile, and room for the rounding of shorter ones.
   uint64_t room(const plan::ChunkRun& run) const {
@@ -251,7 +275,7 @@ class Binder {
         step.landing = landing;
         landing += room(step.dst);
       }
-      if (!bound_->on_device) continue;
+      if (!bound_->on_device || whole_blocks()) continue;
       step.bounce = bounce;
       if (step.kind == BoundKind::kSend) bounce += room(bound_->runs[step.src]);
       if (step.kind == BoundKind::kRecv) bounce += room(step.dst);
@@ -263,23 +287,29 @@ class Binder {
     bound_->bounce_bytes = bounce;
     if (bound_->in_fp32) lay_out_images(tile);
     bound_->partial.reserve(bound_->runs.size());
-    for (const plan::ChunkRun& run : bound_->runs) bound_->partial.push_back(run.partial ? 1 : 0);
+    for (const plan::ChunkRun& run : bound_->runs) {
+      bound_->partial.push_back(run.partial ? 1 : 0);
+      bound_->extents.push_back(
+          plan::extent_of(bound_->shape, context_.rank(), run).value_or(plan::kImplied));
+    }
   }
 
   void lay_out_images(uint64_t stride) {
     const plan::Shape& shape = bound_->shape;
-    const bool no_output = shape.collective == Collective::kReduce && context_.rank() != shape.root;
+    const bool no_output = takes_to_root(shape.collective) && context_.rank() != shape.root;
     bound_->image_inputs = plan::input_blocks(shape);
     bound_->image_outputs = no_output ? 0 : plan::output_blocks(shape);
     bound_->image_base = round_up(bound_->scratch_bytes, 128);
     bound_->image_stride = stride;
     const uint64_t images = stride * (bound_->image_inputs + bound_->image_outputs);
     bound_->scratch_bytes = bound_->image_base + images;
-    if (caller_on_device_) bound_->bounce_bytes = images / 2;
+    if (caller_on_device_) bound_->bounce_bytes = scaled_ ? images : images / 2;
   }
 
+  const PlannedPart& planned_;
   const plan::Part& part_;
   bool divides_first_;
+  bool scaled_;
   bool caller_on_device_ = false;
   BindingContext& context_;
   std::unique_ptr<Binding> bound_;
@@ -289,9 +319,10 @@ class Binder {
 };
 
 // Whether each group of a part has a provider: what it decides about a group all its members decide alike.
-std::vector<bool> provided(const plan::Part& part, BindingContext& context) {
+std::vector<bool> provided(const PlannedPart& planned, BindingContext& context) {
   std::vector<bool> provided;
-  for (const plan::Group& group : part.groups) provided.push_back(provider_for(group, context) != nullptr);
+  for (const plan::Group& group : planned.part.groups)
+    provided.push_back(provider_for(planned, group, context) != nullptr);
   return provided;
 }
 
@@ -299,7 +330,8 @@ std::vector<bool> provided(const plan::Part& part, BindingContext& context) {
 uint64_t native_tile_bytes(const PlannedPart& planned, const std::vector<bool>& provided) {
   if (planned.shape.tile_bytes != plan::kWholeBlock) return std::min(planned.shape.tile_bytes, kMaxGroupTile);
   for (size_t i = 0; i < planned.part.groups.size(); ++i) {
-    if (provided[i] && planned.part.groups[i].members.size() == planned.shape.nranks) return kMaxGroupTile;
+    if (provided[i] && planned.part.groups[i].members.size() == planned.shape.nranks)
+      return planned.compares_lengths ? plan::kWholeBlock : kMaxGroupTile;
   }
   return kMaxTile;
 }
@@ -337,7 +369,7 @@ Result<std::unique_ptr<Binding>> bind(const PlannedPart& planned, bool in_place,
                               planned.shape.algorithm, context.rank(), checked.violation.rule,
                               checked.violation.lane, checked.violation.step, checked.violation.message));
   }
-  const std::vector<bool> kept = provided(planned.part, context);
+  const std::vector<bool> kept = provided(planned, context);
   plan::Shape shape = planned.shape;
   shape.tile_bytes = tile_bytes(planned, kept);
   const bool all_kept = std::find(kept.begin(), kept.end(), false) == kept.end();

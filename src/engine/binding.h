@@ -39,6 +39,7 @@ struct BoundStep {
   uint64_t landing = 0;  // kRecv with lands: byte offset in a window slot's landing memory
   uint64_t bounce = 0;   // device memory only: byte offset of its host copy in a window slot's bounce memory
   uint32_t group = 0;    // kGroup: index in Binding::groups
+  uint32_t extent = plan::kImplied;  // whose length it has where blocks have lengths of their own; not kGroup
 };
 
 struct BoundGroup {
@@ -58,6 +59,7 @@ struct Binding {
   std::vector<std::vector<uint32_t>> lanes;  // step ids in order of issue
   std::vector<BoundStep> steps;              // by id
   std::vector<plan::ChunkRun> runs;
+  std::vector<uint32_t> extents;   // by index in runs: of pieces of groups
   std::vector<uint8_t> partial;    // by index in runs: holds a partial result, which avg divided before
   std::vector<uint32_t> after;     // ids
   std::vector<BoundGroup> groups;  // by ascending order
@@ -66,7 +68,7 @@ struct Binding {
   uint32_t transports = 0;     // bit i: transport i is used
   uint64_t scratch_bytes = 0;  // per window slot: scratch slots of the plan, then landings
   uint64_t landing_base = 0;   // where landings start in it
-  uint64_t bounce_bytes = 0;   // per window slot
+  uint64_t bounce_bytes = 0;   // per window slot; 0 of whole blocks, which take what a call needs
   // The plan works on fp32 images of the caller's blocks (images.h), which lie in scratch.
   bool in_fp32 = false;
   uint32_t image_inputs = 0, image_outputs = 0;  // blocks
@@ -92,7 +94,8 @@ class BindingContext {
 };
 
 // Most bytes of a block that one tile may have when executed; where the plan's tile is the whole block, only
-// if a provider carries out a group of all ranks (which all ranks have and know), else kMaxTile.
+// if a provider carries out a group of all ranks (which all ranks have and know), else kMaxTile. With lengths
+// that not every rank is given that provider gets whole blocks: ranks would not agree on the number of tiles.
 inline constexpr uint64_t kMaxGroupTile = uint64_t{64} << 20;
 inline constexpr uint64_t kMaxTile = uint64_t{1} << 20;
 // Most bytes of fp32 images, of all blocks and tiles in flight.

@@ -3,32 +3,85 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <bit>
 
+#include "src/base/berth.h"
 #include "src/base/hash.h"
 #include "src/engine/driver.h"
+#include "src/plan/extents.h"
 
 namespace comity::engine {
+namespace {
+
+constexpr uint64_t kDeviceNs = 1'000'000;  // a sleep while a device works, which tells nobody that it is done
+
+// Whose plan it is carried out by: what ranks tell each other in a split is gathered by all.
+Collective plan_of(Collective collective) {
+  return collective == Collective::kSplit ? Collective::kAllGather : collective;
+}
+
+}  // namespace
 
 Communicator::Communicator(CommunicatorOptions options) : options_(std::move(options)) {
   links_.resize(options_.nranks);
+  own_connections_.resize(options_.nranks);
+  if (options_.family != nullptr) {
+    const std::vector<uint32_t>& members = options_.family_rank;
+    rank_of_family_rank_.resize(*std::max_element(members.begin(), members.end()) + size_t{1}, UINT32_MAX);
+    for (uint32_t rank = 0; rank < members.size(); ++rank) rank_of_family_rank_[members[rank]] = rank;
+    options_.family->enter(options_.index, *this);
+  }
   alone_pieces_.resize(2 * size_t{options_.nranks} + 2);
 }
 
 Communicator::~Communicator() {
+  if (options_.family != nullptr) options_.family->leave(options_.index);
   if (device_scratch_ != nullptr) static_cast<void>(scratch_device_->release(device_scratch_));
+  give_scalar_back();
 }
 
 // --- bindings ----------------------------------------------------------------------------------------------
 
 Result<Link*> Communicator::link_to(uint32_t peer, uint32_t lanes) {
-  if (links_[peer] == nullptr) {
-    Transport& transport = *options_.transports[options_.transport_of_peer[peer]];
-    COMITY_ASSIGN_OR_RETURN(auto endpoints, transport.endpoints(peer));
-    links_[peer] =
-        std::make_unique<Link>(peer, static_cast<uint32_t>(options_.id), endpoints, options_.release);
+  const Family::Hold hold(to_hold(options_.transport_of_peer[peer]));
+  COMITY_ASSIGN_OR_RETURN(Link * link, make_link(peer));
+  COMITY_RETURN_IF_ERROR(link->ensure_lanes(lanes));
+  return link;
+}
+
+Result<Link*> Communicator::make_link(uint32_t peer) {
+  if (links_[peer] != nullptr) return links_[peer].get();
+  const uint32_t number = options_.transport_of_peer[peer];
+  Transport& transport = *options_.transports[number];
+  Connections* connections = nullptr;
+  if (is_shared(number)) {
+    COMITY_ASSIGN_OR_RETURN(connections, options_.family->connections(transport, options_.family_rank[peer]));
+  } else {
+    COMITY_ASSIGN_OR_RETURN(const auto endpoints, transport.endpoints(peer));
+    own_connections_[peer] = std::make_unique<Connections>(endpoints);
+    connections = own_connections_[peer].get();
   }
-  COMITY_RETURN_IF_ERROR(links_[peer]->ensure_lanes(lanes));
+  links_[peer] = std::make_unique<Link>(peer, options_.index, *connections, options_.release);
   return links_[peer].get();
+}
+
+// A peer that is a call ahead sends to this communicator before it is bound here, and another one of the
+// family, on another thread, may be what progresses the connection.
+SegmentSink* Communicator::sink_from(uint32_t family_rank) {
+  if (family_rank >= rank_of_family_rank_.size()) return nullptr;
+  const uint32_t peer = rank_of_family_rank_[family_rank];
+  if (peer == UINT32_MAX || peer == options_.rank || !is_shared(options_.transport_of_peer[peer]))
+    return nullptr;
+  const Result<Link*> link = make_link(peer);
+  return link.ok() ? *link : nullptr;
+}
+
+Result<Link*> Communicator::exchange_link_to(uint32_t peer) {
+  const Family::Hold hold(to_hold(options_.transport_of_peer[peer]));
+  COMITY_ASSIGN_OR_RETURN(Link * link, make_link(peer));
+  COMITY_RETURN_IF_ERROR(link->open_exchange());
+  exchange_transports_ |= transport_bit(peer);
+  return link;
 }
 
 GroupProvider* Communicator::provider_of(const std::vector<uint32_t>& members) {
@@ -45,26 +98,25 @@ GroupProvider* Communicator::provider_of(const std::vector<uint32_t>& members) {
 bool Communicator::in_place(const Call& call, uint64_t block_bytes) const {
   const auto* input = static_cast<const std::byte*>(call.input);
   const auto* output = static_cast<const std::byte*>(call.output);
-  switch (call.collective) {
-    case Collective::kAllGather:
-      return input == output + options_.rank * block_bytes;
-    case Collective::kReduceScatter:
-      return output == input + options_.rank * block_bytes;
-    default:
-      return input == output;
-  }
+  if (has_output_blocks(call.collective)) return input == output + options_.rank * block_bytes;
+  if (has_input_blocks(call.collective)) return output == input + options_.rank * block_bytes;
+  return input == output;
 }
 
 Result<const Binding*> Communicator::binding_for(const Call& call, Partials partials, uint64_t block_bytes,
                                                  bool in_place, Device& device) {
   const uint32_t picked = options_.plans->pick(call.collective, partials, block_bytes);
-  const uint64_t key = uint64_t{picked} << 40 | uint64_t{call.root} << 8 |
+  const uint64_t key = uint64_t{picked} << 40 | uint64_t{call.root} << 8 | uint64_t{call.scalar.used} << 7 |
                        uint64_t{static_cast<uint8_t>(call.collective)} << 2 |
                        (device.host_addressable() ? 0u : 2u) | (in_place ? 1u : 0u);
   const uint32_t slot =
       picked * 8 + static_cast<uint32_t>(call.collective) + call.root * 5 + (in_place ? 32 : 0);
   if (const Binding* found = bindings_.find(key, slot)) return found;
-  COMITY_ASSIGN_OR_RETURN(PlannedPart planned, options_.plans->generate(call.collective, picked, call.root));
+  COMITY_ASSIGN_OR_RETURN(PlannedPart planned,
+                          options_.plans->generate(plan_of(call.collective), picked, call.root));
+  planned.scaled = call.scalar.used;
+  planned.compares_lengths = is_varying(call.collective) && !plan::all_lengths_are_given(call.collective);
+  planned.in_fp32 = planned.in_fp32 || planned.scaled;
   COMITY_ASSIGN_OR_RETURN(auto binding, bind(planned, in_place, !device.host_addressable(), *this));
   COMITY_RETURN_IF_ERROR(provide_memory(*binding, device));
   executor_.prepare(*binding);
@@ -79,10 +131,7 @@ void Communicator::forget_bindings() {
 // Scratch is shared by all bindings, since calls execute one at a time; it only grows.
 Status Communicator::provide_memory(const Binding& binding, Device& device) {
   const uint64_t scratch = binding.shape.window * binding.scratch_bytes;
-  const uint64_t bounce = binding.shape.window * binding.bounce_bytes;
-  if (bounce > bounce_.bytes()) bounce_ = Mapping(bounce);
-  if (!bounce_.valid())
-    return Status(Code::kSystemError, fmt::format("no memory for {} bytes of bounce buffers", bounce));
+  COMITY_RETURN_IF_ERROR(provide_bounce(binding.shape.window * binding.bounce_bytes));
   if (!binding.on_device) {
     if (scratch > host_scratch_.bytes()) host_scratch_ = Mapping(scratch);
     if (host_scratch_.valid()) return {};
@@ -122,6 +171,8 @@ Result<Device*> Communicator::device_for(const Call& call, uint64_t block_bytes)
 Status Communicator::start(const Call& call) {
   if (!error_.ok()) return error_;
   if (in_flight_) return Status(Code::kInvalidUsage, "a collective is in flight on this communicator");
+  if (call.collective >= Collective::kAllGatherV || call.scalar.used) [[unlikely]]
+    return call.collective == Collective::kExchange ? start_exchange(call) : start_uncommon(call);
   const bool barrier = call.collective == Collective::kBarrier;
   const uint64_t block_bytes = barrier ? plan::kBarrierBytes : call.count * size_of(call.type);
   control::CallRecord record{++number_, 0, call.count, call.root, call.collective, call.type, call.op};
@@ -130,7 +181,7 @@ Status Communicator::start(const Call& call) {
   saw_mismatch_ = false;
   if (block_bytes == 0) {
     record.signature = control::signature_of(record, 0);
-    if (options_.calls != nullptr) options_.calls->record(record);
+    announce(record);
     return {};
   }
   Result<Device*> device = device_for(call, block_bytes);
@@ -147,25 +198,15 @@ Status Communicator::start(const Call& call) {
     return error_;
   }
   record.signature = control::signature_of(record, (*binding)->plan_hash);
-  if (options_.calls != nullptr) options_.calls->record(record);
+  const uint64_t announced = announce(record);
   in_flight_ = true;
   binding_ = *binding;
   if (binding_->group_alone && block_bytes <= kMaxGroupTile) {
-    alone_call_.signature = group_signature(record.signature, 0, binding_->groups[0].order);
+    alone_call_.signature = group_signature(announced, 0, binding_->groups[0].order);
     start_group_alone(*binding_, call, block_bytes);
     return {};
   }
-  Arguments arguments;
-  arguments.type = call.type;
-  arguments.op = call.op == RedOp::kAvg ? RedOp::kSum : call.op;
-  arguments.block_bytes = block_bytes;
-  arguments.signature = record.signature;
-  arguments.divisor = call.op == RedOp::kAvg ? options_.nranks : 0;
-  arguments.input = static_cast<std::byte*>(const_cast<void*>(call.input));
-  arguments.output = static_cast<std::byte*>(call.output);
-  arguments.device = *device;
-  arguments.scratch = binding_->on_device ? device_scratch_ : host_scratch_.data();
-  arguments.bounce = bounce_.data();
+  Arguments arguments = arguments_of(call, block_bytes, announced, **device);
   if (binding_->in_fp32) [[unlikely]] {
     use_images(call, **device, arguments);
   }
@@ -173,12 +214,37 @@ Status Communicator::start(const Call& call) {
   return {};
 }
 
-// The plan works on fp32 images in host memory, and on nothing of the caller's.
+// So calls that differed and met nobody are told by the next that meets, whatever links it has.
+uint64_t Communicator::announce(const control::CallRecord& record) {
+  if (options_.calls != nullptr) options_.calls->record(record);
+  const uint64_t announced = record.signature ^ history_;
+  history_ = mix(announced);
+  return announced;
+}
+
+Arguments Communicator::arguments_of(const Call& call, uint64_t block_bytes, uint64_t signature,
+                                     Device& device) const {
+  Arguments arguments;
+  arguments.type = call.type;
+  arguments.op = call.op == RedOp::kAvg ? RedOp::kSum : call.op;
+  arguments.block_bytes = block_bytes;
+  arguments.signature = signature;
+  arguments.divisor = call.op == RedOp::kAvg ? options_.nranks : 0;
+  arguments.input = static_cast<std::byte*>(const_cast<void*>(call.input));
+  arguments.output = static_cast<std::byte*>(call.output);
+  arguments.device = &device;
+  arguments.scratch = binding_->on_device ? device_scratch_ : host_scratch_.data();
+  arguments.bounce = bounce_.data();
+  return arguments;
+}
+
+// The plan works on images in host memory, and on nothing of the caller's.
 void Communicator::use_images(const Call& call, Device& device, Arguments& arguments) {
   images_ = ImageSource{call.type, call.count,           arguments.input, arguments.output,
                         &device,   host_scratch_.data(), bounce_.data()};
-  arguments.type = DataType::kFloat32;
-  arguments.block_bytes = call.count * sizeof(float);
+  images_.image_type = image_type_of(call);
+  arguments.type = images_.image_type;
+  arguments.block_bytes = call.count * size_of(images_.image_type);
   arguments.input = arguments.output = nullptr;
   arguments.device = &options_.devices->host();
   arguments.images = &images_;
@@ -211,32 +277,99 @@ void Communicator::start_group_alone(const Binding& binding, const Call& call, u
   alone_->start(alone_call_);
 }
 
-Progress Communicator::poll() {
-  if (!in_flight_) return poll_idle();
-  const Progress progress = alone_ != nullptr ? alone_->poll() : executor_.poll();
-  if (progress == Progress::kDone) in_flight_ = false;
-  if (progress == Progress::kFailed) return fail(alone_ != nullptr ? alone_->error() : executor_.error());
-  if (progress == Progress::kMismatch) {
-    if (options_.oversight == nullptr) {
-      return fail(Status(Code::kInvalidUsage,
-                         fmt::format("another rank's collective {} has another signature", number_)));
-    }
-    if (!saw_mismatch_) report_mismatch();
-    saw_mismatch_ = true;
-    return Progress::kBusy;
+// Not numbered among the collectives, and in no log: who is not in it never hears of it.
+Status Communicator::start_exchange(const Call& call) {
+  if (exchange_ == nullptr) {
+    exchange_ = std::make_unique<Exchange>(options_.rank, options_.nranks, *options_.devices);
+    pair_counts_.resize(options_.nranks);
   }
-  if (is_unfinished(progress) && alone_ == nullptr) {
-    for (size_t i = 0; i < options_.transports.size(); ++i) {
-      if ((binding_->transports >> i & 1u) == 0) continue;
-      if (Status status = options_.transports[i]->progress(); !status.ok()) return fail(std::move(status));
-    }
-  }
+  COMITY_RETURN_IF_ERROR(exchange_->check(call.exchange));
+  alone_ = nullptr;
+  binding_ = nullptr;
+  saw_mismatch_ = false;
+  exchange_transports_ = 0;
+  exchanged_ = call.exchange;
+  in_flight_ = true;
+  if (Status begun = exchange_->begin(call.exchange, *this); !begun.ok()) fail(std::move(begun));
+  return error_;
+}
+
+Progress Communicator::poll_exchange() {
+  const Progress progress = exchange_->poll();
+  if (progress == Progress::kDone) count(exchanged_, pair_counts_);
   return progress;
 }
 
-// The calls that differ may lie before this one: a rank that only sent has left its call long ago.
+void Communicator::count(std::span<const PointToPoint> messages, std::vector<PairCounts>& counts) {
+  for (const PointToPoint& message : messages) {
+    PairCounts& its = counts[message.peer];
+    ++(message.sends ? its.sends : its.receives);
+  }
+}
+
+std::vector<control::PairCount> Communicator::used(std::span<const PairCounts> counts) {
+  std::vector<control::PairCount> pairs;
+  for (uint32_t peer = 0; peer < counts.size(); ++peer) {
+    if (counts[peer].sends != 0 || counts[peer].receives != 0)
+      pairs.push_back({peer, counts[peer].sends, counts[peer].receives});
+  }
+  return pairs;
+}
+
+Status Communicator::error_in_flight() const {
+  if (exchanges()) return exchange_->error();
+  return alone_ != nullptr ? alone_->error() : executor_.error();
+}
+
+Progress Communicator::poll() {
+  if (!in_flight_) return poll_idle();
+  if (alone_ == nullptr) {
+    Family* const family = to_hold();
+    const Family::Hold hold(family);
+    const Progress progress = advance();
+    if (family != nullptr && progress != Progress::kBusy) [[unlikely]]
+      family->stir(*this);
+    return progress;
+  }
+  const Progress progress = alone_->poll();
+  if (is_unfinished(progress)) return progress;
+  if (progress != Progress::kDone) return trouble(progress);
+  in_flight_ = false;
+  return progress;
+}
+
+// What the executor or the exchange does, and transports beside it.
+Progress Communicator::advance() {
+  const Progress progress = binding_ != nullptr ? executor_.poll() : poll_exchange();
+  if (is_unfinished(progress)) {
+    for (size_t i = 0; i < options_.transports.size(); ++i) {
+      if ((transports_in_use() >> i & 1u) == 0) continue;
+      if (Status status = options_.transports[i]->progress(); !status.ok()) return give_up(std::move(status));
+    }
+    return progress;
+  }
+  if (progress != Progress::kDone) return trouble(progress);
+  in_flight_ = false;
+  return progress;
+}
+
+// The call in flight failed, or another rank announced another one.
+Progress Communicator::trouble(Progress progress) {
+  if (progress == Progress::kFailed) return give_up(error_in_flight());
+  if (Status status = difference_of_lengths(); !status.ok()) return give_up(std::move(status));
+  if (options_.oversight == nullptr) {
+    return give_up(Status(Code::kInvalidUsage,
+                          fmt::format("another rank's collective {} has another signature", number_)));
+  }
+  if (!saw_mismatch_) report_mismatch();
+  saw_mismatch_ = true;
+  return Progress::kBusy;
+}
+
+// The calls that differ may lie before this one: a rank that only gave has left its call long ago, and was up
+// to 64 calls ahead of others, which were told that it differs up to 64 calls later.
 void Communicator::report_mismatch() {
-  constexpr uint64_t kLookBack = 16;
+  constexpr uint64_t kLookBack = 2 * 64 + 16;
   const uint64_t first = number_ > kLookBack ? number_ - kLookBack : 1;
   for (uint64_t number = first; number <= number_; ++number) options_.oversight->report(number);
 }
@@ -244,7 +377,18 @@ void Communicator::report_mismatch() {
 // What the control plane decides explains more than the broken connection that follows from it, and is the
 // same on all ranks: unless this rank was aborted, the call ends when that is known.
 Progress Communicator::fail(Status status) {
-  if (alone_ == nullptr && in_flight_) executor_.abandon();
+  const Family::Hold hold(in_flight_ && alone_ == nullptr ? to_hold() : nullptr);
+  return give_up(std::move(status));
+}
+
+Progress Communicator::give_up(Status status) {
+  if (in_flight_ && alone_ == nullptr) {
+    if (Family* family = to_hold()) family->stir(*this);  // its part of the connections is others' now
+  }
+  if (exchanges())
+    exchange_->abandon();
+  else if (in_flight_ && alone_ == nullptr)
+    executor_.abandon();
   in_flight_ = false;
   if (!error_.ok()) return Progress::kFailed;
   undecided_ = std::move(status);
@@ -269,9 +413,32 @@ void Communicator::settle() {
   failed_.store(true, std::memory_order_release);
 }
 
+void Communicator::arm(Sleeper& sleeper) {
+  shared_sleep_ = to_hold();
+  const Family::Hold hold(shared_sleep_);
+  armed_ = transports_in_use();
+  if (shared_sleep_ != nullptr) shared_sleep_->follow(*this, sleeper);
+  for (uint32_t left = armed_; left != 0; left &= left - 1)
+    options_.transports[static_cast<size_t>(std::countr_zero(left))]->arm(sleeper);
+  if (awaits_device()) sleeper.at_most(kDeviceNs);
+}
+
+void Communicator::disarm(Sleeper& sleeper) {
+  const Family::Hold hold(shared_sleep_);
+  for (; armed_ != 0; armed_ &= armed_ - 1)
+    options_.transports[static_cast<size_t>(std::countr_zero(armed_))]->disarm(sleeper);
+  if (shared_sleep_ != nullptr) shared_sleep_->unfollow(*this, sleeper);
+  shared_sleep_ = nullptr;
+}
+
+bool Communicator::awaits_device() const {
+  if (exchanges()) return exchange_->awaits_device();
+  return in_flight_ && alone_ == nullptr && executor_.awaits_device();
+}
+
 void Communicator::abort() {
   aborted_.store(true, std::memory_order_release);
-  for (Transport* transport : options_.transports) transport->wake();
+  wake_everyone();
 }
 
 Status Communicator::run(const Call& call) {

@@ -6,34 +6,29 @@
 // call whose binding is still kept (binding_cache.h) allocates nothing, takes no lock, logs nothing.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "comity/plugin/result.h"
 #include "comity/plugin/transport.h"
+#include "src/base/berth.h"
 #include "src/control/call_log.h"
+#include "src/control/waiting_for.h"
 #include "src/device/registry.h"
 #include "src/engine/binding.h"
 #include "src/engine/binding_cache.h"
+#include "src/engine/call.h"
+#include "src/engine/exchange.h"
 #include "src/engine/executor.h"
+#include "src/engine/family.h"
 #include "src/engine/plan_source.h"
 
 namespace comity::engine {
-
-struct Call {
-  Collective collective = Collective::kBarrier;
-  DataType type = DataType::kInt8;
-  RedOp op = RedOp::kSum;
-  // Elements as the C API counts them: all_reduce, reduce, broadcast: of the buffer; all_gather: of one
-  // rank's input; reduce_scatter: of one rank's output.
-  uint64_t count = 0;
-  uint32_t root = 0;
-  const void* input = nullptr;
-  void* output = nullptr;
-};
 
 // The control plane as the engine sees it. Any thread; neither blocks.
 class Oversight {
@@ -44,6 +39,13 @@ class Oversight {
   virtual Status verdict() const = 0;
   // This rank has waited long, or saw another signature, in call `number`.
   virtual void report(uint64_t number) = 0;
+  // This rank has waited long for what follows: a ring of ranks that wait for one another shall be found. The
+  // parameters are those of control::WaitingFor; collective 0: in an exchange.
+  virtual void report_waiting(uint64_t /*collective*/,
+                              std::vector<control::WaitingFor::Exchange> /*incomplete*/,
+                              std::vector<control::PairCount> /*pairs*/) {}
+  // The call that was reported as waiting has ended.
+  virtual void waiting_over() {}
   // This rank failed: the others will not get what they wait for, and must hear of it.
   virtual void declare(const Status& status) = 0;
 };
@@ -51,7 +53,6 @@ class Oversight {
 struct CommunicatorOptions {
   uint32_t rank = 0;
   uint32_t nranks = 1;
-  uint64_t id = 0;                         // the communicator's public id
   std::vector<Transport*> transports;      // outlive the communicator
   std::vector<uint8_t> transport_of_peer;  // index into transports, by rank (own entry unused)
   PlanSource* plans = nullptr;
@@ -61,9 +62,15 @@ struct CommunicatorOptions {
   bool oversubscribed = false;        // more ranks on this host than cores
   uint64_t timeout_ns = 0;            // 0: wait for a live peer for ever
   ReleaseRule release = ReleaseRule::kTransmitted;
+  // Whose connections it uses where `family_transports` has the transport's bit; may be null if none has.
+  // Outlives the communicator. Its index there is equal on all members.
+  Family* family = nullptr;
+  uint32_t index = 0;
+  uint32_t family_transports = 0;
+  std::vector<uint32_t> family_rank;  // of each rank: its number in those transports
 };
 
-class Communicator final : public BindingContext {
+class Communicator final : public BindingContext, public ExchangeContext, private FamilyMember {
  public:
   explicit Communicator(CommunicatorOptions options);
   ~Communicator() override;
@@ -90,21 +97,45 @@ class Communicator final : public BindingContext {
   // Makes every present and later call end with an error, soon. Any thread.
   void abort();
   uint64_t calls_started() const { return number_; }
+  // Of calls that are started from now on, instead of options.timeout_ns; 0: that again. Not while a call is
+  // in flight.
+  void set_patience(uint64_t ns) { patience_ns_ = ns; }
+  uint32_t nranks() const { return options_.nranks; }
+  // What this rank exchanged with whom, each peer once, this rank perhaps included: by Sends and Recvs that
+  // ended. Not while a call is in flight.
+  std::vector<control::PairCount> pair_counts() const { return used(pair_counts_); }
+  // Peers to which there is a link, of a transport's endpoints: what providers carry out needs none.
+  size_t links_made() const {
+    return links_.size() - static_cast<size_t>(std::count(links_.begin(), links_.end(), nullptr));
+  }
   bool oversubscribed() const { return options_.oversubscribed; }
 
   // For a Driver.
   bool aborted() const { return aborted_.load(std::memory_order_acquire); }
   Oversight* oversight() const { return options_.oversight; }
-  uint64_t timeout_ns() const { return options_.timeout_ns; }
+  uint64_t timeout_ns() const { return patience_ns_ == 0 ? options_.timeout_ns : patience_ns_; }
   // Another rank announced another call as the one in flight.
   bool saw_mismatch() const { return saw_mismatch_; }
   // Bit i: the call in flight, or else the last one, moves bytes by transport i.
-  uint32_t transports_in_use() const { return binding_ == nullptr ? 0 : binding_->transports; }
+  uint32_t transports_in_use() const {
+    return binding_ == nullptr ? exchange_transports_ : binding_->transports;
+  }
   Transport& transport(uint32_t index) const { return *options_.transports[index]; }
+  // Transport::arm() and disarm() of all transports in use, which other threads may use for other
+  // communicators of the family.
+  void arm(Sleeper& sleeper);
+  void disarm(Sleeper& sleeper);
   // A number that changes when a rank that the call in flight shares memory with gets on; and the other side
   // of it: this rank did.
   uint64_t mark() const;
   void tell_progress();
+  // The call in flight has waited long: tells the control plane of it, and at its end that it is over. The
+  // first allocates.
+  void report_silence();
+  void end_silence() {
+    if (silence_reported_) [[unlikely]]
+      take_silence_back();
+  }
   // The error of a call that waited too long: names whom it waits for, and for what. Allocates.
   Status timed_out() const;
 
@@ -118,33 +149,97 @@ class Communicator final : public BindingContext {
   GroupProvider* provider_of(const std::vector<uint32_t>& members) override;
   uint32_t transport_bit(uint32_t peer) const override { return 1u << options_.transport_of_peer[peer]; }
 
+  // ExchangeContext.
+  Result<Link*> exchange_link_to(uint32_t peer) override;
+
  private:
+  // FamilyMember.
+  SegmentSink* sink_from(uint32_t family_rank) override;
+
+  bool is_shared(uint32_t transport) const { return (options_.family_transports >> transport & 1u) != 0; }
+  // The family, if its lock is needed for what the call in flight does.
+  Family* to_hold() const {
+    const bool shares = (transports_in_use() & options_.family_transports) != 0;
+    return shares && options_.family->shared() ? options_.family : nullptr;
+  }
+  Family* to_hold(uint32_t transport) const {
+    return is_shared(transport) && options_.family->shared() ? options_.family : nullptr;
+  }
+  Result<Link*> make_link(uint32_t peer);
+  bool awaits_device() const;
+  Progress advance();
+  Progress trouble(Progress progress);
+  Progress give_up(Status status);
   bool in_place(const Call& call, uint64_t block_bytes) const;
   Result<const Binding*> binding_for(const Call& call, Partials partials, uint64_t block_bytes, bool in_place,
                                      Device& device);
   Status provide_memory(const Binding& binding, Device& device);
+  Status provide_bounce(uint64_t bytes);
   Result<Device*> device_for(const Call& call, uint64_t block_bytes);
   void use_images(const Call& call, Device& device, Arguments& arguments);
   void start_group_alone(const Binding& binding, const Call& call, uint64_t block_bytes);
+  // uncommon.cc: v-variants and premulsum.
+  Status start_uncommon(const Call& call);
+  void begin_uncommon(const Call& call, uint64_t longest, uint64_t signature, Device& device);
+  void start_varying_alone(const Call& call, uint64_t signature);
+  uint64_t bounce_of_whole_blocks(const Binding& binding) const;
+  Status begin_scalar(const Call& call);
+  void give_scalar_back();
+  static DataType image_type_of(const Call& call) {
+    return is_narrow_float(call.type) ? DataType::kFloat32 : call.type;
+  }
+  bool in_place_varying(const Call& call) const;
+  Status difference_of_lengths() const;
+  Status difference(const DifferingLengths& lengths) const;
+  // Logs a call. What its messages carry: its signature, mixed with those of all calls before it.
+  uint64_t announce(const control::CallRecord& record);
+  Arguments arguments_of(const Call& call, uint64_t block_bytes, uint64_t signature, Device& device) const;
+  Status start_exchange(const Call& call);
+  // Adds Sends and Recvs to what is counted by peer; and those peers with which anything was exchanged.
+  static void count(std::span<const PointToPoint> messages, std::vector<PairCounts>& counts);
+  static std::vector<control::PairCount> used(std::span<const PairCounts> counts);
+  Progress poll_exchange();
+  Status error_in_flight() const;
   Progress poll_idle();
   void report_mismatch();
+  // Whether the call in flight is an exchange: such a one has neither a plan nor a provider.
+  bool exchanges() const { return in_flight_ && alone_ == nullptr && binding_ == nullptr; }
+  void take_silence_back();
 
   CommunicatorOptions options_;
+  uint64_t patience_ns_ = 0;
   Status error_;
   Status undecided_;  // this rank's word on its failure, while the control plane decides
   std::atomic<bool> failed_{false};
   std::atomic<bool> aborted_{false};
   uint64_t number_ = 0;
+  uint64_t history_ = 0;  // of all that was announced
   bool in_flight_ = false;
   bool saw_mismatch_ = false;
+  const BerthReserve berth_{false};
+  uint32_t armed_ = 0;              // transports that arm() armed
+  Family* shared_sleep_ = nullptr;  // its lock is needed to disarm them
   GroupProvider* alone_ = nullptr;  // the call in flight is one group step, driven without the executor
   GroupCall alone_call_;
   std::vector<Piece> alone_pieces_;
   const Binding* binding_ = nullptr;
   Executor executor_;
   ImageSource images_;
+  std::unique_ptr<Exchange> exchange_;  // from the first on
+  std::span<const PointToPoint> exchanged_;
+  uint32_t exchange_transports_ = 0;  // of the exchange that is the last call; else 0
+  VaryingBlocks varying_;             // of the last v-variant
+  Collective varying_collective_ = Collective::kAllGatherV;
+  DataType varying_type_ = DataType::kInt8;
+  std::unique_ptr<std::array<std::byte, 8>> scalar_;  // of the last call that has one
+  Device* scalar_device_ = nullptr;                   // that copies it there; null: nobody
+  Token scalar_token_ = 0;
   BindingCache bindings_;
-  std::vector<std::unique_ptr<Link>> links_;  // by peer
+  std::vector<std::unique_ptr<Connections>> own_connections_;  // by peer; null: the family's, or none yet
+  std::vector<std::unique_ptr<Link>> links_;                   // by peer
+  std::vector<uint32_t> rank_of_family_rank_;                  // UINT32_MAX: no member
+  std::vector<PairCounts> pair_counts_;
+  bool silence_reported_ = false;
   Mapping host_scratch_, bounce_;
   std::byte* device_scratch_ = nullptr;
   uint64_t device_scratch_bytes_ = 0;

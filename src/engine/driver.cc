@@ -3,7 +3,7 @@
 #include <fmt/core.h>
 #include <sched.h>
 
-#include <algorithm>
+#include <bit>
 #include <utility>
 
 #include "src/base/clock.h"
@@ -22,9 +22,8 @@ constexpr uint32_t kLookEvery = 16;       // rounds between looks at abort, verd
 constexpr uint64_t kSpinNs = 200'000;     // before yielding, when every rank has a core
 constexpr uint64_t kYieldNs = 1'000'000;  // before sleeping, when every rank has a core
 constexpr uint64_t kCrowdedYieldNs = 50'000;  // before sleeping, when ranks share cores
-constexpr uint64_t kSleepNs = 1'000'000;      // a lost wake-up costs at most this
-constexpr uint64_t kNapNs =
-    100'000;  // at first, where one of several transports cannot end the sleep of another
+
+constinit std::atomic<uint64_t> longest_sleep_ns{10'000'000};  // so that looks at the clock are no rarer
 
 // A blocking call that was started.
 class OneCall final : public CallSource {
@@ -120,7 +119,11 @@ Driver::Step Driver::begin_next(CallSource& calls) {
 // From ended() on the communicator may be somebody else's.
 Driver::Step Driver::finish(CallSource& calls, const Status& status) {
   calls.busy_ = false;
-  if (armed_for_ == &calls) disarm();
+  calls.communicator_->end_silence();
+  if (calls.armed_) {  // no sleep follows, and no ring may touch what was its communicator's
+    berth_->close();
+    disarm(calls);
+  }
   calls.ended(status);
   return begin_next(calls);
 }
@@ -188,7 +191,7 @@ Status Driver::silence(CallSource& calls, uint64_t now_ns) const {
   }
   if (late) return communicator.timed_out();
   calls.reported_at_ns_ = now_ns;
-  if (Oversight* oversight = communicator.oversight()) oversight->report(communicator.calls_started());
+  communicator.report_silence();
   return {};
 }
 
@@ -219,59 +222,56 @@ void Driver::wait() {
 }
 
 void Driver::rest(uint64_t waited_ns) {
-  if (waited_ns > (crowded_ ? kCrowdedYieldNs : kSpinNs + kYieldNs)) return sleep(waited_ns);
+  if (waited_ns > (crowded_ ? kCrowdedYieldNs : kSpinNs + kYieldNs)) return sleep();
   if (crowded_ || waited_ns > kSpinNs) sched_yield();
 }
 
-// Sleeps on one transport, of the highest number (tcp after shm: its sockets end the sleep at once). Where
-// others are waited for too, which cannot end it, it is a nap, longer where the wait was long.
-void Driver::sleep(uint64_t waited_ns) {
-  Transport* chosen = nullptr;
-  int highest = -1;
-  int used = 0;
-  for (CallSource* calls = first_; calls != nullptr; calls = calls->following_) {
-    const uint32_t transports = calls->communicator_->transports_in_use();
-    if (transports == 0) continue;
-    used += __builtin_popcount(transports);
-    const int last = 31 - __builtin_clz(transports);
-    if (last <= highest) continue;
-    highest = last;
-    chosen = &calls->communicator_->transport(static_cast<uint32_t>(last));
-    armed_for_ = calls;
-  }
-  if (chosen == nullptr) {
+uint32_t Driver::transports_in_use() const {
+  uint32_t used = 0;
+  for (const CallSource* calls = first_; calls != nullptr; calls = calls->following_)
+    used += static_cast<uint32_t>(std::popcount(calls->communicator_->transports_in_use()));
+  return used;
+}
+
+// What happened before its transport was armed is seen by the last round and look; what happens later rings.
+void Driver::sleep() {
+  const uint32_t used = transports_in_use();
+  if (used == 0) {
     sched_yield();
     return;
   }
-  sleep_on(*chosen, used == 1 ? kSleepNs : std::clamp(waited_ns / 16, kNapNs, kSleepNs));
-}
-
-void Driver::sleep_on(Transport& transport, uint64_t max_ns) {
-  armed_ = &transport;
-  armed_->arm();
-  if (round()) return disarm();
-  {
-    const std::lock_guard lock(mutex_);
-    if (woken_.load(std::memory_order_relaxed)) return disarm();
-    asleep_on_ = armed_;
+  open_berth(used == 1);
+  for (CallSource* calls = first_; calls != nullptr; calls = calls->following_) {
+    calls->armed_ = true;
+    calls->communicator_->arm(*berth_);
   }
-  armed_->sleep(max_ns);
-  armed_ = nullptr;
-  armed_for_ = nullptr;
-  const std::lock_guard lock(mutex_);
-  asleep_on_ = nullptr;
+  if (!round() && !look(now_ns()) && !woken_.load(std::memory_order_acquire))
+    berth_->sleep(longest_sleep_ns.load(std::memory_order_relaxed));
+  for (CallSource* calls = first_; calls != nullptr; calls = calls->following_) {
+    if (calls->armed_) disarm(*calls);
+  }
+  berth_->close();
 }
 
-void Driver::disarm() {
-  if (armed_ != nullptr) armed_->disarm();
-  armed_ = nullptr;
-  armed_for_ = nullptr;
+void Driver::open_berth(bool alone) {
+  const std::lock_guard lock(mutex_);
+  if (berth_ == nullptr) berth_ = borrow_berth();
+  berth_->open(alone);
+}
+
+void Driver::disarm(CallSource& calls) {
+  calls.armed_ = false;
+  calls.communicator_->disarm(*berth_);
+}
+
+void Driver::set_longest_sleep(uint64_t ns) {
+  longest_sleep_ns.store(ns, std::memory_order_relaxed);
 }
 
 void Driver::wake() {
   const std::lock_guard lock(mutex_);
   woken_.store(true, std::memory_order_release);
-  if (asleep_on_ != nullptr) asleep_on_->wake();
+  if (berth_ != nullptr) berth_->ring();
 }
 
 }  // namespace comity::engine

@@ -8,6 +8,9 @@
 //
 //   poll each communicator's call -> got on? again at once; else spin, yield, sleep until something comes
 //
+// It sleeps on all that its calls wait for at once, in a Berth of the process (src/base/berth.h): whatever
+// moves one of them, an abort, a verdict or wake() ends the sleep.
+//
 // One thread at a time, except for wake(). Allocates nothing.
 #pragma once
 
@@ -16,7 +19,7 @@
 #include <mutex>
 
 #include "comity/plugin/result.h"
-#include "comity/plugin/transport.h"
+#include "src/base/berth.h"
 #include "src/engine/communicator.h"
 
 namespace comity::engine {
@@ -41,6 +44,7 @@ class CallSource {
   Communicator* communicator_;
   CallSource* following_ = nullptr;
   bool busy_ = false;
+  bool armed_ = false;            // the thread sleeps, or is about to, for this call too
   bool marked_ = false;           // mark_ was taken in this silence
   uint64_t silent_since_ns_ = 0;  // 0: the call got on since the last look
   uint64_t reported_at_ns_ = 0;
@@ -66,6 +70,9 @@ class Driver {
   void wait();
   // Ends the wait() under way, or else the next one. Any thread.
   void wake();
+  // How long a sleep lasts that nothing ends; transports may ask for less. Tests lengthen it, so that a
+  // wake-up that is lost shows. Any thread.
+  static void set_longest_sleep(uint64_t ns);
 
  private:
   enum class Step : uint8_t { kNone, kAdvanced, kOver };
@@ -82,18 +89,16 @@ class Driver {
   Status fault(CallSource& calls, uint64_t now_ns) const;
   Status silence(CallSource& calls, uint64_t now_ns) const;
   void rest(uint64_t waited_ns);
-  void sleep(uint64_t waited_ns);
-  void sleep_on(Transport& transport, uint64_t max_ns);
-  void disarm();
+  void sleep();
+  uint32_t transports_in_use() const;
+  void open_berth(bool alone);
+  void disarm(CallSource& calls);
 
   CallSource* first_ = nullptr;
   bool crowded_ = false;  // ranks of one of the communicators outnumber cores
   std::atomic<bool> woken_{false};
-  Transport* armed_ = nullptr;  // this thread sleeps on it, or is about to, for a call of armed_for_
-  CallSource* armed_for_ = nullptr;
-  // What wake() rings. A Waker of the process that every transport rings would take its place.
   std::mutex mutex_;
-  Transport* asleep_on_ = nullptr;
+  BerthLoan berth_;  // from the first sleep on; made under mutex_, since wake() rings it
 };
 
 }  // namespace comity::engine

@@ -56,6 +56,10 @@ void Executor::begin(const Binding& binding, const Arguments& arguments) {
     if (binding.lanes[lane].empty()) lanes_[lane].tile = tiles_;
   }
   if (binding.steps.empty()) tiles_ = 0;
+  if (args_.varying != nullptr) [[unlikely]] {
+    if (args_.varying->compares && !binding.steps.empty()) tiles_ = std::max<uint64_t>(tiles_, 1);
+    return;
+  }
   if (tiles_ == 0) return;
   plan::chunk_begins(binding.shape, plan::tile_length(binding.shape, args_.block_bytes, tiles_ - 1),
                      last_begins_);
@@ -151,7 +155,9 @@ void Executor::set_complete(uint32_t slot, uint32_t id) {
 
 // --- addresses ---------------------------------------------------------------------------------------------
 
-std::byte* Executor::at(uint32_t slot, const ChunkRun& run) const {
+std::byte* Executor::at(uint32_t slot, const ChunkRun& run, uint32_t extent) const {
+  if (args_.varying != nullptr) [[unlikely]]
+    return at_varying(slot, run, extent);
   const TileSlot& tile = slots_[slot];
   const uint64_t begin = tile.begins[run.first];
   std::byte* scratch = args_.scratch + slot * binding_->scratch_bytes;
@@ -166,6 +172,34 @@ std::byte* Executor::at(uint32_t slot, const ChunkRun& run) const {
       break;
   }
   return scratch + binding_->landing_base + binding_->steps[run.block].landing;
+}
+
+// A tile of an extent is empty behind its end.
+uint64_t Executor::tile_bytes_of(uint32_t slot, uint32_t extent) const {
+  const uint64_t length = args_.varying->length(extent);
+  const uint64_t begin = slots_[slot].tile * binding_->shape.tile_bytes;
+  return begin < length ? std::min(binding_->shape.tile_bytes, length - begin) : 0;
+}
+
+uint64_t Executor::bytes_of_varying(uint32_t slot, const ChunkRun& run, uint32_t extent) const {
+  const uint64_t tile = tile_bytes_of(slot, extent);
+  return plan::chunk_begin(binding_->shape, tile, run.first + run.count) -
+         plan::chunk_begin(binding_->shape, tile, run.first);
+}
+
+std::byte* Executor::at_varying(uint32_t slot, const ChunkRun& run, uint32_t extent) const {
+  const TileSlot& tile = slots_[slot];
+  std::byte* scratch = args_.scratch + slot * binding_->scratch_bytes;
+  if (run.space == Space::kReceived)
+    return scratch + binding_->landing_base + binding_->steps[run.block].landing;
+  const uint64_t begin = plan::chunk_begin(binding_->shape, tile_bytes_of(slot, extent), run.first);
+  if (run.space == Space::kScratch)
+    return scratch + run.block * ((binding_->shape.tile_bytes + 127) / 128 * 128) + begin;
+  const bool input = run.space == Space::kInput;
+  const std::span<const uint64_t> offsets =
+      input ? args_.varying->input_offsets : args_.varying->output_offsets;
+  const uint64_t block = binding_->in_fp32 ? run.block * stride_ : offsets.empty() ? 0 : offsets[run.block];
+  return (input ? input_ : output_) + block + tile.offset + begin;
 }
 
 // --- steps -------------------------------------------------------------------------------------------------
@@ -193,14 +227,14 @@ bool Executor::issue(uint32_t lane_index, LaneState& lane, uint32_t slot, uint32
 bool Executor::issue_send(uint32_t lane_index, LaneState& lane, uint32_t slot, uint32_t id,
                           const BoundStep& step) {
   const ChunkRun& run = binding_->runs[step.src];
-  const uint64_t bytes = bytes_of(slot, run);
-  if (bytes == 0) {
+  const uint64_t bytes = bytes_of(slot, run, step.extent);
+  if (skips(slot, bytes)) {
     set_complete(slot, id);
     return true;
   }
   if (!step.link->can_post_send(lane_index)) return false;
-  const std::byte* source = at(slot, run);
-  if (binding_->on_device) {
+  const std::byte* source = at(slot, run, step.extent);
+  if (binding_->on_device && bytes != 0) {
     // Messages of a lane keep their order, so the lane waits for the copy to the host.
     const uint32_t queue = queue_of(lane_index);
     if (!lane.staged) {
@@ -217,13 +251,13 @@ bool Executor::issue_send(uint32_t lane_index, LaneState& lane, uint32_t slot, u
     if (!copied.ok() || !*copied) return false;
     source = bounce_of(slot, step);
   }
-  step.link->post_send(lane_index, source, bytes, args_.signature, *this, tag_of(slot, id));
+  step.link->post_send(lane_index, source, bytes, signature_of(step), *this, tag_of(slot, id));
   return true;
 }
 
 bool Executor::issue_recv(uint32_t lane_index, uint32_t slot, uint32_t id, const BoundStep& step) {
-  const uint64_t bytes = bytes_of(slot, step.dst);
-  if (bytes == 0) {
+  const uint64_t bytes = bytes_of(slot, step.dst, step.extent);
+  if (skips(slot, bytes)) {
     set_complete(slot, id);
     return true;
   }
@@ -235,26 +269,26 @@ bool Executor::issue_recv(uint32_t lane_index, uint32_t slot, uint32_t id, const
     action.destination =
         args_.scratch + slot * binding_->scratch_bytes + binding_->landing_base + step.landing;
   } else {
-    action.destination = at(slot, step.dst);
+    action.destination = at(slot, step.dst, step.extent);
   }
   if (step.kind == BoundKind::kRecvReduce) {
     action.reduce = true;
     action.received_first = step.received_first;
-    action.operand = at(slot, binding_->runs[step.src]);
+    action.operand = at(slot, binding_->runs[step.src], step.extent);
     action.type = args_.type;
     action.op = args_.op;
     action.divisor = step.last ? args_.divisor : 0;
     if (step.mixed) action.divided = std::span(binding_->partial).subspan(step.src).first<2>();
   }
-  step.link->post_recv(lane_index, bytes, args_.signature, action, *this, tag_of(slot, id));
+  step.link->post_recv(lane_index, bytes, signature_of(step), action, *this, tag_of(slot, id));
   return true;
 }
 
 void Executor::issue_copy(uint32_t lane_index, uint32_t slot, uint32_t id, const BoundStep& step) {
   const ChunkRun& run = binding_->runs[step.src];
-  const uint64_t bytes = bytes_of(slot, run);
-  std::byte* destination = at(slot, step.dst);
-  const std::byte* source = at(slot, run);
+  const uint64_t bytes = bytes_of(slot, run, step.extent);
+  std::byte* destination = at(slot, step.dst, step.extent);
+  const std::byte* source = at(slot, run, step.extent);
   if (bytes == 0 || destination == source) {
     set_complete(slot, id);
     return;
@@ -264,13 +298,14 @@ void Executor::issue_copy(uint32_t lane_index, uint32_t slot, uint32_t id, const
 }
 
 void Executor::issue_reduce(uint32_t lane_index, uint32_t slot, uint32_t id, const BoundStep& step) {
-  const uint64_t bytes = bytes_of(slot, step.dst);
+  const uint64_t bytes = bytes_of(slot, step.dst, step.extent);
   if (bytes == 0) {
     set_complete(slot, id);
     return;
   }
-  for (uint32_t i = 0; i < step.src_count; ++i) sources_[i] = at(slot, binding_->runs[step.src + i]);
-  std::byte* destination = at(slot, step.dst);
+  for (uint32_t i = 0; i < step.src_count; ++i)
+    sources_[i] = at(slot, binding_->runs[step.src + i], step.extent);
+  std::byte* destination = at(slot, step.dst, step.extent);
   ReduceWork work;
   work.type = args_.type;
   work.op = args_.op;
@@ -307,9 +342,10 @@ bool Executor::issue_group(uint32_t lane_index, LaneState& lane, uint32_t slot, 
     Token last = 0;
     for (uint32_t i = 0; i < step.src_count; ++i) {
       const ChunkRun& run = binding_->runs[step.src + i];
-      const uint64_t bytes = bytes_of(slot, run);
+      const uint32_t extent = binding_->extents[step.src + i];
+      const uint64_t bytes = bytes_of(slot, run, extent);
       if (bytes == 0) continue;
-      Result<Token> token = args_.device->copy(queue_of(lane_index), bounce, at(slot, run), bytes);
+      Result<Token> token = args_.device->copy(queue_of(lane_index), bounce, at(slot, run, extent), bytes);
       if (!token.ok()) {
         error_ = token.status();
         return false;
@@ -338,10 +374,11 @@ void Executor::start_group(uint32_t slot, const BoundStep& step) {
   const BoundGroup& group = binding_->groups[step.group];
   std::byte* bounce = binding_->on_device ? bounce_of(slot, step) : nullptr;
   for (uint32_t i = 0; i < step.src_count + step.dst_count; ++i) {
-    const ChunkRun& run = i < step.src_count ? binding_->runs[step.src + i]
-                                             : binding_->runs[step.dst_runs + i - step.src_count];
-    const uint64_t bytes = bytes_of(slot, run);
-    pieces_[i] = Piece{bounce != nullptr ? bounce : at(slot, run), bytes};
+    const uint32_t index = i < step.src_count ? step.src + i : step.dst_runs + i - step.src_count;
+    const ChunkRun& run = binding_->runs[index];
+    const uint32_t extent = binding_->extents[index];
+    const uint64_t bytes = bytes_of(slot, run, extent);
+    pieces_[i] = Piece{bounce != nullptr ? bounce : at(slot, run, extent), bytes};
     if (bounce != nullptr) bounce += (bytes + 127) / 128 * 128;
   }
   group_call_.collective = group.collective;
@@ -387,7 +424,8 @@ bool Executor::finish_group() {
     const ChunkRun& run = binding_->runs[step.dst_runs + i];
     const Piece& piece = group_call_.dst[i];
     if (piece.bytes == 0) continue;
-    Result<Token> token = args_.device->copy(group_queue_, at(slot, run), piece.data, piece.bytes);
+    std::byte* to = at(slot, run, binding_->extents[step.dst_runs + i]);
+    Result<Token> token = args_.device->copy(group_queue_, to, piece.data, piece.bytes);
     if (!token.ok()) {
       error_ = token.status();
       return false;

@@ -16,6 +16,7 @@
 #include "src/engine/binding.h"
 #include "src/engine/images.h"
 #include "src/engine/link.h"
+#include "src/engine/varying.h"
 
 namespace comity::engine {
 
@@ -34,6 +35,8 @@ struct Arguments {
   // Of a binding in fp32 `type` and lengths are those of its images, `device` is the host, and the caller's
   // buffers are here.
   const ImageSource* images = nullptr;
+  // Blocks have lengths of their own, and block_bytes is the longest's. Stays valid as long as the call.
+  const VaryingBlocks* varying = nullptr;
 };
 
 // What members of a group compare: the call, and which of its group steps this is, by its place in the order
@@ -51,10 +54,15 @@ class Executor final : public CompletionSink {
   // Advances; never blocks. kFailed: see error(). kMismatch: keep polling or give up, it will not finish.
   Progress poll();
   const Status& error() const { return error_; }
+  // Of the call begun last: its signature, and whether the lengths of its messages are compared.
+  uint64_t signature() const { return args_.signature; }
+  bool compares_lengths() const { return args_.varying != nullptr && args_.varying->compares; }
   // Gives up the call: posted receives deliver nothing any more. The links are unusable afterwards.
   void abandon();
   // Whom the call waits for, in words: "rank 3 to send". Allocates.
   std::string awaited() const;
+  // Work that it gave to a device is not done.
+  bool awaits_device() const { return !tokens_.empty() || (binding_->in_fp32 && images_.awaits_scalar()); }
 
   void completed(uint32_t tag) override;
 
@@ -99,10 +107,24 @@ class Executor final : public CompletionSink {
   void set_complete(uint32_t slot, uint32_t id);
   Progress outcome(bool advanced);
 
-  std::byte* at(uint32_t slot, const plan::ChunkRun& run) const;
-  uint64_t bytes_of(uint32_t slot, const plan::ChunkRun& run) const {
+  // `extent`: of the step, or of the piece of a group; looked at where blocks have lengths of their own.
+  std::byte* at(uint32_t slot, const plan::ChunkRun& run, uint32_t extent) const;
+  std::byte* at_varying(uint32_t slot, const plan::ChunkRun& run, uint32_t extent) const;
+  uint64_t bytes_of(uint32_t slot, const plan::ChunkRun& run, uint32_t extent) const {
+    if (args_.varying != nullptr) [[unlikely]]
+      return bytes_of_varying(slot, run, extent);
     const uint64_t* begins = slots_[slot].begins;
     return begins[run.first + run.count] - begins[run.first];
+  }
+  uint64_t bytes_of_varying(uint32_t slot, const plan::ChunkRun& run, uint32_t extent) const;
+  uint64_t tile_bytes_of(uint32_t slot, uint32_t extent) const;
+  // Whether a message is not sent.
+  bool skips(uint32_t slot, uint64_t bytes) const {
+    return bytes == 0 && !(compares_lengths() && slots_[slot].tile == 0);
+  }
+  uint64_t signature_of(const BoundStep& step) const {
+    return compares_lengths() ? signature_with_length(args_.signature, args_.varying->length(step.extent))
+                              : args_.signature;
   }
   std::byte* bounce_of(uint32_t slot, const BoundStep& step) const {
     return args_.bounce + slot * binding_->bounce_bytes + step.bounce;

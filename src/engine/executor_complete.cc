@@ -32,9 +32,10 @@ void Executor::completed(uint32_t tag) {
   }
   std::byte* destination =
       step.lands ? args_.scratch + slot * binding_->scratch_bytes + binding_->landing_base + step.landing
-                 : at(slot, step.dst);
-  wait_for(0, args_.device->copy(queue_of(0), destination, bounce_of(slot, step), bytes_of(slot, step.dst)),
-           tag);
+                 : at(slot, step.dst, step.extent);
+  const uint64_t bytes = bytes_of(slot, step.dst, step.extent);
+  if (bytes == 0) return set_complete(slot, id);
+  wait_for(0, args_.device->copy(queue_of(0), destination, bounce_of(slot, step), bytes), tag);
 }
 
 bool Executor::poll_tokens() {

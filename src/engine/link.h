@@ -7,6 +7,9 @@
 // contiguous prefix it has consumed; the sender has at most kSegmentsInFlight segments of a lane beyond
 // `done`, so what arrives before its receive was posted always fits into the lane's staging slots.
 //
+// Beside the plans' lanes there is one for Sends and Recvs, made when it is first used. The signature of its
+// messages is their type and length. A message of no bytes is one segment of a header alone.
+//
 // One thread at a time. After construction nothing here allocates, locks or logs.
 #pragma once
 
@@ -14,11 +17,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "comity/plugin/result.h"
 #include "comity/plugin/transport.h"
+#include "src/engine/family.h"
 #include "src/engine/mapping.h"
 #include "src/plan/plan.h"
 
@@ -51,18 +56,35 @@ struct ReceiveAction {
   std::span<const uint8_t> divided = {};  // as ReduceWork::divided: the operand, the received one; or empty
 };
 
+// The lane of Sends and Recvs, as it is called on the wire.
+inline constexpr uint32_t kExchangeLane = plan::kMaxLanes;
+
+// A message that is not the one its receiver expects, as its first segment tells.
+struct Differing {
+  uint64_t expected = 0;  // signatures
+  uint64_t arrived = 0;
+};
+
+// A part of a message of the exchange lane. All but the last are multiples of segment_bytes().
+struct MessagePart {
+  uint64_t offset = 0;  // in the message
+  uint64_t bytes = 0;   // 0 only of a message of no bytes
+  uint64_t signature = 0;
+  uint32_t tag = 0;
+};
+
 class Link final : public SegmentSink {
  public:
-  // `endpoints` stay the transport's and outlive the link.
-  Link(uint32_t peer, uint32_t communicator, std::span<Endpoint* const> endpoints, ReleaseRule rule);
+  // `connections` outlive the link. `communicator`: its index in its family.
+  Link(uint32_t peer, uint32_t communicator, Connections& connections, ReleaseRule rule);
 
   // Makes lanes 0..count-1 usable. May allocate; not on the hot path. Keeps what exists. kSystemError: no
   // memory.
   Status ensure_lanes(uint32_t count);
 
-  bool can_post_send(uint32_t lane) const { return tx_[lane].posted.size() < kPosted; }
-  bool can_post_recv(uint32_t lane) const { return rx_[lane].posted.size() < kPosted; }
-  // Queues a message. `bytes` > 0; the source stays unchanged until sink.completed(tag). Check
+  bool can_post_send(uint32_t lane) const { return lanes_[lane].tx.posted.size() < kPosted; }
+  bool can_post_recv(uint32_t lane) const { return lanes_[lane].rx.posted.size() < kPosted; }
+  // Queues a message. The source stays unchanged until sink.completed(tag). Check
   // can_post_send() first.
   void post_send(uint32_t lane, const std::byte* source, uint64_t bytes, uint64_t signature,
                  CompletionSink& sink, uint32_t tag);
@@ -70,19 +92,36 @@ class Link final : public SegmentSink {
   void post_recv(uint32_t lane, uint64_t bytes, uint64_t signature, const ReceiveAction& action,
                  CompletionSink& sink, uint32_t tag);
 
-  // Moves what can move, both ways. True if anything did. Never blocks.
+  // The same for the lane of Sends and Recvs, once it is open; the parts of a message in order.
+  Status open_exchange();
+  uint32_t segment_bytes() const { return segment_bytes_; }
+  bool can_post_exchange_send() const { return exchange_->tx.posted.size() < kPosted; }
+  bool can_post_exchange_recv() const { return exchange_->rx.posted.size() < kPosted; }
+  void post_exchange_send(const std::byte* source, const MessagePart& part, CompletionSink& sink);
+  void post_exchange_recv(std::byte* destination, const MessagePart& part, CompletionSink& sink);
+
+  // Moves what can move, both ways. True if anything did. Never blocks. While no exchange is under way its
+  // lane has nothing to send: progress() leaves it alone, and only takes in what comes.
   bool progress();
+  bool progress_exchange();
   // Nothing that the peer may be waiting for is still here: no due acknowledgement, all accepted bytes handed
   // over.
   bool quiescent() const;
+  bool exchange_quiescent() const;
   // Whether a posted receive waits for the peer's bytes, a posted send for its taking them.
   bool awaits_bytes() const;
   bool awaits_taking() const;
   // True once a segment with another signature than that of its receive arrived.
   bool mismatch() const { return mismatch_; }
+  // How the first such message differs; null until that is known. Of plans' lanes, and of the exchange's.
+  const Differing* differing() const;
+  const Differing* exchange_differing() const {
+    return exchange_->differing ? &*exchange_->differing : nullptr;
+  }
   // First error of any endpoint or of the peer's segments; success while all is well.
   Status status() const;
   uint32_t peer() const { return peer_; }
+  // The number of this link's last segment among all on that endpoint.
   uint64_t segments_sent_on(size_t endpoint) const { return accepted_[endpoint]; }
   // Forgets posted receives and sends (after an error or abort): nothing is delivered to their memory any
   // more.
@@ -112,6 +151,7 @@ class Link final : public SegmentSink {
   struct Send {
     const std::byte* source = nullptr;
     uint64_t bytes = 0, first = 0, segments = 0, next = 0;  // next: segments handed to endpoints
+    uint64_t offset = 0;                                    // of its first byte in its message
     uint64_t signature = 0;
     CompletionSink* sink = nullptr;
     uint32_t tag = 0;
@@ -119,13 +159,14 @@ class Link final : public SegmentSink {
   struct Receive {
     ReceiveAction action;
     uint64_t bytes = 0, first = 0, segments = 0, consumed = 0;
+    uint64_t offset = 0;
     uint64_t signature = 0;
     CompletionSink* sink = nullptr;
     uint32_t tag = 0;
   };
   struct InFlight {
     uint32_t endpoint = 0;
-    uint64_t accepted = 0;  // ordinal on that endpoint
+    uint64_t accepted = 0;  // its number on that endpoint
   };
   struct LaneTx {
     Ring<Send> posted;
@@ -147,32 +188,54 @@ class Link final : public SegmentSink {
     Mapping staging;  // kSegmentsInFlight slots of segment_bytes_, touched when used
   };
 
+  struct Lane {
+    LaneTx tx;
+    LaneRx rx;
+    std::optional<Differing> differing;
+  };
+
+  Status make_staging(Lane& lane) const;
   bool expects_nothing() const;
-  bool open_lane(const SegmentHeader& header);
-  bool acceptable(const SegmentHeader& header) const;
+  // Null if the header names no lane.
+  Lane* lane_of(const SegmentHeader& header) {
+    return header.lane < lanes_.size() ? &lanes_[header.lane] : open_lane(header);
+  }
+  Lane* open_lane(const SegmentHeader& header);
+  bool acceptable(const LaneRx& rx, const SegmentHeader& header) const;
   Receive* receive_of(LaneRx& rx, uint64_t number);
   bool fits(const Receive& receive, const SegmentHeader& header) const;
-  bool consume(LaneRx& rx, Receive& receive, const SegmentHeader& header, const std::byte* payload);
+  void take_staged(Lane& lane, Receive& receive);
+  void note_mismatch(Lane& lane, const Receive& receive, const SegmentHeader& header);
+  bool consume(Lane& lane, Receive& receive, const SegmentHeader& header, const std::byte* payload);
   void finish_consumed(LaneRx& rx, uint64_t number);
-  bool pump(uint32_t lane);
-  bool hand_over(uint32_t lane, LaneTx& tx, Send& send);
-  bool acknowledge(uint32_t lane);
+  bool pump(uint32_t number, Lane& lane);
+  bool hand_over(uint32_t number, Lane& lane, Send& send);
+  bool acknowledge(uint32_t number, LaneRx& rx);
+  bool acknowledgement_due(const LaneRx& rx) const { return rx.done - rx.published >= acknowledge_after_; }
+  bool open() const;
+  bool handed_over() const;
   void release(LaneTx& tx);
   std::byte* slot(LaneRx& rx, uint64_t number) {
     return rx.staging.data() + (number % kSegmentsInFlight) * uint64_t{segment_bytes_};
   }
-  uint64_t segments_of(uint64_t bytes) const { return (bytes + segment_bytes_ - 1) / segment_bytes_; }
+  uint64_t segments_of(uint64_t bytes) const {
+    return bytes == 0 ? 1 : (bytes + segment_bytes_ - 1) / segment_bytes_;
+  }
   bool fail(const char* what, const SegmentHeader& header);
+  Status named(const Status& status) const;
 
   uint32_t peer_;
   uint32_t communicator_;
   uint32_t segment_bytes_;
   ReleaseRule rule_;
+  uint32_t acknowledge_after_;  // segments: half of the window, or each at once if sends wait for `done`
   bool mismatch_ = false;
+  Connections& connections_;
+  SegmentSink* sink_;  // of what comes on them: this link, or whatever finds the one that a segment names
   std::vector<Endpoint*> endpoints_;
-  std::vector<uint64_t> accepted_;  // by endpoint
-  std::vector<LaneTx> tx_;
-  std::vector<LaneRx> rx_;
+  std::vector<uint64_t> accepted_;  // by endpoint: the number of this link's last segment on it
+  std::vector<Lane> lanes_;
+  std::unique_ptr<Lane> exchange_;
   Status error_;
 };
 

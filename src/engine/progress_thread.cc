@@ -1,37 +1,29 @@
 #include "src/engine/progress_thread.h"
 
-#include <algorithm>
-#include <deque>
-#include <utility>
+#include <pthread.h>
+#include <sched.h>
+
+#include <csignal>
+
+#include "src/base/errno_text.h"
+#include "src/base/log.h"
 
 namespace comity::engine {
 
-// One communicator's calls.
-class ProgressThread::Queue final : public CallSource {
- public:
-  explicit Queue(Communicator& communicator) : CallSource(&communicator), its_(&communicator) {}
-  void push(Submitted call) { calls_.push_back(std::move(call)); }
-  Communicator& its() const { return *its_; }
-  // The driver has forgotten it.
-  bool over() const { return over_; }
-
-  const Call* next() override {
-    over_ = calls_.empty();
-    return over_ ? nullptr : &calls_.front().call;
+// Signals are for the threads of the program.
+ProgressThread::ProgressThread(int cpu) {
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  try {
+    thread_ = std::thread([this, cpu] { run(cpu); });
+  } catch (...) {
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    throw;
   }
-  void ended(const Status& status) override {
-    const Done done = std::move(calls_.front().done);
-    calls_.pop_front();
-    if (done) done(status);
-  }
-
- private:
-  Communicator* its_;
-  std::deque<Submitted> calls_;
-  bool over_ = false;
-};
-
-ProgressThread::ProgressThread() : thread_([this] { run(); }) {}
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
 
 ProgressThread::~ProgressThread() {
   {
@@ -39,49 +31,36 @@ ProgressThread::~ProgressThread() {
     ending_ = true;
   }
   wake_.notify_one();
-  driver_.wake();
   thread_.join();
 }
 
-void ProgressThread::submit(Communicator& communicator, const Call& call, Done done) {
+void ProgressThread::add(CallSource& calls) {
   {
     const std::lock_guard lock(mutex_);
-    submitted_.push_back({&communicator, call, std::move(done)});
+    added_.push_back(&calls);
   }
   wake_.notify_one();
   driver_.wake();
 }
 
-void ProgressThread::take_submitted() {
-  std::erase_if(queues_, [](const auto& queue) { return queue->over(); });
+bool ProgressThread::take_added() {
   std::unique_lock lock(mutex_);
-  if (driver_.empty()) wake_.wait(lock, [this] { return ending_ || !submitted_.empty(); });
-  for (Submitted& one : submitted_) {
-    auto found = std::find_if(queues_.begin(), queues_.end(),
-                              [&](const auto& queue) { return &queue->its() == one.communicator; });
-    if (found == queues_.end()) {
-      queues_.push_back(std::make_unique<Queue>(*one.communicator));
-      driver_.add(*queues_.back());
-      found = std::prev(queues_.end());
-    }
-    (*found)->push(std::move(one));
-  }
-  submitted_.clear();
+  if (driver_.empty()) wake_.wait(lock, [this] { return ending_ || !added_.empty(); });
+  for (CallSource* calls : added_) driver_.add(*calls);
+  added_.clear();
+  return !driver_.empty();
 }
 
-void ProgressThread::run() {
-  for (;;) {
-    take_submitted();
-    {
-      const std::lock_guard lock(mutex_);
-      if (ending_ && submitted_.empty()) break;
-    }
-    driver_.wait();
+void ProgressThread::run(int cpu) {
+  pthread_setname_np(pthread_self(), "comity-progress");
+  if (cpu >= 0) {
+    cpu_set_t only;
+    CPU_ZERO(&only);
+    if (cpu < CPU_SETSIZE) CPU_SET(static_cast<size_t>(cpu), &only);
+    if (const int error = pthread_setaffinity_np(pthread_self(), sizeof only, &only); error != 0)
+      COMITY_LOG_WARN("the progress thread cannot keep to core {}: {}", cpu, errno_text(error));
   }
-  for (const auto& queue : queues_) {
-    if (!queue->over()) queue->its().abort();
-  }
-  while (!driver_.empty()) driver_.wait();
+  while (take_added()) driver_.wait();
 }
 
 }  // namespace comity::engine

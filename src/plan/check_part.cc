@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "src/plan/checks.h"
+#include "src/plan/extents.h"
 #include "src/plan/print.h"
 #include "src/plan/verify.h"
 
@@ -44,7 +45,7 @@ class PartChecker {
   }
 
   void check_step(const Step& step, uint32_t index) {
-    check_form(step) && check_runs(step, index) && check_after(step, index) &&
+    check_form(step) && check_runs(step, index) && check_extent(step) && check_after(step, index) &&
         (step.kind != StepKind::kGroup || check_group(step));
     if (!violation_ && !in_group_) count_steps(step);
   }
@@ -178,6 +179,8 @@ class PartChecker {
     return true;
   }
 
+  bool check_extent(const Step& step);
+  bool check_given(const Step& step, uint32_t extent);
   bool check_group(const Step& step);
   void check_orders();
   void count_steps(const Step& step);
@@ -195,6 +198,45 @@ class PartChecker {
   uint64_t expanded_ = 0;  // steps so far, groups expanded
   std::optional<Violation> violation_;
 };
+
+// Where blocks have lengths of their own: the step has one that this rank is given.
+bool PartChecker::check_extent(const Step& step) {
+  if (!shape_.any_lengths) return true;
+  const bool group = step.kind == StepKind::kGroup;
+  const std::optional<uint32_t> extent = extent_of(shape_, part_.rank, step);
+  if (!extent && !group) {
+    return fail("extent",
+                fmt::format("{} touches none of the caller's blocks and does not say whose length it has",
+                            describe(step)));
+  }
+  if (!group && !check_given(step, *extent)) return false;
+  for (const auto* runs : {&step.src, &step.dst}) {
+    for (const ChunkRun& run : *runs) {
+      const std::optional<uint32_t> its = extent_of(shape_, part_.rank, run);
+      if (group && !its)
+        return fail("extent", fmt::format("{}: {} is none of the caller's blocks and has no length",
+                                          describe(step), describe(run)));
+      if (!its) continue;
+      if (!check_given(step, *its)) return false;
+      if (group || block_of_extent(shape_, part_.rank, *its) == block_of_extent(shape_, part_.rank, *extent))
+        continue;
+      return fail("extent", fmt::format("{}: {} has the length of another block than the step, whose is {}",
+                                        describe(step), describe(run), *extent));
+    }
+  }
+  if (step.extent == kImplied || (!group && step.extent == *extent)) return true;
+  if (group)
+    return fail("extent", fmt::format("{} states extent {}, and each of its blocks has its own",
+                                      describe(step), step.extent));
+  return fail("extent", fmt::format("{} states extent {}, and its blocks have extent {}", describe(step),
+                                    step.extent, *extent));
+}
+
+bool PartChecker::check_given(const Step& step, uint32_t extent) {
+  if (is_given(shape_, part_.rank, extent)) return true;
+  return fail("extent", fmt::format("{} has the length of extent {}, which this rank is not given",
+                                    describe(step), extent));
+}
 
 void PartChecker::count_steps(const Step& step) {
   expanded_ += step.kind == StepKind::kGroup ? part_.groups[step.group].definition.size() : 1;
@@ -267,26 +309,11 @@ bool PartChecker::check_members(const Group& group) {
 bool PartChecker::check_group_shape(const Step& step, const Group& group, uint32_t member) {
   const size_t members = group.members.size();
   const bool root = member == group.root;
-  size_t sources = 1, destinations = 1;
-  switch (group.collective) {
-    case Collective::kAllReduce:
-      break;
-    case Collective::kReduce:
-      destinations = root ? 1 : 0;
-      break;
-    case Collective::kBroadcast:
-      sources = root ? 1 : 0;
-      break;
-    case Collective::kAllGather:
-      destinations = members;
-      break;
-    case Collective::kReduceScatter:
-      sources = members;
-      break;
-    case Collective::kBarrier:
-      sources = destinations = 0;
-      break;
-  }
+  size_t sources = has_input_blocks(group.collective) ? members : 1;
+  size_t destinations = has_output_blocks(group.collective) ? members : 1;
+  if (gives_from_root(group.collective) && !root) sources = 0;
+  if (takes_to_root(group.collective) && !root) destinations = 0;
+  if (group.collective == Collective::kBarrier) sources = destinations = 0;
   if (step.src.size() != sources || step.dst.size() != destinations) {
     return fail("shape", fmt::format("{} of {} has {} sources and {} destinations, not {} and {}",
                                      describe(step), name_of(group.collective), step.src.size(),
@@ -335,6 +362,8 @@ std::string shape_fault(const Shape& shape) {
   if (shape.tile_bytes == 0 || shape.tile_bytes % 64 != 0 || shape.tile_bytes > kWholeBlock) {
     return fmt::format("tile of {} bytes is not a multiple of 64 up to {}", shape.tile_bytes, kWholeBlock);
   }
+  if (shape.any_lengths && extents(shape) == 0)
+    return fmt::format("the blocks of {} have one length", name_of(shape.collective));
   if (shape.scratch_slots > kMostSlots)
     return fmt::format("{} scratch slots, most {}", shape.scratch_slots, kMostSlots);
   return {};
@@ -343,11 +372,11 @@ std::string shape_fault(const Shape& shape) {
 }  // namespace
 
 uint32_t rank_input_blocks(const Shape& shape, uint32_t rank) {
-  return shape.collective == Collective::kBroadcast && rank != shape.root ? 0 : input_blocks(shape);
+  return gives_from_root(shape.collective) && rank != shape.root ? 0 : input_blocks(shape);
 }
 
 uint32_t rank_output_blocks(const Shape& shape, uint32_t rank) {
-  return shape.collective == Collective::kReduce && rank != shape.root ? 0 : output_blocks(shape);
+  return takes_to_root(shape.collective) && rank != shape.root ? 0 : output_blocks(shape);
 }
 
 std::optional<Violation> check_shape(const Shape& shape) {

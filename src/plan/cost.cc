@@ -31,7 +31,7 @@ class Simulation {
       : shape_(shape),
         parts_(std::move(parts)),
         input_(input),
-        wiring_(wire(parts_, input.in_place)),
+        wiring_(wire(shape_, parts_, input.in_place)),
         block_bytes_(block_bytes),
         tiles_(tiles),
         channels_(wiring_.channels.size()),
@@ -177,8 +177,8 @@ class Simulation {
   bool onto_itself(const Job& job, const Step& step) const {
     if (!input_.in_place || step.src[0].space != Space::kInput || step.dst[0].space != Space::kOutput)
       return false;
-    if (shape_.collective == Collective::kAllGather) return step.dst[0].block == job.rank;
-    return shape_.collective != Collective::kReduceScatter || step.src[0].block == job.rank;
+    if (has_output_blocks(shape_.collective)) return step.dst[0].block == job.rank;
+    return !has_input_blocks(shape_.collective) || step.src[0].block == job.rank;
   }
 
   void send(const Job& job, uint32_t peer, uint64_t length) {

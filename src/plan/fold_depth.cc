@@ -236,11 +236,15 @@ std::vector<uint32_t> Follower::group_result(const Group& group, uint32_t lane,
   const auto source_of = [&](uint32_t from, uint32_t source) {
     return read(group.members[from], lane, step_of(group.members[from], lane, at[from]).src[source]);
   };
-  if (group.collective == Collective::kBroadcast) return source_of(group.root, 0);
-  if (group.collective == Collective::kAllGather) return source_of(destination, 0);
+  if (gives_from_root(group.collective)) {
+    return source_of(group.root, has_input_blocks(group.collective) ? member : 0);
+  }
+  if (has_output_blocks(group.collective)) {
+    return source_of(destination, has_input_blocks(group.collective) ? member : 0);
+  }
   std::vector<uint32_t> folded;
   for (uint32_t from = 0; from < group.members.size(); ++from)
-    fold(folded, source_of(from, group.collective == Collective::kReduceScatter ? member : 0));
+    fold(folded, source_of(from, has_input_blocks(group.collective) ? member : 0));
   return folded;
 }
 

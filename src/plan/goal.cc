@@ -11,9 +11,9 @@ void promise(Collective collective, uint32_t root, uint32_t member, std::span<co
     Promise& promise = goal.finally[member].emplace_back();
     promise.run = destinations[i];
     promise.folded = is_reduction(collective);
-    if (collective == Collective::kReduceScatter) promise.block = member;
-    if (collective == Collective::kBroadcast) promise.rank = root;
-    if (collective == Collective::kAllGather) promise.rank = i;
+    if (has_input_blocks(collective)) promise.block = member;
+    if (gives_from_root(collective)) promise.rank = root;
+    if (has_output_blocks(collective)) promise.rank = i;
   }
 }
 

@@ -32,6 +32,7 @@ struct Goal {
   std::vector<std::vector<Holding>> initially;  // by rank
   std::vector<std::vector<Promise>> finally;    // by rank
   Division division = Division::kAny;
+  bool balanced = false;      // results are folded by the balanced tree over ranks
   bool synchronizes = false;  // every rank's end comes after every rank's start
 };
 

@@ -13,7 +13,7 @@ void add(Fnv& hash, const Shape& shape) {
       .number(shape.weights.size());
   for (const uint32_t weight : shape.weights) hash.number(weight);
   hash.number(shape.scratch_slots).number(shape.window).number(shape.tile_bytes);
-  hash.number(static_cast<uint64_t>(shape.placement));
+  hash.number(static_cast<uint64_t>(shape.placement)).byte(shape.any_lengths ? 1 : 0);
 }
 
 void add(Fnv& hash, const std::vector<ChunkRun>& runs) {
@@ -27,7 +27,8 @@ void add(Fnv& hash, const std::vector<ChunkRun>& runs) {
 void add(Fnv& hash, const std::vector<Step>& steps) {
   hash.number(steps.size());
   for (const Step& step : steps) {
-    const auto& [kind, peer, src, dst, after, last, group, order, lag] = step;  // all there is to a step
+    const auto& [kind, peer, src, dst, after, last, group, order, lag, extent] =
+        step;  // all there is to a step
     hash.byte(static_cast<uint8_t>(kind)).number(peer);
     add(hash, src);
     add(hash, dst);
@@ -35,7 +36,7 @@ void add(Fnv& hash, const std::vector<Step>& steps) {
     for (const After& each : after) {
       hash.number(each.lane).number(each.step).byte(each.in_place_only ? 1 : 0);
     }
-    hash.byte(last ? 1 : 0).number(group).number(order).number(lag);
+    hash.byte(last ? 1 : 0).number(group).number(order).number(lag).number(extent);
   }
 }
 
@@ -67,7 +68,8 @@ uint64_t hash_of(const Shape& shape, const Origin& origin) {
   hash.text("generated");
   add(hash, shape);
   hash.text(origin.generator).number(origin.version).number(origin.topology).number(origin.root);
-  return mix(hash.number(origin.block_bytes).byte(origin.narrow ? 1 : 0).value());
+  hash.number(origin.block_bytes).byte(origin.narrow ? 1 : 0).number(origin.max_lanes);
+  return mix(hash.value());
 }
 
 }  // namespace comity::plan

@@ -20,6 +20,7 @@ struct Origin {
   uint32_t root = 0;
   uint64_t block_bytes = 0;
   bool narrow = false;  // for types whose partial results may be rounded
+  uint32_t max_lanes = kMaxLanes;
 };
 
 // Of a Plan of which a rank has but its own part: every rank knows the same shape and origin, and equal ones

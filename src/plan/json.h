@@ -3,7 +3,7 @@
 //   {"comity_plan": 1,
 //    "shape": {"algorithm": "ring", "collective": "all_reduce", "nranks": 2, "root": 0, "weights": [1, 1],
 //              "scratch_slots": 0, "window": 2, "tile_bytes": 1048576 or "whole_block",
-//              "placement": "both" | "out_of_place" | "in_place"},
+//              "placement": "both" | "out_of_place" | "in_place", "any_lengths": false},
 //    "parts": [{"rank": 0,
 //               "lanes": [{"steps": [STEP, ...]}, ...],
 //               "groups": [{"collective": "reduce", "members": [0, 1], "root": 0, "last": false,
@@ -11,11 +11,11 @@
 //   STEP = {"kind": "send" | "recv" | "copy" | "reduce" | "group", "peer": 1,
 //           "src": [RUN, ...], "dst": [RUN, ...],
 //           "after": [{"lane": 0, "step": 3, "in_place_only": true}, ...], "last": true,
-//           "group": 0, "order": 0, "lag": 0}
+//           "group": 0, "order": 0, "lag": 0, "extent": 0}
 //   RUN = {"space": "input" | "output" | "scratch" | "received", "block": 0, "first": 0, "count": 1}
 //
-// What a step, `after` or part leaves out is its default (0, false, none); everything of the shape must be
-// there.
+// What a step, `after` or part leaves out is its default (0, false, none); everything of the shape but
+// any_lengths must be there.
 #pragma once
 
 #include <string>

@@ -24,7 +24,9 @@ constexpr uint64_t kMostReadSteps = uint64_t{16} << 20;
 
 constexpr std::string_view kCollectiveNames[] = {
     name_of(Collective::kAllReduce), name_of(Collective::kReduce),        name_of(Collective::kBroadcast),
-    name_of(Collective::kAllGather), name_of(Collective::kReduceScatter), name_of(Collective::kBarrier)};
+    name_of(Collective::kAllGather), name_of(Collective::kReduceScatter), name_of(Collective::kBarrier),
+    name_of(Collective::kAllToAll),  name_of(Collective::kGather),        name_of(Collective::kScatter)};
+static_assert(std::size(kCollectiveNames) == kCollectiveCount);
 
 // Where in the document: written out only for an error.
 struct Place {
@@ -199,9 +201,9 @@ class Reader {
   }
 
   bool read_shape(const Json& value, const Place& at, Shape& shape) {
-    constexpr std::string_view kFields[] = {"algorithm", "collective", "nranks",
-                                            "root",      "weights",    "scratch_slots",
-                                            "window",    "tile_bytes", "placement"};
+    constexpr std::string_view kFields[] = {"algorithm", "collective",    "nranks", "root",
+                                            "weights",   "scratch_slots", "window", "tile_bytes",
+                                            "placement", "any_lengths"};
     if (!object(value, at, kFields)) return false;
     const Json* name = field(value, at, "algorithm", true);
     if (name == nullptr) return false;
@@ -225,7 +227,8 @@ class Reader {
         !array(value, at, "weights", true, kMostChunks, shape.weights, weight) ||
         !number(value, at, "scratch_slots", true, kMostSlots, shape.scratch_slots) ||
         !number(value, at, "window", true, kMaxWindow, shape.window) ||
-        !word(value, at, "placement", kPlacementNames, shape.placement)) {
+        !word(value, at, "placement", kPlacementNames, shape.placement) ||
+        !flag(value, at, "any_lengths", false, shape.any_lengths)) {
       return false;
     }
     return read_tile(value, at, shape) && check_numbers(at, shape);
@@ -300,7 +303,7 @@ class Reader {
 
   bool read_step(const Json& value, const Place& at, Step& step) {
     constexpr std::string_view kFields[] = {"kind", "peer",  "src",   "dst", "after",
-                                            "last", "group", "order", "lag"};
+                                            "last", "group", "order", "lag", "extent"};
     const auto run = [this](const Json& element, const Place& place, ChunkRun& to) {
       return read_run(element, place, to);
     };
@@ -322,7 +325,8 @@ class Reader {
            flag(value, at, "last", false, step.last) &&
            number(value, at, "group", step.kind == StepKind::kGroup, UINT32_MAX, step.group) &&
            number(value, at, "order", false, UINT32_MAX, step.order) &&
-           number(value, at, "lag", false, UINT32_MAX, step.lag);
+           number(value, at, "lag", false, UINT32_MAX, step.lag) &&
+           number(value, at, "extent", false, UINT32_MAX, step.extent);
   }
 
   bool read_run(const Json& value, const Place& at, ChunkRun& run) {

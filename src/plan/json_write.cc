@@ -62,7 +62,8 @@ class Writer {
     } else {
       add("{}", shape.tile_bytes);
     }
-    add(", \"placement\": \"{}\"}}", kPlacementNames[static_cast<size_t>(shape.placement)]);
+    add(", \"placement\": \"{}\"{}}}", kPlacementNames[static_cast<size_t>(shape.placement)],
+        shape.any_lengths ? ", \"any_lengths\": true" : "");
   }
 
   void part(const Part& part) {
@@ -120,6 +121,7 @@ class Writer {
       }
       text_ += ']';
     }
+    if (step.extent != kImplied) add(", \"extent\": {}", step.extent);
     if (step.last) add(", \"last\": true");
     text_ += '}';
   }

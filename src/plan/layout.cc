@@ -41,10 +41,11 @@ Layout::Layout(const Shape& shape, const Columns& columns, const Part& part, boo
   const uint64_t outputs = rank_output_blocks(shape, part.rank) * width;
   output_ = inputs;
   user_ = inputs + outputs;
-  if (aliased) {
+  // Whoever has but one of the two, as all but a root, shares nothing.
+  if (aliased && inputs > 0 && outputs > 0) {
     user_ = std::max(inputs, outputs);
-    output_ = shape.collective == Collective::kReduceScatter ? part.rank * width : 0;
-    input_ = shape.collective == Collective::kAllGather ? part.rank * width : 0;
+    output_ = has_input_blocks(shape.collective) ? part.rank * width : 0;
+    input_ = has_output_blocks(shape.collective) ? part.rank * width : 0;
   }
   per_slot_ = user_ + shape.scratch_slots * width;
   landing_.resize(part.lanes.size());

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "src/plan/extents.h"
 #include "src/plan/print.h"
 
 namespace comity::plan {
@@ -258,7 +259,7 @@ void Machine::deliver(ChannelState& channel) {
   channel.posted.pop_front();
   store(recv, step_of(recv).dst[0], message.values);
   const uint32_t clock = slot(recv).clock[recv.flat];
-  if (clock != kNone) join(clocks_[clock], clocks_[message.clock]);
+  if (clock != kNone && !shape_.any_lengths) join(clocks_[clock], clocks_[message.clock]);
   if (goal_.synchronizes) join(ranks_[recv.rank].end, clocks_[message.clock]);
   clocks_.release(message.clock);
   complete(recv);
@@ -276,9 +277,25 @@ void Machine::read(const Instance& at, const ChunkRun& run, std::vector<ValueId>
     if (cell.writer != kNone && !surely_before(at, cell.writer)) {
       return fail_race(at, cell.writer, run, "reads what may not be written yet by");
     }
+    if (shape_.any_lengths) check_length(at, run, cell.value);
     state.readers.push_back({at.flat, cell.readers});
     cell.readers = static_cast<uint32_t>(state.readers.size() - 1);
   }
+}
+
+// What lies there is as long as the step that reads it.
+void Machine::check_length(const Instance& at, const ChunkRun& run, ValueId id) {
+  const Value& value = values_[id];
+  if (value.undefined || value.mixed) return;  // said where it ends
+  const Step& step = step_of(at);
+  const uint32_t rank = parts_[at.rank].rank;
+  const std::optional<uint32_t> extent =
+      step.kind == StepKind::kGroup ? extent_of(shape_, rank, run) : extent_of(shape_, rank, step);
+  if (!extent || block_of_extent(shape_, rank, *extent) == block_of_input(shape_, value.rank, value.block))
+    return;
+  fail(at, "extent",
+       fmt::format("{} takes {}, {}, for as long as extent {}", describe(step), describe(run),
+                   values_.describe(id), *extent));
 }
 
 void Machine::claim(const Instance& at, const ChunkRun& run) {

@@ -19,6 +19,12 @@
 // Tiles do not mix: `after` and messages join steps of one tile, issue order leads only to later tiles, and
 // what reuses scratch waits for the whole tile before. So clocks need no edge for the window.
 //
+// Where blocks have lengths of their own (extents.h), any of them may be empty, and what is empty is not
+// sent: it orders nothing. There messages and groups lead no chain: only a rank's own issues and `after`
+// order accesses. Leaving a message out makes nothing wait, so it stalls nothing, and a value is touched by
+// steps of its own block alone, so what holds with all blocks there holds for each of them without the
+// others.
+//
 // A send's completion is ordered with nothing but its dependents: a runtime may hold a source until the
 // receiver has consumed it, or let go at once.
 #pragma once
@@ -154,6 +160,7 @@ class Machine {
                       uint32_t from);
 
   void read(const Instance& at, const ChunkRun& run, std::vector<ValueId>& values);
+  void check_length(const Instance& at, const ChunkRun& run, ValueId id);
   void claim(const Instance& at, const ChunkRun& run);
   void store(const Instance& at, const ChunkRun& run, std::span<const ValueId> values);
   bool surely_before(const Instance& at, uint32_t earlier);

@@ -56,6 +56,8 @@ void Machine::check_value(uint32_t rank, const Promise& promise, ValueId id, con
     return say(maker, "last", "it passed no `last` reduction");
   if (goal_.division == Division::kNever && value.divided)
     return say(maker, "last", "it passed a `last` reduction inside a group that is not");
+  if (goal_.balanced && value.expression != values_.balanced_expression(promise.block, run.first))
+    return say(maker, "tree", "it is not folded by the balanced tree over ranks");
   const uint64_t key = uint64_t{promise.block} << 32 | column;
   const auto [first, fresh] = agreed_.try_emplace(key, id);
   if (!fresh && values_[first->second].expression != value.expression) {

@@ -74,11 +74,11 @@ void Machine::give_group_results(const Call& call, uint32_t member, const Group&
   const uint32_t own_clock = slot(at).clock[at.flat];
   for (uint32_t other = 0; other < call.size(); ++other) {
     // A member learns of those whose data it gets, no more: how a provider synchronizes is its own affair.
-    const bool learns = group.collective == Collective::kBroadcast ? other == group.root
-                        : group.collective == Collective::kReduce  ? member == group.root
-                                                                   : true;
+    const bool learns = gives_from_root(group.collective) ? other == group.root
+                        : takes_to_root(group.collective) ? member == group.root
+                                                          : true;
     if (!learns || other == member) continue;
-    if (own_clock != kNone) join(clocks_[own_clock], clocks_[call[other].clock]);
+    if (own_clock != kNone && !shape_.any_lengths) join(clocks_[own_clock], clocks_[call[other].clock]);
     if (goal_.synchronizes) join(ranks_[at.rank].end, clocks_[call[other].clock]);
   }
   for (const Step& inner : parts_[at.rank].groups[step.group].definition) {
@@ -93,8 +93,8 @@ void Machine::give_group_results(const Call& call, uint32_t member, const Group&
     const ChunkRun& run = step.dst[i];
     results.clear();
     const bool folded = is_reduction(group.collective);
-    const uint32_t source = group.collective == Collective::kReduceScatter ? member : 0;
-    const uint32_t from = group.collective == Collective::kBroadcast ? group.root : i;
+    const uint32_t source = has_input_blocks(group.collective) ? member : 0;
+    const uint32_t from = gives_from_root(group.collective) ? group.root : i;
     const uint32_t columns = columns_.of[run.first + run.count] - columns_.of[run.first];
     for (uint32_t column = 0; column < columns; ++column) {
       results.push_back(group_value(call, group, source, column, folded, from));
@@ -105,7 +105,7 @@ void Machine::give_group_results(const Call& call, uint32_t member, const Group&
 
 ValueId Machine::group_value(const Call& call, const Group& group, uint32_t source, uint32_t chunk,
                              bool folded, uint32_t from) {
-  if (!folded) return call[from].sources[0][chunk];
+  if (!folded) return call[from].sources[source][chunk];
   std::vector<ValueId> operands;
   for (const Arrival& arrival : call) operands.push_back(arrival.sources[source][chunk]);
   const Instance& at = call[0].at;

@@ -112,12 +112,12 @@ uint64_t boundary(uint64_t tile_length, uint64_t weight_before, uint64_t weight_
 
 uint32_t input_blocks(const Shape& shape) {
   if (shape.collective == Collective::kBarrier) return 0;
-  return shape.collective == Collective::kReduceScatter ? shape.nranks : 1;
+  return has_input_blocks(shape.collective) ? shape.nranks : 1;
 }
 
 uint32_t output_blocks(const Shape& shape) {
   if (shape.collective == Collective::kBarrier) return 0;
-  return shape.collective == Collective::kAllGather ? shape.nranks : 1;
+  return has_output_blocks(shape.collective) ? shape.nranks : 1;
 }
 
 uint64_t chunk_begin(const Shape& shape, uint64_t tile_length, uint32_t chunk) {

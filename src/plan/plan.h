@@ -1,7 +1,8 @@
 // The Plan: what each rank sends, receives, copies and reduces, as data. One Plan describes one *tile*.
 //
-//   block    a contiguous part of a user's buffer: all-gather's output and reduce-scatter's input have one
-//            per rank, everything else has one. All blocks of a call have the same length in bytes.
+//   block    a contiguous part of a user's buffer: outputs of all-gather, gather and all-to-all and inputs of
+//            reduce-scatter, scatter and all-to-all have one per rank, everything else has one. All blocks of
+//            a call have the same length in bytes, unless the Plan is good for any lengths (extents.h).
 //   tile     the piece [t * tile_bytes, (t + 1) * tile_bytes) of every block, handled by one pass of the Plan
 //   chunk    a weighted part of a tile: chunk c of a tile of n bytes starts at floor(n * W(c) / W), W(c) the
 //            weights before c, in 128 bits, rounded down to 64 bytes (chunk_begin()). A chunk may be empty;
@@ -16,8 +17,8 @@
 // flight: tile t + window waits until all steps of tile t are complete. So a Plan and its scratch do not grow
 // with the count.
 //
-// Only the root has a reduce's output and a broadcast's input (callers may pass null elsewhere); no step
-// writes to an input.
+// Only the root has a reduce's or gather's output and a broadcast's or scatter's input (callers may pass null
+// elsewhere); no step writes to an input.
 //
 // A Plan is a value without pointers into anything; it is copied, printed, compared and verified freely.
 #pragma once
@@ -62,6 +63,8 @@ struct After {
   bool operator==(const After&) const = default;
 };
 
+inline constexpr uint32_t kImplied = UINT32_MAX;
+
 struct Step {
   StepKind kind = StepKind::kCopy;
   uint32_t peer = 0;          // send, recv: the other rank
@@ -73,18 +76,25 @@ struct Step {
   uint32_t group = 0;  // group: index into Part::groups
   uint32_t order = 0;  // group: its place among the Plan's, see Group
   uint32_t lag = 0;    // group: how many tiles it runs behind, below the window
+  // Where blocks have lengths of their own: whose length it has, of a step that touches none of the caller's
+  // blocks (extents.h). Else it is implied, and not looked at.
+  uint32_t extent = kImplied;
   bool operator==(const Step&) const = default;
 };
 
 // A sub-collective over an ordered set of ranks, carried out whole by a provider where one reaches every
-// member's memory, else by its definition. Piece i covers the same chunks on all members; all follow a shape:
+// member's memory, else by its definition. Pieces that meet cover the same chunks; all follow a shape:
 //   all_reduce      src {x}            dst {y}            y = reduction of all members' x
 //   reduce          src {x}            dst {y} on root, {} elsewhere
 //   broadcast       src {x} on root, {} elsewhere         dst {y} (root's too)
 //   all_gather      src {x}            dst {y_0 .. y_m-1}   y_i = member i's x
 //   reduce_scatter  src {x_0 .. x_m-1} dst {y}            y = reduction of all members' x_i, i this member
+//   all_to_all      src {x_0 .. x_m-1} dst {y_0 .. y_m-1}   y_i = member i's x_j, j this member
+//   gather          src {x}            dst {y_0 .. y_m-1} on root, {} elsewhere   y_i = member i's x
+//   scatter         src {x_0 .. x_m-1} on root, {} elsewhere   dst {y}   y = the root's x_i, i this member
 //   barrier         src {}             dst {}
-// A dst may be exactly a src (in place by plan); user placement aliases further as described at Placement.
+// Where blocks have lengths of their own (extents.h), each piece has that of its own block. A dst may be
+// exactly a src (in place by plan); user placement aliases further as described at Placement.
 //
 // Calls of groups start one after the other: on each rank by ascending (tile + lag, order) of their steps,
 // each once the one before is complete, whatever is ready first. All members of a call state the same two
@@ -115,7 +125,8 @@ struct Part {
 };
 
 // How the caller's input and output may relate. In place is NCCL's: all_reduce, reduce, broadcast: input ==
-// output; all_gather: input == output + rank * block; reduce_scatter: output == input + rank * block.
+// output; all_gather and, on its root, gather: input is the rank's own block of the output; reduce_scatter
+// and, on its root, scatter: output is the rank's own block of the input.
 enum class Placement : uint8_t { kBoth = 0, kOutOfPlaceOnly = 1, kInPlaceOnly = 2 };
 
 // What the engine carries out, and so what every Plan keeps: check_part() refuses more, and verify() proves
@@ -130,12 +141,13 @@ struct Shape {
   std::string algorithm;  // its name: "ring"
   Collective collective = Collective::kAllReduce;
   uint32_t nranks = 1;
-  uint32_t root = 0;                    // broadcast, reduce
+  uint32_t root = 0;                    // of a rooted collective
   std::vector<uint32_t> weights = {1};  // of the chunks of a tile; each 1..2^16, at most 2^16 of them
   uint32_t scratch_slots = 0;
   uint32_t window = 1;             // tiles in flight, 1..kMaxWindow
   uint64_t tile_bytes = 1u << 20;  // multiple of 64; kWholeBlock: one tile however long the block
   Placement placement = Placement::kBoth;
+  bool any_lengths = false;  // serves blocks that each have a length of their own too, see extents.h
   bool operator==(const Shape&) const = default;
 };
 inline constexpr uint64_t kWholeBlock = uint64_t{1} << 62;

@@ -51,11 +51,12 @@ std::string shape_text(const Shape& shape) {
   const auto placement = std::min<size_t>(static_cast<size_t>(shape.placement), 2);
   const bool known = static_cast<int>(shape.collective) < kCollectiveCount;
   return fmt::format(
-      "{} {}, {} rank{}{}, {}\n{} chunk{} of weight {}; {} scratch slot{}; window {}; tile {}\n",
+      "{} {}, {} rank{}{}, {}{}\n{} chunk{} of weight {}; {} scratch slot{}; window {}; tile {}\n",
       known ? comity::name_of(shape.collective) : "?", shape.algorithm, shape.nranks,
       shape.nranks == 1 ? "" : "s", rooted ? fmt::format(", root {}", shape.root) : "",
-      kPlacements[placement], shape.weights.size(), shape.weights.size() == 1 ? "" : "s", weights,
-      shape.scratch_slots, shape.scratch_slots == 1 ? "" : "s", shape.window,
+      kPlacements[placement], shape.any_lengths ? ", blocks of any lengths" : "", shape.weights.size(),
+      shape.weights.size() == 1 ? "" : "s", weights, shape.scratch_slots, shape.scratch_slots == 1 ? "" : "s",
+      shape.window,
       shape.tile_bytes >= kWholeBlock ? "the whole block" : fmt::format("{} bytes", shape.tile_bytes));
 }
 

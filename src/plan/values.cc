@@ -6,6 +6,7 @@
 #include <bit>
 
 #include "src/base/hash.h"
+#include "src/plan/balanced.h"
 
 namespace comity::plan {
 ValueTable::ValueTable(uint32_t ranks) : ranks_(ranks), words_(ranks / 64 + 1) {
@@ -20,9 +21,35 @@ ValueId ValueTable::add(const Value& value) {
   return static_cast<ValueId>(values_.size() - 1);
 }
 
+namespace {
+
+uint64_t leaf_expression(uint32_t rank, uint32_t block, uint32_t chunk) {
+  return mix(mix(mix(1, rank), block), chunk);
+}
+
+uint64_t fold_expression(bool last, size_t sources) {
+  return mix(last ? 3 : 2, sources);
+}
+
+struct Tree {
+  uint32_t block, chunk;
+  uint64_t expression(uint32_t begin, uint32_t end, bool last) const {
+    if (end - begin == 1) return leaf_expression(begin, block, chunk);
+    const uint32_t middle = begin + balanced_split(end - begin);
+    const uint64_t left = mix(fold_expression(last, 2), expression(begin, middle, false));
+    return mix(left, expression(middle, end, false));
+  }
+};
+
+}  // namespace
+
+uint64_t ValueTable::balanced_expression(uint32_t block, uint32_t chunk) const {
+  return Tree{block, chunk}.expression(0, ranks_, true);
+}
+
 ValueId ValueTable::leaf(uint32_t rank, uint32_t block, uint32_t chunk, uint32_t tile) {
   Value value;
-  value.expression = mix(mix(mix(1, rank), block), chunk);
+  value.expression = leaf_expression(rank, block, chunk);
   value.tile = tile;
   value.block = block;
   value.rank = rank;
@@ -37,7 +64,7 @@ ValueId ValueTable::fold(std::span<const ValueId> sources, bool last, const Make
   value.rank = maker.rank;
   value.lane = maker.lane;
   value.step = maker.step;
-  value.expression = mix(last ? 3 : 2, sources.size());
+  value.expression = fold_expression(last, sources.size());
   const ValueId id = add(value);
   for (size_t i = 0; i < sources.size(); ++i) {
     const Value& source = values_[sources[i]];

@@ -45,6 +45,8 @@ class ValueTable {
 
   const Value& operator[](ValueId id) const { return values_[id]; }
   bool has(ValueId id, uint32_t rank) const { return (words(id)[rank / 64] >> (rank % 64) & 1) != 0; }
+  // What `expression` is of the balanced tree over all ranks, the last fold `last`.
+  uint64_t balanced_expression(uint32_t block, uint32_t chunk) const;
   // Every rank's contribution is there.
   bool complete(ValueId id) const { return count(id) == ranks_; }
   uint32_t count(ValueId id) const;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "src/plan/balanced.h"
 #include "src/plan/checks.h"
 #include "src/plan/goal.h"
 #include "src/plan/layout.h"
@@ -55,7 +56,7 @@ double run_columns(const std::vector<Step>& steps, const Columns& columns) {
 
 class Verifier {
  public:
-  explicit Verifier(const Plan& plan) : plan_(plan) {}
+  explicit Verifier(const Plan& plan, bool balanced = false) : plan_(plan), balanced_(balanced) {}
 
   Found run() {
     if (Found found = check_parts()) return found;
@@ -67,6 +68,7 @@ class Verifier {
       if (groups_) expanded_.push_back(expand(part));
     }
     goal_ = goal_of(plan_.shape);
+    goal_.balanced = balanced_;
     for (const bool in_place : {false, true}) {
       if (plan_.shape.placement == (in_place ? Placement::kOutOfPlaceOnly : Placement::kInPlaceOnly))
         continue;
@@ -161,12 +163,12 @@ class Verifier {
     if (groups_) {
       // Whole first: its violations are numbered as given, and its meetings are what the definitions are held
       // against.
-      const Wiring whole = wire(plan_.parts, in_place);
+      const Wiring whole = wire(plan_.shape, plan_.parts, in_place);
       if (whole.violation) return whole.violation;
       if (Found found = prove_groups(whole, in_place)) return found;
       if (Found found = prove_parts(plan_.parts, whole, in_place)) return found;
     }
-    const Wiring wiring = wire(primitive, in_place);
+    const Wiring wiring = wire(plan_.shape, primitive, in_place);
     Found found = wiring.violation ? wiring.violation : prove_parts(primitive, wiring, in_place);
     if (found && groups_) found->step = given_step(plan_.parts[found->rank], found->lane, found->step);
     return found;
@@ -227,8 +229,9 @@ class Verifier {
     }
     Shape shape = plan_.shape;
     shape.window = 1;
+    shape.any_lengths = false;  // of its steps: proved where all are expanded
     const Goal goal = goal_of(group, steps);
-    const Wiring wiring = wire(parts, in_place);
+    const Wiring wiring = wire(shape, parts, in_place);
     Found found = wiring.violation ? wiring.violation
                                    : Machine({&shape, parts, &wiring, &columns_, &goal, in_place, 1}).run();
     if (!found) return found;
@@ -253,6 +256,7 @@ class Verifier {
   }
 
   const Plan& plan_;
+  bool balanced_;
   std::vector<Part> expanded_;
   Columns columns_;
   Goal goal_;
@@ -266,6 +270,12 @@ class Verifier {
 
 VerifyResult verify(const Plan& plan) {
   Found found = Verifier(plan).run();
+  if (!found) return {};
+  return {false, *std::move(found)};
+}
+
+VerifyResult verify_balanced(const Plan& plan) {
+  Found found = Verifier(plan, true).run();
   if (!found) return {};
   return {false, *std::move(found)};
 }

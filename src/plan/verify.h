@@ -23,9 +23,12 @@ namespace comity::plan {
 //   shape     a step or group that is not of its kind's form, or writes where none may
 //   match     a send without its receive, a group without a member's, or chunks or orders that differ
 //             between them
+//   extent    where blocks have lengths of their own: a step without a length, with one that its rank is not
+//             given, or that takes a value for another block's
 //   deadlock  a step that is never issued
 //   race      two accesses to one place, one a write, that nothing orders
 //   result    an output that does not hold what the collective promises, or bits that differ between ranks
+//   tree      where the balanced tree is asked for (balanced.h): a result that is folded otherwise
 //   last      a reduction's result that avg would not divide exactly once
 struct Violation {
   std::string rule;

@@ -7,6 +7,7 @@
 #include <tuple>
 #include <unordered_map>
 
+#include "src/plan/extents.h"
 #include "src/plan/print.h"
 
 namespace comity::plan {
@@ -65,7 +66,8 @@ void wire_dependents(const Part& part, bool in_place, RankWiring& wiring) {
 
 class ChannelBuilder {
  public:
-  ChannelBuilder(std::span<const Part> parts, Wiring& wiring) : parts_(parts), wiring_(wiring) {}
+  ChannelBuilder(const Shape& shape, std::span<const Part> parts, Wiring& wiring)
+      : shape_(shape), parts_(parts), wiring_(wiring) {}
 
   void run() {
     for (uint32_t rank = 0; rank < parts_.size(); ++rank) {
@@ -104,7 +106,9 @@ class ChannelBuilder {
     for (size_t i = 0; i < pairs; ++i) {
       const ChunkRun& sent = step(ends.sends[i]).src[0];
       const ChunkRun& received = step(ends.recvs[i]).dst[0];
-      if (sent.first == received.first && sent.count == received.count) continue;
+      if (sent.first == received.first && sent.count == received.count &&
+          (!shape_.any_lengths || block_at(ends.sends[i]) == block_at(ends.recvs[i])))
+        continue;
       wiring_.violation = mismatch(
           ends.recvs[i], fmt::format("{} differs in length from what it matches, {} of rank {}, step {}",
                                      describe(step(ends.recvs[i])), describe(step(ends.sends[i])),
@@ -120,6 +124,14 @@ class ChannelBuilder {
     }
   }
 
+  // Whose length the step has.
+  std::optional<uint64_t> block_at(const StepPlace& at) const {
+    const uint32_t rank = parts_[at.rank].rank;
+    const std::optional<uint32_t> extent = extent_of(shape_, rank, step(at));
+    return extent ? std::optional(block_of_extent(shape_, rank, *extent)) : std::nullopt;
+  }
+
+  const Shape& shape_;
   std::span<const Part> parts_;
   Wiring& wiring_;
   std::unordered_map<uint64_t, uint32_t> index_;
@@ -179,14 +191,12 @@ class MeetingBuilder {
     }
   }
 
-  // Piece i has equal length on all members; members that have one piece have it as long as the others' piece
-  // for them.
+  // Pieces that meet have equal length.
   void match_call(const std::vector<std::vector<StepPlace>>& calls, size_t call) {
     const StepPlace& base = calls[0][call];
     for (const auto& member : calls) {
       const StepPlace& at = member[call];
-      const bool pieces = is_reduction(group(at).collective) ? same(step(base).src, step(at).src)
-                                                             : same(step(base).dst, step(at).dst);
+      const bool pieces = pieces_meet(calls, call, at);
       if (step(at).order != step(base).order || step(at).lag != step(base).lag) {
         wiring_.violation =
             mismatch(at, fmt::format("{} starts in another order than its like on rank {}, step {}: {}",
@@ -201,10 +211,33 @@ class MeetingBuilder {
     }
   }
 
+  // Those of `at` and of all members, or of the root where each has to do with it alone.
+  bool pieces_meet(const std::vector<std::vector<StepPlace>>& calls, size_t call, const StepPlace& at) const {
+    const Group& its = group(at);
+    const Step& here = step(at);
+    const Step& base = step(calls[0][call]);
+    const Step& root = step(calls[its.root][call]);
+    const auto member =
+        static_cast<size_t>(std::find(its.members.begin(), its.members.end(), at.rank) - its.members.begin());
+    switch (its.collective) {
+      case Collective::kGather:
+        return same(here.src[0], root.dst[member]);
+      case Collective::kScatter:
+        return same(root.src[member], here.dst[0]);
+      case Collective::kAllToAll:
+        for (size_t other = 0; other < calls.size(); ++other) {
+          if (!same(here.src[other], step(calls[other][call]).dst[member])) return false;
+        }
+        return true;
+      default:
+        return is_reduction(its.collective) ? same(base.src, here.src) : same(base.dst, here.dst);
+    }
+  }
+
+  static bool same(const ChunkRun& a, const ChunkRun& b) { return a.first == b.first && a.count == b.count; }
   static bool same(const std::vector<ChunkRun>& a, const std::vector<ChunkRun>& b) {
-    return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const ChunkRun& x, const ChunkRun& y) {
-      return x.first == y.first && x.count == y.count;
-    });
+    return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                      [](const ChunkRun& x, const ChunkRun& y) { return same(x, y); });
   }
 
   std::span<const Part> parts_;
@@ -215,14 +248,14 @@ class MeetingBuilder {
 
 }  // namespace
 
-Wiring wire(std::span<const Part> parts, bool in_place) {
+Wiring wire(const Shape& shape, std::span<const Part> parts, bool in_place) {
   Wiring wiring;
   wiring.ranks.reserve(parts.size());
   for (const Part& part : parts) {
     wiring.ranks.push_back(number_steps(part));
     wire_dependents(part, in_place, wiring.ranks.back());
   }
-  ChannelBuilder(parts, wiring).run();
+  ChannelBuilder(shape, parts, wiring).run();
   if (!wiring.violation) MeetingBuilder(parts, wiring).run();
   return wiring;
 }

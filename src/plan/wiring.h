@@ -5,7 +5,8 @@
 // runs have equal length for every tile length exactly when they begin and end at the same chunks: all ranks
 // share the weights, and boundaries are rounded down by position, so equal weights elsewhere in the tile do
 // not suffice. A meeting is (lane, collective, members, root); the k-th group step of one on each member is
-// one call, and all members state the same order and lag for it.
+// one call, and all members state the same order and lag for it. Where blocks have lengths of their own, both
+// ends of a message name the same block (extents.h).
 #pragma once
 
 #include <cstdint>
@@ -58,6 +59,6 @@ struct Wiring {
 };
 
 // Wires parts whose bounds were checked. `in_place` keeps dependencies that only a call in place needs.
-Wiring wire(std::span<const Part> parts, bool in_place);
+Wiring wire(const Shape& shape, std::span<const Part> parts, bool in_place);
 
 }  // namespace comity::plan

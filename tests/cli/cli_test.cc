@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <iterator>
 #include <string>
 
 namespace {
@@ -76,6 +77,35 @@ TEST(ComityPlan, ShowsAForcedAlgorithmForEveryCollectiveOnEveryKindOfHosts) {
   for (const char* collective : {"reduce", "all_gather", "reduce_scatter", "barrier"}) {
     EXPECT_EQ(run(fmt::format("plan {} --ranks 3 --bytes 8 --hosts 2", collective)).status, 0) << collective;
   }
+}
+
+// As COMITY_DETERMINISTIC=1 would choose.
+TEST(ComityPlan, ChoosesAmongThoseOfTheSameBitsWhereThatIsAsked) {
+  for (const char* bytes : {"8", "64K", "64M"}) {
+    const Outcome outcome = run(fmt::format("plan all_reduce --ranks 6 --bytes {} --deterministic", bytes));
+    EXPECT_EQ(outcome.status, 0);
+    EXPECT_TRUE(outcome.text.find("balanced") != std::string::npos ||
+                outcome.text.find("recursive_doubling") != std::string::npos)
+        << outcome.text;
+  }
+  const Outcome wrong = run("plan all_reduce --ranks 6 --bytes 1M --deterministic --algorithm ring");
+  EXPECT_EQ(wrong.status, 2);
+  expect_says(wrong, "ring");
+  expect_says(wrong, "balanced tree");
+}
+
+TEST(ComityPlan, ShowsWhatVariantsOfDifferentLengthsGoBy) {
+  for (const char* collective :
+       {"all_gather_v", "reduce_scatter_v", "all_to_all_v", "gather_v", "scatter_v"}) {
+    const Outcome outcome = run(fmt::format("plan {} --ranks 5 --bytes 1M", collective));
+    EXPECT_EQ(outcome.status, 0) << collective;
+    expect_says(outcome, "of those that serve any lengths");
+  }
+  EXPECT_EQ(run("plan all_gather_v --ranks 5 --bytes 1M --algorithm ring").status, 0);
+  const Outcome wrong = run("plan all_to_all_v --ranks 5 --bytes 1M --algorithm bruck");
+  EXPECT_EQ(wrong.status, 2);
+  expect_says(wrong, "--algorithm bruck");
+  expect_says(run("plan all_gather_v --ranks 2 --bytes 8 --algorithm star"), "all_gather_v has");
 }
 
 TEST(ComityPlan, DrawsForGraphviz) {
@@ -174,8 +204,10 @@ TEST(ComityDoctor, ShowsSettingsThatAreSetAndOnesThatAreMisspelt) {
   const Outcome outcome = run("doctor");
   unsetenv("COMITY_TIMEOUT");
   unsetenv("COMITY_TIMEOUTS");
-  expect_says(outcome, "17  (set here)");
-  expect_says(outcome, "COMITY_TIMEOUTS is set, and is no setting");
+  expect_says(outcome, "17  (environment)");
+  expect_says(
+      outcome,
+      "COMITY_TIMEOUTS (environment) is set, and is no setting: is it misspelt? Was COMITY_TIMEOUT meant?");
 }
 
 TEST(ComityDoctor, FailsWhereSomethingNeededIsMissing) {
@@ -191,6 +223,46 @@ TEST(Comity, SaysItsVersionAndItsCommands) {
   const Outcome help = run("--help");
   EXPECT_EQ(help.status, 0);
   for (const char* command : {"plan", "verify", "doctor"}) expect_says(help, command);
+}
+
+TEST(ComityConfig, ShowsEachValueAndWhereItCameFrom) {
+  const TemporaryFile file("COMITY_TIMEOUT = 7\nCOMITY_TRANSPORT = tcp\n");
+  ASSERT_EQ(setenv("COMITY_CONF_FILE", file.path().c_str(), 1), 0);
+  ASSERT_EQ(setenv("COMITY_ARENA_CAP", "64M", 1), 0);
+  const Outcome text = run("config");
+  const Outcome json = run("config --json 2>/dev/null");
+  unsetenv("COMITY_CONF_FILE");
+  unsetenv("COMITY_ARENA_CAP");
+  EXPECT_EQ(text.status, 0) << text.text;
+  expect_says(text, "64M  (environment)");
+  expect_says(text, fmt::format("7  ({}:1)", file.path()));
+  expect_says(text, "host  (default)");
+  expect_says(
+      text, fmt::format("COMITY_TRANSPORT ({}:2) is no setting and is ignored (was COMITY_TRANSPORTS meant?)",
+                        file.path()));
+  EXPECT_EQ(json.status, 0);
+  expect_says(json, "\"source\": \"named file\"");
+  expect_says(json, "\"nearest\": \"COMITY_TRANSPORTS\"");
+}
+
+TEST(ComityConfig, NamesTheLineOfAFileThatItCannotRead) {
+  const TemporaryFile file("\nCOMITY_TIMEOUT 7\n");
+  ASSERT_EQ(setenv("COMITY_CONF_FILE", file.path().c_str(), 1), 0);
+  const Outcome outcome = run("config");
+  unsetenv("COMITY_CONF_FILE");
+  EXPECT_EQ(outcome.status, 1);
+  expect_says(outcome, fmt::format("{}:2: \"COMITY_TIMEOUT 7\" is no line NAME = value", file.path()));
+}
+
+TEST(ComityConfig, TheDocumentHoldsTheTableThatIsCompiledIn) {
+  const Outcome table = run("config --markdown");
+  EXPECT_EQ(table.status, 0);
+  ASSERT_GT(table.text.size(), 1000u);
+  std::ifstream file(COMITY_SETTINGS_DOCUMENT);
+  const std::string document((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  EXPECT_NE(document.find("\n\n" + table.text + "\n"), std::string::npos)
+      << "put the output of `comity config --markdown` into docs/settings.md:\n"
+      << table.text;
 }
 
 }  // namespace

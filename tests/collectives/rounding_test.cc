@@ -66,7 +66,7 @@ class World {
     options.nranks = ranks;
     options.topology = placed(ranks, hosts);
     options.forced = forced;
-    options.accumulate = accumulate;
+    options.rules.accumulate = accumulate;
     options.devices = &registry();
     world_ = std::make_unique<SimWorld>(options);
     what_ = fmt::format("{} ranks on {} hosts, {}{}", ranks, hosts, forced.empty() ? "chosen" : forced,

@@ -7,6 +7,7 @@
 #include "tests/collectives/rounding_rows.h"
 #include "tests/support/ranks.h"
 #include "tests/support/spawn.h"
+#include "tests/support/spawned_rank.h"
 
 namespace comity::test {
 namespace {
@@ -44,8 +45,7 @@ class SeveralHosts : public testing::TestWithParam<const char*> {};
 void run_on(const std::string& placement, uint32_t roundings) {
   comityUniqueId id;
   ASSERT_EQ(comityGetUniqueId(&id), comitySuccess) << comityGetLastError(nullptr);
-  std::string hex;
-  for (const char c : id.internal) hex += fmt::format("{:02x}", static_cast<unsigned char>(c));
+  const std::string hex = hex_of(id);
   std::vector<Child> children;
   for (size_t rank = 0; rank < placement.size(); ++rank) {
     const std::vector<std::string> command = {program_folder() + "comity_rounding_worker",

@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 
@@ -69,9 +70,77 @@ class Store {
   uint64_t bytes_ = 0;
 };
 
-comityResult_t call(const Row& row, const void* in, void* out, comityComm_t comm) {
+// One side's counts and displacements.
+struct Blocks {
+  std::vector<size_t> counts, displs;
+  bool gaps;
+  const size_t* places() const { return gaps ? displs.data() : nullptr; }
+};
+
+Blocks blocks_of(const Row& row, const std::vector<Run>& runs) {
+  Blocks blocks{{}, {}, row.gaps};
+  for (const Run& run : runs) {
+    blocks.counts.push_back(run.count);
+    blocks.displs.push_back(run.offset);
+  }
+  return blocks;
+}
+
+// What a rank calls with.
+struct Given {
+  const Row& row;
+  uint32_t rank;
+  const void* in;
+  void* out;
+  comityRedOp_t op;
+  comityComm_t comm;
+};
+
+comityResult_t call_varying(const Given& given, const Blocks& from, const Blocks& to) {
+  const Row& row = given.row;
   const auto type = static_cast<comityDataType_t>(row.type);
-  const auto op = static_cast<comityRedOp_t>(row.op);
+  const int root = static_cast<int>(row.root);
+  const bool is_root = row.root == given.rank;  // the others' tables are not read
+  switch (row.collective) {
+    case Collective::kAllGatherV:
+      return comityAllGatherV(given.in, given.out, to.counts.data(), to.places(), type, given.comm, nullptr);
+    case Collective::kReduceScatterV:
+      return comityReduceScatterV(given.in, given.out, from.counts.data(), from.places(), type, given.op,
+                                  given.comm, nullptr);
+    case Collective::kAllToAllV:
+      return comityAlltoAllV(given.in, from.counts.data(), from.places(), given.out, to.counts.data(),
+                             to.places(), type, given.comm, nullptr);
+    case Collective::kGatherV:
+      return comityGatherV(given.in, from.counts[0], given.out, is_root ? to.counts.data() : nullptr,
+                           is_root ? to.places() : nullptr, type, root, given.comm, nullptr);
+    case Collective::kScatterV:
+      return comityScatterV(given.in, is_root ? from.counts.data() : nullptr,
+                            is_root ? from.places() : nullptr, given.out, to.counts[0], type, root,
+                            given.comm, nullptr);
+    default:
+      break;
+  }
+  return comityInternalError;
+}
+
+// To the rank above and from the rank below.
+comityResult_t call_ring(const Given& given) {
+  const Row& row = given.row;
+  const auto type = static_cast<comityDataType_t>(row.type);
+  const auto above = static_cast<int>((given.rank + 1) % row.nranks);
+  const auto below = static_cast<int>((given.rank + row.nranks - 1) % row.nranks);
+  comityResult_t first = comityGroupStart();
+  for (const comityResult_t each :
+       {comitySend(given.in, row.count, type, above, given.comm, nullptr),
+        comityRecv(given.out, row.count, type, below, given.comm, nullptr), comityGroupEnd()}) {
+    if (first == comitySuccess) first = each;
+  }
+  return first;
+}
+
+comityResult_t call(const Given& given) {
+  const auto& [row, rank, in, out, op, comm] = given;
+  const auto type = static_cast<comityDataType_t>(row.type);
   const int root = static_cast<int>(row.root);
   switch (row.collective) {
     case Collective::kAllReduce:
@@ -86,8 +155,18 @@ comityResult_t call(const Row& row, const void* in, void* out, comityComm_t comm
       return comityReduceScatter(in, out, row.count, type, op, comm, nullptr);
     case Collective::kBarrier:
       return comityBarrier(comm, nullptr);
+    case Collective::kAllToAll:
+      return comityAlltoAll(in, out, row.count, type, comm, nullptr);
+    case Collective::kGather:
+      return comityGather(in, out, row.count, type, root, comm, nullptr);
+    case Collective::kScatter:
+      return comityScatter(in, out, row.count, type, root, comm, nullptr);
+    case Collective::kExchange:
+      return call_ring(given);
+    default:
+      return call_varying(given, blocks_of(row, input_runs(row, rank)),
+                          blocks_of(row, output_runs(row, rank)));
   }
-  return comityInternalError;
 }
 
 class Walker {
@@ -99,16 +178,19 @@ class Walker {
     const Row& row = table_row.row;
     Store& store = stores_[static_cast<int>(table_row.memory)];
     const size_t size = size_of(row.type);
-    const uint64_t in_bytes = input_count(row) * size, out_bytes = output_count(row) * size;
+    const uint64_t in_bytes = extent_of(input_runs(row, rank_)) * size;
+    const uint64_t out_bytes = extent_of(output_runs(row, rank_)) * size;
     const uint64_t room = (std::max(in_bytes, out_bytes) + 2 * kGuard + 63) / 64 * 64;
     std::byte* base = store.get(2 * room);
     if (base == nullptr) return "no memory: " + std::string(comityGetLastError(nullptr));
     std::byte* in = base + kGuard;
     std::byte* out = row.in_place ? in : base + room + kGuard;
-    if (row.in_place && row.collective == Collective::kAllGather) in = out + rank_ * row.count * size;
-    if (row.in_place && row.collective == Collective::kReduceScatter) out = in + rank_ * row.count * size;
+    if (row.in_place && has_output_blocks(row.collective))
+      in = out + own_block(row, output_runs(row, rank_)) * size;
+    if (row.in_place && has_input_blocks(row.collective))
+      out = in + own_block(row, input_runs(row, rank_)) * size;
     prepare(store, row, in, out, in_bytes, out_bytes);
-    const comityResult_t result = call(row, in, out, comm_);
+    const comityResult_t result = make_call(table_row, in, out);
     if (result != comitySuccess) {
       failed_ = true;
       return fmt::format("{}: {}", comityGetErrorString(result), comityGetLastError(comm_));
@@ -119,11 +201,39 @@ class Walker {
   bool failed() const { return failed_; }
 
  private:
+  uint64_t own_block(const Row& row, const std::vector<Run>& runs) const {
+    return is_varying(row.collective) ? runs[rank_].offset : rank_ * row.count;
+  }
+
+  comityResult_t make_call(const TableRow& table_row, const std::byte* in, std::byte* out) {
+    const Row& row = table_row.row;
+    if (row.op != kPreMulSum) return call({row, rank_, in, out, static_cast<comityRedOp_t>(row.op), comm_});
+    scratch_.resize(size_of(row.type));
+    const uint64_t bits = encode(row.type, scalar_of(row, rank_));
+    std::memcpy(scratch_.data(), &bits, scratch_.size());
+    const bool with_buffers = table_row.scalar == ScalarAt::kAsMemory;
+    const bool far =
+        with_buffers ? table_row.memory == Memory::kSimDevice : table_row.scalar == ScalarAt::kSimDevice;
+    const bool later = far || table_row.scalar == ScalarAt::kHost;
+    std::byte* scalar = far ? scalar_.get(sizeof bits) : scratch_.data();
+    if (scalar == nullptr) return comitySystemError;
+    if (far) scalar_.write(scalar, scratch_);
+    comityRedOp_t op{};
+    comityResult_t result =
+        comityRedOpCreatePreMulSum(&op, scalar, static_cast<comityDataType_t>(row.type),
+                                   later ? comityScalarDevice : comityScalarHostImmediate, comm_);
+    if (result != comitySuccess) return result;
+    if (!later) std::fill(scratch_.begin(), scratch_.end(), kGuardByte);  // it was read
+    result = call({row, rank_, in, out, op, comm_});
+    const comityResult_t destroyed = comityRedOpDestroy(op, comm_);
+    return result == comitySuccess ? destroyed : result;
+  }
+
   void prepare(Store& store, const Row& row, std::byte* in, std::byte* out, uint64_t in_bytes,
                uint64_t out_bytes) {
     scratch_.assign(out_bytes + 2 * kGuard, kGuardByte);
-    if (!row.in_place || row.collective == Collective::kAllGather) store.write(out - kGuard, scratch_);
-    if (row.in_place && row.collective != Collective::kAllGather) {
+    if (!row.in_place || has_output_blocks(row.collective)) store.write(out - kGuard, scratch_);
+    if (row.in_place && !has_output_blocks(row.collective)) {
       scratch_.assign(in_bytes + 2 * kGuard, kGuardByte);
       store.write(in - kGuard, scratch_);
     }
@@ -133,12 +243,12 @@ class Walker {
   }
 
   std::string check(Store& store, const Row& row, const std::byte* out, uint64_t out_bytes, bool tamper) {
-    // In place reduce_scatter writes the middle of its input: its neighbours are not guards.
-    const bool guarded = !(row.in_place && row.collective == Collective::kReduceScatter);
+    // In place reduce_scatter and scatter write the middle of their input: its neighbours are not guards.
+    const bool guarded = !(row.in_place && has_input_blocks(row.collective));
     const uint64_t guard = guarded ? kGuard : 0;
     scratch_.resize(out_bytes + 2 * guard);
     store.read(scratch_, out - guard);
-    want_.assign(out_bytes, std::byte{0});
+    want_.assign(out_bytes, kGuardByte);  // in the gaps
     fill_expected(row, rank_, want_.data());
     if (tamper && out_bytes > 0) scratch_[guard] ^= std::byte{1};
     for (uint64_t i = 0; i < guard; ++i) {
@@ -156,6 +266,7 @@ class Walker {
   uint32_t rank_;
   bool failed_ = false;
   Store stores_[3] = {Store(Memory::kMalloc), Store(Memory::kMemAlloc), Store(Memory::kSimDevice)};
+  Store scalar_ = Store(Memory::kSimDevice);
   std::vector<std::byte> scratch_, want_;
 };
 

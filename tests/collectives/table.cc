@@ -18,15 +18,23 @@ std::vector<uint64_t> sizes(uint32_t nranks) {
 
 std::vector<Collective> collectives_of(const TableChoice& choice) {
   if (!choice.collectives.empty()) return choice.collectives;
-  return {Collective::kAllReduce, Collective::kReduce,        Collective::kBroadcast,
-          Collective::kAllGather, Collective::kReduceScatter, Collective::kBarrier};
+  return {Collective::kAllReduce,  Collective::kReduce,         Collective::kBroadcast,
+          Collective::kAllGather,  Collective::kReduceScatter,  Collective::kBarrier,
+          Collective::kAllToAll,   Collective::kGather,         Collective::kScatter,
+          Collective::kAllGatherV, Collective::kReduceScatterV, Collective::kAllToAllV,
+          Collective::kGatherV,    Collective::kScatterV,       Collective::kExchange};
 }
 
-constexpr size_t kColumns = 6;
+bool has_in_place(Collective collective) {
+  return planned_as(collective) != Collective::kAllToAll && collective != Collective::kExchange;
+}
+
+constexpr size_t kColumns = 8;
 std::array<uint32_t, kColumns> columns(const TableRow& r, uint32_t size_index) {
   return {static_cast<uint32_t>(r.row.collective), static_cast<uint32_t>(r.row.type),
           static_cast<uint32_t>(r.row.op),         r.row.in_place ? 1u : 0u,
-          static_cast<uint32_t>(r.memory),         size_index};
+          static_cast<uint32_t>(r.memory),         size_index,
+          static_cast<uint32_t>(r.row.lengths),    r.row.gaps ? 1u : 0u};
 }
 
 // Keeps rows that cover a pair of column values not seen before.
@@ -49,26 +57,37 @@ std::vector<TableRow> covering(std::vector<TableRow> rows, uint64_t seed, uint32
   return kept;
 }
 
+// The row's place, in each memory and with each kind of lengths.
+void add_places(const TableChoice& choice, Row row, std::vector<TableRow>& rows) {
+  const int kinds = is_varying(row.collective) ? kLengthsCount : 1;
+  const uint64_t turn = row.count + static_cast<uint64_t>(row.type);
+  if (is_rooted(row.collective)) row.root = static_cast<uint32_t>(turn % choice.nranks);
+  for (int lengths = 0; lengths < kinds; ++lengths) {
+    row.lengths = static_cast<Lengths>(lengths);
+    row.gaps = is_varying(row.collective) &&
+               (turn + static_cast<uint64_t>(row.op) + static_cast<uint64_t>(lengths)) % 2 == 1;
+    for (const bool in_place : {false, true}) {
+      if (in_place && !has_in_place(row.collective)) continue;
+      row.in_place = in_place;
+      for (const Memory memory : choice.memories) rows.push_back({row, memory});
+    }
+  }
+}
+
 void add_rows(const TableChoice& choice, Collective collective, std::vector<TableRow>& rows) {
   if (collective == Collective::kBarrier) {
     rows.push_back(
         {Row{collective, DataType::kInt8, RedOp::kSum, choice.nranks, 0, 0, false}, choice.memories.front()});
     return;
   }
-  const int ops = is_reduction(collective) ? kRedOpCount : 1;
+  const int ops = is_reduction(collective) ? kRedOpCount + 1 : 1;  // and kPreMulSum
   for (const uint64_t count : sizes(choice.nranks)) {
     for (int type = 0; type < kDataTypeCount; ++type) {
       for (int op = 0; op < ops; ++op) {
-        for (const bool in_place : {false, true}) {
-          for (const Memory memory : choice.memories) {
-            const auto root = static_cast<uint32_t>((count + static_cast<uint64_t>(type)) % choice.nranks);
-            rows.push_back(
-                {Row{collective, static_cast<DataType>(type), static_cast<RedOp>(op), choice.nranks,
-                     collective == Collective::kReduce || collective == Collective::kBroadcast ? root : 0,
-                     count, in_place},
-                 memory});
-          }
-        }
+        add_places(choice,
+                   Row{collective, static_cast<DataType>(type), static_cast<RedOp>(op), choice.nranks, 0,
+                       count, false},
+                   rows);
       }
     }
   }
@@ -78,7 +97,9 @@ void add_rows(const TableChoice& choice, Collective collective, std::vector<Tabl
 
 std::string describe(const TableRow& row) {
   constexpr const char* kNames[] = {"malloc", "MemAlloc", "sim device"};
-  return fmt::format("{}, {}", describe(row.row), kNames[static_cast<int>(row.memory)]);
+  constexpr const char* kScalars[] = {"", ", scalar given", ", scalar on the host", ", scalar on the device"};
+  return fmt::format("{}, {}{}", describe(row.row), kNames[static_cast<int>(row.memory)],
+                     kScalars[static_cast<int>(row.scalar)]);
 }
 
 std::vector<TableRow> make_rows(const TableChoice& choice) {
@@ -90,8 +111,11 @@ std::vector<TableRow> make_rows(const TableChoice& choice) {
 uint64_t full_count(const TableChoice& choice) {
   uint64_t count = 0;
   for (const Collective collective : collectives_of(choice)) {
-    const uint64_t ops = is_reduction(collective) ? 5 : 1;
-    count += collective == Collective::kBarrier ? 1 : 6 * 12 * ops * 2 * choice.memories.size();
+    const uint64_t ops = is_reduction(collective) ? 6 : 1;
+    const uint64_t places = has_in_place(collective) ? 2 : 1;
+    const uint64_t lengths = is_varying(collective) ? 3 : 1;
+    const uint64_t rows = 6 * 12 * ops * places * lengths * choice.memories.size();
+    count += collective == Collective::kBarrier ? 1 : rows;
   }
   return count;
 }

@@ -15,9 +15,14 @@ namespace comity::test {
 
 enum class Memory : uint8_t { kMalloc, kMemAlloc, kSimDevice };
 
+// Where premulsum's scalar lies: on the device where the buffers do, and else in host memory that is read
+// when the operation is made; or where it says, read when the operation is used (kHost, kSimDevice).
+enum class ScalarAt : uint8_t { kAsMemory, kImmediate, kHost, kSimDevice };
+
 struct TableRow {
   Row row;
   Memory memory = Memory::kMalloc;
+  ScalarAt scalar = ScalarAt::kAsMemory;
 };
 std::string describe(const TableRow& row);
 
@@ -29,8 +34,9 @@ struct TableChoice {
   std::vector<Collective> collectives;  // empty: all
 };
 
-// Rows of 6 collectives x 12 types x ops x in/out of place x memories x sizes {0, 1, below p, odd, prime, 64
-// Ki + 1}.
+// Rows of 9 collectives, 5 v-variants and a ring of Sends and Recvs x 12 types x ops, premulsum included x
+// in/out of place x memories x sizes {0, 1, below p, odd, prime, 64 Ki + 1} x lengths of a v-variant, every
+// other row of which has displacements.
 std::vector<TableRow> make_rows(const TableChoice& choice);
 // How many rows the full table has for these memories and collectives, by arithmetic: the count that a run
 // asserts.

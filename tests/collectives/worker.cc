@@ -2,20 +2,16 @@
 // wrong row.
 #include <cstdio>
 #include <cstdlib>
-#include <string>
 
 #include "tests/collectives/runner.h"
+#include "tests/support/spawned_rank.h"
 
 int main(int argc, char** argv) {
   using comity::test::decode_choice;
   if (argc != 4) return 2;
   const auto rank = static_cast<uint32_t>(std::atoi(argv[1]));
-  const std::string hex = argv[2];
   comityUniqueId id;
-  if (hex.size() != 2 * sizeof id.internal) return 2;
-  for (size_t i = 0; i < sizeof id.internal; ++i) {
-    id.internal[i] = static_cast<char>(std::stoi(hex.substr(2 * i, 2), nullptr, 16));
-  }
+  if (!comity::test::from_hex(argv[2], id)) return 2;
   const auto choice = decode_choice(argv[3]);
   comityComm_t comm = nullptr;
   if (comityCommInitRank(&comm, static_cast<int>(choice.nranks), id, static_cast<int>(rank)) !=

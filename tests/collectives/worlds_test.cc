@@ -12,6 +12,7 @@
 #include "algorithms/algorithm.h"
 #include "tests/collectives/runner.h"
 #include "tests/support/spawn.h"
+#include "tests/support/spawned_rank.h"
 #include "topology/topology.h"
 
 namespace comity::test {
@@ -89,8 +90,7 @@ class Processes : public testing::TestWithParam<World> {};
 void run_processes(const TableChoice& choice, const std::vector<std::string>& hosts) {
   comityUniqueId id;
   ASSERT_EQ(comityGetUniqueId(&id), comitySuccess) << comityGetLastError(nullptr);
-  std::string hex;
-  for (const char c : id.internal) hex += fmt::format("{:02x}", static_cast<unsigned char>(c));
+  const std::string hex = hex_of(id);
   std::vector<Child> children;
   for (uint32_t r = 0; r < choice.nranks; ++r) {
     const std::vector<std::string> command = {program_folder() + "comity_collectives_worker",

@@ -30,7 +30,7 @@ void expect_same_again(std::span<const std::byte> bytes, Decode decode) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
   const auto bytes = std::as_bytes(std::span(data + 1, size - 1));
-  switch (data[0] % 12) {
+  switch (data[0] % 18) {
     case 0: {
       // Addresses have padding and unused bytes that are not kept: no comparison.
       const auto visit = decode_visit(bytes);
@@ -53,7 +53,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       expect_same_again(bytes, decode_agreement);
       break;
     case 4:
-      expect_same_again(bytes, decode_opinion);
+      expect_same_again(bytes, decode_opinions);
       break;
     case 5:
       expect_same_again(bytes, decode_inquiry);
@@ -79,6 +79,25 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       (void)book->encode();
       break;
     }
+    case 12:
+      expect_same_again(bytes, decode_scope_part);
+      expect_same_again(bytes, decode_late_scope);
+      break;
+    case 13:
+      expect_same_again(bytes, decode_decided);
+      break;
+    case 17:
+      expect_same_again(bytes, [](std::span<const std::byte> what) { return decode_gone(what, 1000); });
+      break;
+    case 15:
+      expect_same_again(bytes, decode_waits);
+      break;
+    case 16:
+      expect_same_again(bytes, decode_who_waits);
+      break;
+    case 14:
+      expect_same_again(bytes, decode_parted);
+      break;
     case 8: {
       UniqueId id{};
       std::memcpy(id.data(), bytes.data(), std::min(bytes.size(), id.size()));

@@ -17,7 +17,7 @@ namespace {
 
 using comity::SegmentHeader;
 
-constexpr comity::tcp::FrameLimits kLimits{64 * 1024, 0x01010101, 0};
+constexpr comity::tcp::FrameLimits kLimits{64 * 1024, 0x01010101};
 
 void require(bool holds) {
   if (!holds) std::abort();

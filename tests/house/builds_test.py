@@ -3,7 +3,7 @@
 Each way is configured, built and used by a program in C:
   part     as part of another project (FetchContent from a folder), the library alone
   static   BUILD_SHARED_LIBS=OFF and no tests, installed with DESTDIR under a prefix with a space and lib64, used through
-           find_package and through pkg-config
+           find_package and through pkg-config, by programs in C and in C++
 What the compiler makes comes from ccache where the tree of the tests made it before.
 """
 
@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 
-from package_test import PROGRAM, PROJECT, run, write
+from package_test import PROGRAM, run, through_cmake, through_pkg_config, write, write_programs
 
 PART = """cmake_minimum_required(VERSION 3.25)
 project(superproject LANGUAGES C CXX)
@@ -54,15 +54,10 @@ def as_static(source, folder, compilers):
         sys.exit(f"{installed}/lib64 holds {os.listdir(f'{installed}/lib64')}, not libcomity.a alone")
     user = f"{folder}/user"
     os.mkdir(user)
-    write(f"{user}/CMakeLists.txt", PROJECT)
-    write(f"{user}/stranger.c", PROGRAM)
+    folders = write_programs(user)
     # Named outright, as CMake looks into lib64 only on systems that have one.
-    run("cmake", "-S", user, "-B", f"{user}/build", f"-DComity_DIR={installed}/lib64/cmake/Comity")
-    run("cmake", "--build", f"{user}/build")
-    run(f"{user}/build/stranger")
-    flags = f"PKG_CONFIG_PATH='{installed}/lib64/pkgconfig' pkg-config --cflags --libs comity"
-    run("sh", "-c", f"eval cc -std=c99 stranger.c -o stranger $({flags})", cwd=user)
-    run(f"{user}/stranger")
+    through_cmake(f"-DComity_DIR={installed}/lib64/cmake/Comity", folders)
+    through_pkg_config(installed, "lib64", folders)
     run(f"{installed}/bin/comity", "--help")
 
 

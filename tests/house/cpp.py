@@ -2,7 +2,7 @@
 
 import re
 
-SUFFIXES = (".cc", ".h", ".c")
+SUFFIXES = (".cc", ".h", ".hpp", ".c")
 _RAW = re.compile(r'R"([^()\\ ]{0,16})\(.*?\)\1"', re.S)
 _TOKEN = re.compile(r"//[^\n]*|/\*.*?\*/|\"(?:\\.|[^\"\\\n])*\"|(?<![0-9a-fA-F])'(?:\\.|[^'\\\n])+'", re.S)
 _CONTAINER = re.compile(r"^(?:export\s+)?(?:typedef\s+)?(?:inline\s+)?(namespace|class|struct|union|enum|extern)\b")

@@ -138,6 +138,11 @@ class PlantedViolations(unittest.TestCase):
         self.expect("long_files", "src/base/x.cc", {"src/base/x.cc": "int a;\n" * 451})
         self.assertEqual([], self.found({"src/base/x.cc": "int a;\n" * 450}))
 
+    def test_only_the_public_c_header_may_be_long(self):
+        long = CLEAN["include/comity/comity.h"] + "/* more */\n" * 451
+        self.assertEqual([], self.found({"include/comity/comity.h": long}))
+        self.expect("long_files", "include/comity/other.h", {"include/comity/other.h": long})
+
     def test_vendor_where_none_may_be(self):
         for path in ("algorithms/x.cc", "src/engine/x.cc", "src/plan/x.cc"):
             self.expect("vendors", path, {path: "// fast on NVIDIA\n"})

@@ -61,6 +61,7 @@ OPENS_FREELY = ("src/cli/", "src/base/fork.cc", "src/base/file.cc")
 
 FUNCTION_LINES = 100
 FILE_LINES = 450
+ONE_FILE = "include/comity/comity.h"  # the public C header is one, whatever its length: a program includes it alone
 COMMENT_COLUMNS = 110
 
 
@@ -171,7 +172,7 @@ def long_functions(tree):
 def long_files(tree):
     for path in tree.sources():
         lines = tree.text(path).count("\n")
-        if lines > FILE_LINES and not path.endswith((".json", ".md")):
+        if lines > FILE_LINES and path != ONE_FILE and not path.endswith((".json", ".md")):
             yield path, lines, f"a file of {lines} lines (at most {FILE_LINES}): split it by what it does"
 
 
@@ -219,7 +220,7 @@ def sleeps(tree):
 
 
 def headers(tree):
-    for path in tree.having((".h",)):
+    for path in tree.having((".h", ".hpp")):
         text = tree.text(path)
         clean = cpp.blank(text)
         for number, line in enumerate(clean.splitlines(), 1):

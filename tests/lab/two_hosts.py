@@ -13,7 +13,7 @@ import ranks  # noqa: E402
 
 
 def best_algbw(results):
-    return max(row["out_of_place"]["algbw_gb_per_s"] for row in results["results"])
+    return max(row["out_of_place"]["alg_bw"] for row in results["results"])
 
 
 def main():

@@ -167,7 +167,7 @@ class Explorer : public world::World {
 
   void judge(const State& state) {
     if (!finished(state)) return fault("nothing moves");
-    std::map<std::tuple<uint32_t, uint32_t, uint32_t>, int> bits;
+    std::map<std::tuple<uint32_t, uint32_t, uint32_t, uint32_t>, int> bits;
     for (uint32_t rank = 0; rank < shape_.nranks; ++rank) {
       for (uint32_t tile = 0; has_output(rank) && tile < tiles_; ++tile) {
         for (uint32_t block = 0; block < outputs(); ++block) {
@@ -175,8 +175,9 @@ class Explorer : public world::World {
             const auto found = cells_.find({rank, user_place(rank, true, block, chunk, tile)});
             const int content = found == cells_.end() ? 0 : state.memory[found->second];
             judge_content(rank, block, chunk, tile, content);
-            const uint32_t promised = shape_.collective == Collective::kReduceScatter ? rank : block;
-            const auto [first, fresh] = bits.try_emplace({promised, chunk, tile}, content);
+            // Ranks hold the same but for what each gets of blocks of its own.
+            const uint32_t own = has_input_blocks(shape_.collective) ? rank : 0;
+            const auto [first, fresh] = bits.try_emplace({own, block, chunk, tile}, content);
             if (first->second != content)
               fault(fmt::format("bits of ranks differ: {}", contents_[content].text));
           }

@@ -129,23 +129,23 @@ class World {
 
   bool has_input(uint32_t rank) const {
     return shape_.collective != Collective::kBarrier &&
-           (shape_.collective != Collective::kBroadcast || rank == shape_.root);
+           (!gives_from_root(shape_.collective) || rank == shape_.root);
   }
 
   bool has_output(uint32_t rank) const {
     return shape_.collective != Collective::kBarrier &&
-           (shape_.collective != Collective::kReduce || rank == shape_.root);
+           (!takes_to_root(shape_.collective) || rank == shape_.root);
   }
 
-  uint32_t inputs() const { return shape_.collective == Collective::kReduceScatter ? shape_.nranks : 1; }
+  uint32_t inputs() const { return has_input_blocks(shape_.collective) ? shape_.nranks : 1; }
 
-  uint32_t outputs() const { return shape_.collective == Collective::kAllGather ? shape_.nranks : 1; }
+  uint32_t outputs() const { return has_output_blocks(shape_.collective) ? shape_.nranks : 1; }
 
-  // In place all blocks live in buffer 0: all_gather's is the output, everything else's the input.
+  // In place all blocks live in buffer 0: of the output where it has more of them, else of the input.
   Place user_place(uint32_t rank, bool output, uint32_t block, uint32_t chunk, uint32_t tile) const {
     if (!in_place_) return {output ? 1 : 0, tile, block, 0, chunk};
-    if (shape_.collective == Collective::kAllGather) return {0, tile, output ? block : rank, 0, chunk};
-    if (shape_.collective == Collective::kReduceScatter) return {0, tile, output ? rank : block, 0, chunk};
+    if (has_output_blocks(shape_.collective)) return {0, tile, output ? block : rank, 0, chunk};
+    if (has_input_blocks(shape_.collective)) return {0, tile, output ? rank : block, 0, chunk};
     return {0, tile, 0, 0, chunk};
   }
 
@@ -167,7 +167,16 @@ class World {
       case Collective::kAllGather:
         wanted[leaf_name(block, 0, chunk, tile)] = 1;
         break;
-      case Collective::kBarrier:
+      case Collective::kGather:
+        wanted[leaf_name(block, 0, chunk, tile)] = 1;
+        break;
+      case Collective::kScatter:
+        wanted[leaf_name(shape_.root, rank, chunk, tile)] = 1;
+        break;
+      case Collective::kAllToAll:
+        wanted[leaf_name(block, rank, chunk, tile)] = 1;
+        break;
+      default:
         return;
     }
     const bool divides = is_reduction(shape_.collective) && shape_.nranks > 1;

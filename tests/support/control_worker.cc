@@ -10,6 +10,8 @@
 //   serve TEXT            shares a memfd with TEXT as arena 1; says the name of the socket
 //   declare TEXT          declares that system error; "ok"
 //   leave | abort         "left"
+//   split ID A,B,C        begins communicator ID of the family with these ranks; "ok"
+//   in ID COMMAND         any of the above but split, in that communicator
 //   exit STATUS           exits without leaving
 // Ends when standard input does.
 #include <sys/mman.h>
@@ -19,8 +21,12 @@
 #include <cstdlib>
 #include <filesystem>
 #include <iostream>
+#include <map>
+#include <memory>
 #include <sstream>
+#include <string>
 #include <thread>
+#include <vector>
 
 #include "src/base/clock.h"
 #include "tests/support/control_process.h"
@@ -101,6 +107,22 @@ std::string serve(const std::string& text) {
   return name.ok() ? *name : failed(name.status());
 }
 
+std::map<uint64_t, std::unique_ptr<Session>>& splits() {
+  static std::map<uint64_t, std::unique_ptr<Session>> sessions;
+  return sessions;
+}
+
+std::string split(Session& session, uint64_t id, const std::string& members) {
+  std::vector<uint32_t> ranks;
+  std::istringstream numbers(members);
+  for (std::string number; std::getline(numbers, number, ',');)
+    ranks.push_back(static_cast<uint32_t>(std::stoul(number)));
+  auto scope = session.scope(id, std::move(ranks), {});
+  if (!scope.ok()) return failed(scope.status());
+  splits()[id] = std::move(scope).value();
+  return "ok";
+}
+
 std::string answer(Session& session, std::istringstream& words, const std::string& command) {
   std::string text;
   uint64_t number = 0;
@@ -112,6 +134,12 @@ std::string answer(Session& session, std::istringstream& words, const std::strin
   if (command == "declare") {
     std::getline(words >> std::ws, text);
     return session.declare(Code::kSystemError, text), "ok";
+  }
+  if (command == "split") return words >> number >> text, split(session, number, text);
+  if (command == "in") {
+    words >> number >> text;
+    const auto scope = splits().find(number);
+    return scope == splits().end() ? "failed 4 no such communicator" : answer(*scope->second, words, text);
   }
   if (command == "sockets") return std::to_string(count_internet_sockets());
   if (command == "serve") return words >> text, serve(text);

@@ -1,5 +1,6 @@
-// Ranks that end and leave a child behind which lives: death_worker SCENARIO. Says after how long the others
-// knew, and "right", and exits with 0; or says what was wrong; or exits with 77 where it may not.
+// Ranks that end and leave a child behind which lives: death_worker SCENARIO, with an id in FORK_TEST_ID.
+// Says after how long the others knew, and "right", and exits with 0; or says what was wrong; or exits with
+// 77 where it may not.
 #include <fmt/core.h>
 #include <sched.h>
 #include <signal.h>
@@ -30,9 +31,10 @@ pid_t leave_child(Left how) {
   const pid_t pid =
       how == Left::kByFork ? ::fork() : static_cast<pid_t>(::syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0));
   if (pid != 0) return pid;
-  for (int fd = 0; fd <= 2; ++fd) ::close(fd);  // the test reads to the end of them
-  ::alarm(kLimitS);
-  for (;;) ::pause();
+  // Nothing that a lock of another thread, or a sanitizer, could hold up.
+  for (int fd = 0; fd <= 2; ++fd) ::syscall(SYS_close, fd);  // the test reads to the end of them
+  ::syscall(SYS_alarm, kLimitS);
+  for (;;) ::syscall(SYS_pause);
 }
 
 struct DeathBoard {
@@ -73,7 +75,7 @@ void check_heard(const DeathBoard& board, int rank) {
 // Three ranks; `victim` has left a child behind when it is killed. Says after how long the others knew.
 void death(int victim, Left how) {
   DeathBoard& board = shared_with_children<DeathBoard>();
-  must(comityGetUniqueId(&board.id), "comityGetUniqueId");
+  board.id = given_id();
   std::vector<pid_t> ranks;
   for (int rank = 0; rank < 3; ++rank) {
     ranks.push_back(start([&] {
@@ -117,7 +119,7 @@ void host_of_two(DeathBoard& board) {
 
 void death_elsewhere() {
   DeathBoard& board = shared_with_children<DeathBoard>();
-  must(comityGetUniqueId(&board.id), "comityGetUniqueId");
+  board.id = given_id();
   const pid_t host = start([&] {
     if (::unshare(CLONE_NEWPID | CLONE_NEWNS) == 0) return reap(start([&] { host_of_two(board); }));
     board.refused = 1;
@@ -139,7 +141,7 @@ void death_elsewhere() {
 // Rank `leaver` leaves in order and ends, but for a child; the others must not take that for a death.
 void departure(int leaver, Left how) {
   DeathBoard& board = shared_with_children<DeathBoard>();
-  must(comityGetUniqueId(&board.id), "comityGetUniqueId");
+  board.id = given_id();
   std::vector<pid_t> ranks;
   for (int rank = 0; rank < 3; ++rank) {
     ranks.push_back(start([&] {
@@ -166,8 +168,8 @@ void departure(int leaver, Left how) {
   ::kill(board.child, SIGKILL);
 }
 
-bool run(std::string_view scenario) {
-  const std::pair<std::string_view, std::function<void()>> all[] = {
+std::vector<ForkScenario> scenarios() {
+  return {
       {"fork", [] { death(1, Left::kByFork); }},
       {"fork-root", [] { death(0, Left::kByFork); }},
       {"clone", [] { death(1, Left::kByClone); }},
@@ -176,22 +178,11 @@ bool run(std::string_view scenario) {
       {"departure", [] { departure(1, Left::kByClone); }},
       {"departure-root", [] { departure(0, Left::kByClone); }},
   };
-  for (const auto& [name, body] : all) {
-    if (name != scenario) continue;
-    body();
-    return true;
-  }
-  return false;
 }
 
 }  // namespace
 }  // namespace comity::test
 
 int main(int argc, char** argv) {
-  if (argc != 2) return 2;
-  ::alarm(comity::test::kLimitS);
-  if (!comity::test::run(argv[1])) return 2;
-  std::fflush(stdout);
-  (void)!::write(1, "right\n", 6);
-  return 0;
+  return comity::test::run_scenario(argc, argv, comity::test::scenarios());
 }

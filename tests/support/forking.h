@@ -8,6 +8,8 @@
 #include <functional>
 #include <new>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "comity/comity.h"
 
@@ -34,8 +36,18 @@ pid_t start(const std::function<void()>& body);
 // Waits for it; fail() unless it exited with 0.
 void reap(pid_t pid);
 
+// The id in the variable FORK_TEST_ID, which another process serves: so this one has no thread when it forks.
+comityUniqueId given_id();
 comityComm_t join(const comityUniqueId& id, int nranks, int rank);
 // A sum of kCount numbers that differ by rank and round, checked.
 void all_reduce(comityComm_t comm, int rank, int nranks, int round, int* buffer);
+
+// What such a program is told to do, by name.
+struct ForkScenario {
+  std::string_view name;
+  std::function<void()> run;
+};
+// The main of such a program: does what argv[1] names, says "right" and exits with 0; 2 if there is no such.
+int run_scenario(int argc, char** argv, const std::vector<ForkScenario>& all);
 
 }  // namespace comity::test

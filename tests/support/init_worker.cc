@@ -4,9 +4,12 @@
 // sentence, and destroys. TROUBLE, a seccomp filter laid over the process before it begins:
 //   no-threads   no thread can be started
 //   no-memfd     no memory file can be made
+//   late         begins only when rank 0 is through with its own, and about to exit
+//   aborts       is ranks 0 and 1 of three, does not block, and aborts one, then the other, which has heard
 // With "count-boards" for TROUBLE it also says how many regions with boards it maps: "init ok, N regions".
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <poll.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
@@ -20,6 +23,7 @@
 
 #include "comity/comity.h"
 #include "src/api/id_file.h"
+#include "src/base/clock.h"
 
 namespace {
 
@@ -38,7 +42,7 @@ bool refuse(const std::vector<unsigned>& calls, unsigned error) {
 bool make_trouble(const std::string& trouble) {
   if (trouble == "no-threads") return refuse({__NR_clone, __NR_clone3}, EAGAIN);
   if (trouble == "no-memfd") return refuse({__NR_memfd_create}, EPERM);
-  return trouble.empty() || trouble == "count-boards";
+  return trouble.empty() || trouble == "count-boards" || trouble == "late" || trouble == "aborts";
 }
 
 // Mappings of memory through which ranks speak to each other.
@@ -48,6 +52,19 @@ int count_boards() {
   for (std::string line; std::getline(maps, line);)
     count += line.find("memfd:comity-board") != std::string::npos;
   return count;
+}
+
+std::string sign_of_rank_0(const std::string& path) {
+  return path + ".over";
+}
+
+bool await_rank_0(const std::string& path) {
+  const auto deadline = comity::Deadline::after_ms(60'000);
+  while (!std::ifstream(sign_of_rank_0(path)).good()) {
+    if (deadline.passed()) return false;
+    ::poll(nullptr, 0, 1);
+  }
+  return true;
 }
 
 comityUniqueId meet(int rank, const std::string& path) {
@@ -61,11 +78,28 @@ comityUniqueId meet(int rank, const std::string& path) {
   return id;
 }
 
+int abort_while_it_joins(const comityUniqueId& id) {
+  comityConfig_t config = COMITY_CONFIG_INITIALIZER;
+  config.blocking = 0;
+  comityComm_t comms[2] = {};
+  for (int rank = 0; rank < 2; ++rank) {
+    if (comityCommInitRankConfig(&comms[rank], 3, id, rank, &config) != comityInProgress) return 2;
+  }
+  if (comityCommAbort(comms[0]) != comitySuccess) return 2;
+  comityResult_t heard = comityInProgress;
+  while (heard == comityInProgress && comityCommGetAsyncError(comms[1], &heard) == comitySuccess)
+    ::poll(nullptr, 0, 1);
+  std::printf("init %s\n", comityGetLastError(comms[1]));
+  return comityCommAbort(comms[1]) == comitySuccess ? 0 : 2;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   if (argc < 4 || !make_trouble(argc > 4 ? argv[4] : "")) return 2;
   const int rank = std::atoi(argv[1]);
+  if (argc > 4 && std::string(argv[4]) == "late" && !await_rank_0(argv[3])) return 2;
+  if (argc > 4 && std::string(argv[4]) == "aborts") return abort_while_it_joins(meet(rank, argv[3]));
   comityComm_t comm = nullptr;
   const comityResult_t made = comityCommInitRank(&comm, std::atoi(argv[2]), meet(rank, argv[3]), rank);
   // Twice: whoever is through with the first may not leave while others still wait in it.
@@ -76,5 +110,6 @@ int main(int argc, char** argv) {
     said += ", " + std::to_string(count_boards()) + " regions";
   if (comm != nullptr) (void)comityCommDestroy(comm);
   std::printf("init %s\n", said.c_str());
+  if (rank == 0) std::ofstream(sign_of_rank_0(argv[3]));
   return met ? 0 : 1;
 }

@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -58,35 +59,111 @@ uint64_t encode_float(double value, int exponent_bits, int mantissa_bits) {
   return sign | static_cast<uint64_t>(exponent - 1 + bias) << mantissa_bits | mantissa;
 }
 
+// A part of a sum that kPreMulSum's product gives back, or gives less of.
+int64_t scaled_part(const Row& row, uint32_t rank, uint64_t index) {
+  const int64_t part = sum_part(row, rank, index);
+  const double scalar = scalar_of(row, rank);
+  return static_cast<int64_t>(static_cast<double>(part) / scalar);
+}
+
+// Elements from one block's first to the next one's.
+uint64_t stride_of(const Row& row) {
+  return is_varying(row.collective) ? uint64_t{1} << 32 : row.count;
+}
+
+// What goes from one rank to another in a v-variant.
+uint64_t length_between(const Row& row, uint32_t from, uint32_t to) {
+  uint64_t key = has_input_blocks(row.collective) ? to : from;
+  if (row.collective == Collective::kAllToAllV) key = from * uint64_t{1021} + to;
+  const uint64_t random = mix(key * 37 + row.count + static_cast<uint64_t>(row.type));
+  if (row.lengths == Lengths::kEqual) return row.count;
+  if (row.lengths == Lengths::kZeros) return random % 2 == 0 ? 0 : row.count;
+  switch (random % 8) {
+    case 0:
+      return 4 * row.count;
+    case 1:
+      return row.count;
+    case 2:
+      return 0;
+    case 3:
+      return 1;
+    default:
+      return row.count * (random / 8 % 16) / 256;
+  }
+}
+
+std::vector<Run> block_runs(const Row& row, uint32_t rank, bool input) {
+  std::vector<Run> runs(row.nranks);
+  uint64_t next = 0;
+  const bool backwards = row.gaps && rank % 2 == 1;
+  for (uint32_t i = 0; i < row.nranks; ++i) {
+    const uint32_t block = backwards ? row.nranks - 1 - i : i;
+    if (row.gaps) next += mix(rank * uint64_t{64} + block) % 6;
+    const uint64_t count = input ? length_between(row, rank, block) : length_between(row, block, rank);
+    runs[block] = {next, block * stride_of(row), count};
+    next += count;
+  }
+  return runs;
+}
+
 template <typename Value>
-void fill(const Row& row, uint64_t count, std::byte* to, Value value) {
+void fill(const Row& row, const std::vector<Run>& runs, std::byte* to, Value value) {
   const size_t size = size_of(row.type);
   // Values are small integers: their bits are looked up.
   std::vector<uint64_t> bits(2048);
-  for (int64_t v = -1024; v < 1024; ++v) bits[static_cast<size_t>(v + 1024)] = encode(row.type, v);
-  for (uint64_t i = 0; i < count; ++i) {
-    const int64_t v = value(i);
-    const uint64_t word = v >= -1024 && v < 1024 ? bits[static_cast<size_t>(v + 1024)] : encode(row.type, v);
-    std::memcpy(to + i * size, &word, size);
+  for (int64_t v = -1024; v < 1024; ++v) {
+    bits[static_cast<size_t>(v + 1024)] = encode(row.type, static_cast<double>(v));
+  }
+  for (const Run& run : runs) {
+    for (uint64_t i = 0; i < run.count; ++i) {
+      const int64_t v = value(run.index + i);
+      const uint64_t word = v >= -1024 && v < 1024 ? bits[static_cast<size_t>(v + 1024)]
+                                                   : encode(row.type, static_cast<double>(v));
+      std::memcpy(to + (run.offset + i) * size, &word, size);
+    }
   }
 }
 
 }  // namespace
 
 std::string describe(const Row& row) {
-  return fmt::format("{} {} {} p={} root={} count={} {}", name_of(row.collective), name_of(row.type),
-                     name_of(row.op), row.nranks, row.root, row.count,
-                     row.in_place ? "in place" : "out of place");
+  constexpr const char* kLengths[] = {"equal", "zeros", "wild"};
+  std::string text = fmt::format("{} {} {} p={} root={} count={} {}", name_of(row.collective),
+                                 name_of(row.type), row.op == kPreMulSum ? "premulsum" : name_of(row.op),
+                                 row.nranks, row.root, row.count, row.in_place ? "in place" : "out of place");
+  if (is_varying(row.collective)) {
+    text += fmt::format(" {} lengths {}", kLengths[static_cast<int>(row.lengths)],
+                        row.gaps ? "with gaps" : "packed");
+  }
+  return text;
 }
 
 uint64_t input_count(const Row& row) {
   if (row.collective == Collective::kBarrier) return 0;
-  return row.collective == Collective::kReduceScatter ? row.count * row.nranks : row.count;
+  return has_input_blocks(row.collective) ? row.count * row.nranks : row.count;
 }
 
 uint64_t output_count(const Row& row) {
   if (row.collective == Collective::kBarrier) return 0;
-  return row.collective == Collective::kAllGather ? row.count * row.nranks : row.count;
+  return has_output_blocks(row.collective) ? row.count * row.nranks : row.count;
+}
+
+std::vector<Run> input_runs(const Row& row, uint32_t rank) {
+  if (!is_varying(row.collective)) return {{0, 0, input_count(row)}};
+  if (has_input_blocks(row.collective)) return block_runs(row, rank, true);
+  return {{0, 0, length_between(row, rank, rank)}};
+}
+
+std::vector<Run> output_runs(const Row& row, uint32_t rank) {
+  if (!is_varying(row.collective)) return {{0, 0, output_count(row)}};
+  if (has_output_blocks(row.collective)) return block_runs(row, rank, false);
+  return {{0, 0, length_between(row, rank, rank)}};
+}
+
+uint64_t extent_of(const std::vector<Run>& runs) {
+  uint64_t extent = 0;
+  for (const Run& run : runs) extent = std::max(extent, run.offset + run.count);
+  return extent;
 }
 
 int64_t contribution(const Row& row, uint32_t rank, uint64_t index) {
@@ -94,6 +171,7 @@ int64_t contribution(const Row& row, uint32_t rank, uint64_t index) {
     // Plain copies: any bits will do; a byte's worth of integers that are exact in every type.
     return static_cast<int64_t>(mix(index * 3 + rank + 5) % 9);
   }
+  if (row.op == kPreMulSum) return scaled_part(row, rank, index);
   switch (row.op) {
     case RedOp::kSum:
       return sum_part(row, rank, index);
@@ -113,59 +191,76 @@ int64_t contribution(const Row& row, uint32_t rank, uint64_t index) {
 }
 
 int64_t expected(const Row& row, uint32_t rank, uint64_t index) {
-  switch (row.collective) {
+  const uint64_t stride = stride_of(row);
+  switch (planned_as(row.collective)) {
     case Collective::kBroadcast:
       return contribution(row, row.root, index);
     case Collective::kAllGather:
-      return contribution(row, static_cast<uint32_t>(index / row.count), index % row.count);
+    case Collective::kGather:
+      return contribution(row, static_cast<uint32_t>(index / stride), index % stride);
+    case Collective::kScatter:
+      return contribution(row, row.root, stride * rank + index);
+    case Collective::kAllToAll:
+      return contribution(row, static_cast<uint32_t>(index / stride), stride * rank + index % stride);
+    case Collective::kExchange:  // a ring
+      return contribution(row, (rank + row.nranks - 1) % row.nranks, index);
     case Collective::kReduceScatter:
-      index += row.count * rank;
+      index += stride * rank;
       break;
     default:
       break;
   }
-  int64_t value = contribution(row, 0, index);
+  const auto part = [&](uint32_t r) {
+    const int64_t given = contribution(row, r, index);
+    return row.op == kPreMulSum ? static_cast<int64_t>(static_cast<double>(given) * scalar_of(row, r))
+                                : given;
+  };
+  int64_t value = part(0);
   for (uint32_t r = 1; r < row.nranks; ++r) {
-    const int64_t next = contribution(row, r, index);
+    const int64_t next = part(r);
     if (row.op == RedOp::kProd) value *= next;
-    if (row.op == RedOp::kSum || row.op == RedOp::kAvg) value += next;
+    if (row.op == RedOp::kSum || row.op == RedOp::kAvg || row.op == kPreMulSum) value += next;
     if (row.op == RedOp::kMax) value = next > value ? next : value;
     if (row.op == RedOp::kMin) value = next < value ? next : value;
   }
   return row.op == RedOp::kAvg ? value / row.nranks : value;
 }
 
-uint64_t encode(DataType type, int64_t value) {
-  const auto real = static_cast<double>(value);
+double scalar_of(const Row& row, uint32_t rank) {
+  if (rank % 3 == 0) return is_floating(row.type) ? 0.5 : 2;
+  if (rank % 3 == 1) return is_signed(row.type) ? -1 : 3;
+  return 1;
+}
+
+uint64_t encode(DataType type, double value) {
   switch (type) {
     case DataType::kFloat8e5m2:
-      return encode_float(real, 5, 2);
+      return encode_float(value, 5, 2);
     case DataType::kFloat8e4m3:
-      return encode_float(real, 4, 3);
+      return encode_float(value, 4, 3);
     case DataType::kFloat16:
-      return encode_float(real, 5, 10);
+      return encode_float(value, 5, 10);
     case DataType::kBfloat16:
-      return encode_float(real, 8, 7);
+      return encode_float(value, 8, 7);
     case DataType::kFloat32:
-      return encode_float(real, 8, 23);
+      return encode_float(value, 8, 23);
     case DataType::kFloat64:
-      return encode_float(real, 11, 52);
+      return encode_float(value, 11, 52);
     default:
-      return static_cast<uint64_t>(value);  // two's complement, cut to the type's size
+      return static_cast<uint64_t>(static_cast<int64_t>(value));  // two's complement, cut to the type's size
   }
 }
 
 void fill_input(const Row& row, uint32_t rank, std::byte* to) {
-  fill(row, input_count(row), to, [&](uint64_t i) { return contribution(row, rank, i); });
+  fill(row, input_runs(row, rank), to, [&](uint64_t i) { return contribution(row, rank, i); });
 }
 
 void fill_expected(const Row& row, uint32_t rank, std::byte* to) {
-  fill(row, output_count(row), to, [&](uint64_t i) { return expected(row, rank, i); });
+  fill(row, output_runs(row, rank), to, [&](uint64_t i) { return expected(row, rank, i); });
 }
 
 bool has_output(const Row& row, uint32_t rank) {
-  return row.collective != Collective::kBarrier &&
-         (row.collective != Collective::kReduce || rank == row.root);
+  return row.collective != Collective::kBarrier && (!takes_to_root(row.collective) || rank == row.root);
 }
 
 }  // namespace comity::test

@@ -54,8 +54,8 @@ struct Buffers {
     memory.assign(2 * most + 64, std::byte{0xee});
     input = memory.data();
     output = row.in_place ? input : input + most;
-    if (row.in_place && row.collective == Collective::kAllGather) input += rank * block;
-    if (row.in_place && row.collective == Collective::kReduceScatter) output += rank * block;
+    if (row.in_place && has_output_blocks(row.collective)) input += rank * block;
+    if (row.in_place && has_input_blocks(row.collective)) output += rank * block;
     fill_input(row, rank, input);
   }
   bool right(const Row& row, uint32_t rank) const {
@@ -94,7 +94,6 @@ PlanWorld::PlanWorld(plan::Plan plan, const std::vector<uint32_t>& host_of_rank)
     engine::CommunicatorOptions options;
     options.rank = r;
     options.nranks = nranks;
-    options.id = 0x91a;
     options.transports = {rank->shm.get(), rank->sim.get()};
     for (uint32_t peer = 0; peer < nranks; ++peer)
       options.transport_of_peer.push_back(host_of_rank[peer] == host_of_rank[r] ? 0 : 1);
@@ -128,8 +127,15 @@ Status PlanWorld::run(uint64_t count, bool in_place) {
   std::vector<Buffers> buffers;
   for (uint32_t r = 0; r < ranks_.size(); ++r) buffers.emplace_back(row, r);
   for (uint32_t r = 0; r < ranks_.size(); ++r) {
-    const Status started = ranks_[r]->engine->start(
-        {row.collective, row.type, row.op, row.count, row.root, buffers[r].input, buffers[r].output});
+    engine::Call call;
+    call.collective = row.collective;
+    call.type = row.type;
+    call.op = row.op;
+    call.count = row.count;
+    call.root = row.root;
+    call.input = buffers[r].input;
+    call.output = buffers[r].output;
+    const Status started = ranks_[r]->engine->start(call);
     if (!started.ok()) return started.in(fmt::format("rank {}", r));
     ranks_[r]->busy = true;
   }

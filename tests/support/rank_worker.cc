@@ -4,8 +4,7 @@
 //   sum         an all-reduce in place on each block that is kept; "right", "wrong" or "failed TEXT"
 //   free        gives all of them back; "ok"
 //   mappings    how many arenas, its own and others', are mapped here
-//   destroy     "ok" or "failed TEXT"
-// Ends when standard input does.
+// and to those of rank_calls.h. Ends when standard input does.
 #include <algorithm>
 #include <cstdlib>
 #include <iostream>
@@ -14,16 +13,18 @@
 #include "comity/comity.h"
 #include "tests/support/control_process.h"
 #include "tests/support/rank_blocks.h"
+#include "tests/support/rank_calls.h"
 
 namespace {
 
 using comity::test::RankBlocks;
+using comity::test::RankCalls;
 
 void say(const std::string& line) {
   std::cout << line << std::endl;
 }
 
-std::string answer(const std::string& line, RankBlocks& blocks, comityComm_t comm) {
+std::string answer(const std::string& line, RankBlocks& blocks, RankCalls& calls, comityComm_t comm) {
   std::istringstream words(line);
   std::string verb;
   size_t count = 0;
@@ -32,10 +33,7 @@ std::string answer(const std::string& line, RankBlocks& blocks, comityComm_t com
   if (verb == "sum") return blocks.sum(comm);
   if (verb == "free") return blocks.release(), "ok";
   if (verb == "mappings") return std::to_string(comity::test::mapped_arenas());
-  if (verb == "destroy")
-    return comityCommDestroy(comm) == comitySuccess ? "ok"
-                                                    : std::string("failed ") + comityGetLastError(nullptr);
-  return "no such command";
+  return calls.answer(line).value_or("no such command");
 }
 
 }  // namespace
@@ -52,6 +50,7 @@ int main(int argc, char** argv) {
   }
   say("joined");
   RankBlocks blocks;
-  for (std::string line; std::getline(std::cin, line);) say(answer(line, blocks, comm));
+  RankCalls calls(comm);
+  for (std::string line; std::getline(std::cin, line);) say(answer(line, blocks, calls, comm));
   return 0;
 }

@@ -16,8 +16,7 @@ constexpr uint64_t kGuard = 128;
 constexpr std::byte kGuardByte{0xa5};
 
 bool has_input(const Row& row, uint32_t rank) {
-  return row.collective != Collective::kBarrier &&
-         (row.collective != Collective::kBroadcast || rank == row.root);
+  return row.collective != Collective::kBarrier && (!gives_from_root(row.collective) || rank == row.root);
 }
 
 }  // namespace
@@ -39,8 +38,10 @@ CallBuffers::CallBuffers(const Row& row, uint32_t rank, BufferKind kind)
     : row_(row), rank_(rank), kind_(kind) {
   const uint64_t element = size_of(row.type);
   const uint64_t block = row.count * element;
-  const bool gather = row.collective == Collective::kAllGather;
-  const bool scatter = row.collective == Collective::kReduceScatter;
+  const bool gather = has_output_blocks(row.collective) && has_output(row, rank);
+  const bool scatter = has_input_blocks(row.collective) && has_input(row, rank);
+  const bool in_place = row.in_place && has_input(row, rank) && has_output(row, rank) && gather != scatter;
+  const bool same = row.in_place && !has_input_blocks(row.collective) && !has_output_blocks(row.collective);
   const auto make_blocks = [&](bool several) {
     std::vector<std::byte*> blocks;
     const uint32_t count = several ? row.nranks : 1;
@@ -51,7 +52,7 @@ CallBuffers::CallBuffers(const Row& row, uint32_t rank, BufferKind kind)
   };
   std::vector<std::byte*> in = make_blocks(scatter);
   std::vector<std::byte*> out = in;
-  if (!row.in_place) {
+  if (!in_place && !same) {
     out = make_blocks(gather);
   } else if (gather) {
     out = make_blocks(true);

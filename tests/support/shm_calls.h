@@ -11,6 +11,12 @@
 
 namespace comity::test {
 
+// All that a provider carries out; the last moves nothing.
+inline constexpr Collective kGroupCollectives[] = {
+    Collective::kAllReduce, Collective::kReduce,        Collective::kBroadcast,
+    Collective::kAllGather, Collective::kReduceScatter, Collective::kAllToAll,
+    Collective::kGather,    Collective::kScatter,       Collective::kBarrier};
+
 enum class BufferKind : uint8_t {
   kPlain,       // malloc's, off any alignment but the element's
   kRegistered,  // MemAlloc's

@@ -7,9 +7,12 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <iterator>
 #include <random>
+#include <string>
 #include <string_view>
 
+#include "src/base/berth.h"
 #include "src/base/clock.h"
 #include "tests/support/shm_calls.h"
 #include "tests/support/shm_ranks.h"
@@ -17,9 +20,7 @@
 namespace comity::test {
 namespace {
 
-constexpr Collective kCollectives[] = {Collective::kAllReduce,     Collective::kReduce,
-                                       Collective::kBroadcast,     Collective::kAllGather,
-                                       Collective::kReduceScatter, Collective::kBarrier};
+constexpr uint32_t kMoving = 8;  // those that move bytes
 
 BufferKind kind_of(uint64_t mix, uint32_t rank) {
   if (mix == 3) return rank % 2 == 0 ? BufferKind::kPlain : BufferKind::kRegistered;
@@ -32,7 +33,7 @@ int collectives(ShmProcess& process, int calls) {
   std::mt19937_64 random(11);
   for (int number = 0; number < calls; ++number) {
     Row row;
-    row.collective = kCollectives[random() % 6];
+    row.collective = kGroupCollectives[random() % std::size(kGroupCollectives)];
     row.nranks = process.nranks();
     row.root = static_cast<uint32_t>(random() % row.nranks);
     const uint64_t scale = random() % 10;
@@ -52,39 +53,48 @@ int collectives(ShmProcess& process, int calls) {
   return 0;
 }
 
-// Ranks that sleep as soon as there is nothing to do: a wake-up that is lost shows as a sleep to its end.
+// Ranks that sleep as soon as there is nothing to do: a wake-up that is lost shows as a sleep to its end. Of
+// 200 calls 150 are reductions to one rank, in which the others run ahead until they have to wait for it.
 int sleepers(ShmProcess& process) {
   GroupProvider* group = process.transport().group(first_ranks(process.nranks()));
   constexpr uint64_t kSleepNs = 2'000'000'000;
+  const BerthLoan berth = borrow_berth();
   for (uint64_t number = 0; number < 3000; ++number) {
     uint64_t mine = number + process.rank();
     uint64_t sum = 0;
     Piece src{reinterpret_cast<std::byte*>(&mine), 8};
     Piece dst{reinterpret_cast<std::byte*>(&sum), 8};
+    const uint64_t p = process.nranks();
     GroupCall call;
+    call.collective = number % 200 < 150 ? Collective::kReduce : Collective::kAllReduce;
+    call.root = static_cast<uint32_t>(number / 200 % p);
+    const bool takes = call.collective == Collective::kAllReduce || call.root == process.rank();
     call.type = DataType::kUint64;
     call.signature = number;
     call.src = {&src, 1};
-    call.dst = {&dst, 1};
+    if (takes) call.dst = {&dst, 1};
     group->start(call);
     Progress end = group->poll();
     while (is_unfinished(end)) {
-      process.transport().arm();
+      berth->open(number % 2 == 0);  // by turns as one of several transports, and alone
+      process.transport().arm(*berth);
       end = group->poll();
       if (!is_unfinished(end)) {
-        process.transport().disarm();
+        process.transport().disarm(*berth);
+        berth->close();
         break;
       }
       const uint64_t before = now_ns();
-      process.transport().sleep(kSleepNs);
+      berth->sleep(kSleepNs);
+      process.transport().disarm(*berth);
+      berth->close();
       if (now_ns() - before >= kSleepNs) {
         fmt::print("rank {} slept through call {}\n", process.rank(), number);
         return 1;
       }
       end = group->poll();
     }
-    const uint64_t p = process.nranks();
-    if (end != Progress::kDone || sum != p * number + p * (p - 1) / 2) {
+    if (end != Progress::kDone || (takes && sum != p * number + p * (p - 1) / 2)) {
       fmt::print("rank {} call {}: sum {}\n", process.rank(), number, sum);
       return 1;
     }
@@ -135,8 +145,13 @@ int privileges(ShmProcess& process, bool all, uint32_t kind) {
   process.barrier();
   GroupProvider* group = process.transport().group(first_ranks(process.nranks()));
   const auto row_of = [&](uint32_t which, uint64_t count) {
-    return Row{
-        kCollectives[which % 5], DataType::kFloat32, RedOp::kSum, process.nranks(), 1, count, which >= 5};
+    return Row{kGroupCollectives[which % kMoving],
+               DataType::kFloat32,
+               RedOp::kSum,
+               process.nranks(),
+               1,
+               count,
+               which >= kMoving};
   };
   uint64_t number = 0;
   const auto wrong_calls = [&](const Row& row, int calls) {
@@ -173,10 +188,11 @@ int scenario(ShmProcess& process, std::string_view name) {
   if (name == "mismatch_small") return mismatch(process, 2);
   if (name == "mismatch_large") return mismatch(process, 300'000);
   if (name == "forever") return forever(process);
-  if (name.starts_with("private"))
-    return privileges(process, false, static_cast<uint32_t>(name.back() - '0'));
-  if (name.starts_with("all_private"))
-    return privileges(process, true, static_cast<uint32_t>(name.back() - '0'));
+  for (const std::string_view some : {"private", "all_private"}) {
+    if (!name.starts_with(some)) continue;
+    const int kind = std::atoi(std::string(name.substr(some.size())).c_str());
+    return privileges(process, some == "all_private", static_cast<uint32_t>(kind));
+  }
   fmt::print("no scenario {}\n", name);
   return 2;
 }

@@ -10,7 +10,7 @@ namespace comity::test {
 SimWorld::SimWorld(SimWorldOptions options) : options_(std::move(options)) {
   if (options_.topology.group_of_rank.empty()) options_.topology = topology::one_host(options_.nranks);
   options_.topology.inside.direct = false;
-  auto selection = algorithms::Selection::make(options_.topology, options_.forced, options_.accumulate);
+  auto selection = algorithms::Selection::make(options_.topology, options_.forced, options_.rules);
   if (!selection.ok()) {
     fmt::print(stderr, "SimWorld: {}\n", selection.status().message());
     std::abort();
@@ -23,7 +23,6 @@ SimWorld::SimWorld(SimWorldOptions options) : options_(std::move(options)) {
     engine::CommunicatorOptions made;
     made.rank = r;
     made.nranks = options_.nranks;
-    made.id = 0x5eed;
     made.transports = {transports_[r].get()};
     made.transport_of_peer.assign(options_.nranks, 0);
     made.plans = plans_[r].get();

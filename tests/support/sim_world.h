@@ -21,7 +21,7 @@ struct SimWorldOptions {
   uint64_t seed = 1;
   topology::Topology topology;  // default: one host, no provider
   std::string forced;           // as COMITY_ALGO
-  algorithms::Accumulate accumulate = algorithms::Accumulate::kByLevel;
+  algorithms::Rules rules;
   sim::NetworkOptions network;
   engine::ReleaseRule release = engine::ReleaseRule::kTransmitted;
   DeviceRegistry* devices = nullptr;  // required

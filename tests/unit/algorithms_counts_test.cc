@@ -198,6 +198,48 @@ TEST_P(CountsAreAsStated, AllGatherAndReduceScatter) {
   }
 }
 
+TEST_P(CountsAreAsStated, AllToAll) {
+  const Counts direct = counts_of(Collective::kAllToAll, "direct", p);
+  EXPECT_EQ(direct.steps, 1u);
+  EXPECT_EQ(direct.most_sent, (p - 1) * n);
+  const Counts pairwise = counts_of(Collective::kAllToAll, "pairwise", p);
+  EXPECT_EQ(pairwise.steps, p - 1);
+  EXPECT_EQ(pairwise.most_sent, (p - 1) * n);
+  const Counts bruck = counts_of(Collective::kAllToAll, "bruck", p);
+  expect_steps(bruck, log2_up(p));
+  uint64_t hops = 0;
+  for (uint32_t distance = 1; distance < p; ++distance)
+    hops += static_cast<uint64_t>(std::popcount(distance));
+  EXPECT_EQ(bruck.most_sent, hops * n);
+}
+
+TEST_P(CountsAreAsStated, GatherAndScatter) {
+  for (const Collective collective : {Collective::kGather, Collective::kScatter}) {
+    const Counts direct = counts_of(collective, "direct", p);
+    EXPECT_EQ(direct.steps, 1u);
+    EXPECT_EQ(direct.all_sent, (p - 1) * n);
+    const Counts binomial = counts_of(collective, "binomial", p);
+    expect_steps(binomial, log2_up(p));
+    uint64_t hops = 0;  // of the block of each distance from the root
+    for (uint32_t distance = 1; distance < p; ++distance)
+      hops += static_cast<uint64_t>(std::popcount(distance));
+    EXPECT_EQ(binomial.all_sent, hops * n);
+  }
+  EXPECT_EQ(counts_of(Collective::kScatter, "binomial", p).most_sent, (p - 1) * n);
+}
+
+TEST_P(CountsAreAsStated, ReductionsByTheBalancedTree) {
+  EXPECT_EQ(counts_of(Collective::kAllReduce, "balanced_direct", p).steps, 1u);
+  EXPECT_EQ(counts_of(Collective::kAllReduce, "balanced_direct", p).most_sent, (p - 1) * n);
+  EXPECT_EQ(counts_of(Collective::kAllReduce, "balanced_two_shot", p).steps, 2u);
+  EXPECT_EQ(counts_of(Collective::kAllReduce, "balanced_two_shot", p).most_sent, 2 * (p - 1) * n / p);
+  EXPECT_EQ(counts_of(Collective::kReduceScatter, "balanced", p).steps, 1u);
+  EXPECT_EQ(counts_of(Collective::kReduceScatter, "balanced", p).most_sent, (p - 1) * n);
+  EXPECT_EQ(counts_of(Collective::kReduce, "balanced_direct", p).steps, 1u);
+  EXPECT_EQ(counts_of(Collective::kReduce, "balanced_two_shot", p).steps, 2u);
+  expect_steps(counts_of(Collective::kReduce, "balanced_tree", p), log2_up(p));
+}
+
 TEST_P(CountsAreAsStated, Barrier) {
   EXPECT_EQ(counts_of(Collective::kBarrier, "dissemination", p).steps, log2_up(p));
 }

@@ -10,9 +10,10 @@
 namespace comity::algorithms {
 namespace {
 
-constexpr Collective kCollectives[] = {Collective::kAllReduce,     Collective::kReduce,
-                                       Collective::kBroadcast,     Collective::kAllGather,
-                                       Collective::kReduceScatter, Collective::kBarrier};
+constexpr Collective kCollectives[] = {
+    Collective::kAllReduce, Collective::kReduce,        Collective::kBroadcast,
+    Collective::kAllGather, Collective::kReduceScatter, Collective::kBarrier,
+    Collective::kAllToAll,  Collective::kGather,        Collective::kScatter};
 
 // A cluster of hosts with shared memory inside and 10 Gbit/s sockets across.
 topology::Topology cluster(uint32_t hosts, uint32_t ranks_per_host, bool direct = false) {
@@ -86,7 +87,8 @@ TEST(Selector, PicksTheCheapestOfAllThatApply) {
       const Request request{&topology, 0, bytes};
       const uint64_t cost_ns = selection.pick(collective, bytes).algorithm->cost_ns(request);
       for (const Algorithm& algorithm : all()) {
-        if (algorithm.collective != collective || algorithm.for_narrow || !algorithm.applies(topology))
+        if (algorithm.collective != collective || algorithm.for_narrow || algorithm.for_balanced ||
+            !algorithm.applies(topology))
           continue;
         EXPECT_LE(cost_ns, algorithm.cost_ns(request)) << algorithm.name << " at " << bytes;
       }
@@ -131,6 +133,7 @@ TEST(Selector, ShortBlocksCrossBetweenHostsOnce) {
 TEST(Selector, RanksThatReachEachOthersMemoryFormAGroup) {
   const Selection selection = select(cluster(1, 4, true));
   for (Collective collective : kCollectives) {
+    if (find(collective, "group") == nullptr) continue;
     for (uint64_t bytes : {8, 4096, 64 << 20}) EXPECT_EQ(picked(selection, collective, bytes), "group");
   }
 }
@@ -203,7 +206,7 @@ TEST(Selector, RoundsPartialResultsOncePerLevelAndNotAtAllWhereBytesCostNothing)
 TEST(Selector, InFp32NothingIsRoundedTwiceForcedOrNot) {
   const topology::Topology topology = cluster(3, 4);
   for (const char* forced : {"", "all_reduce:ring,reduce:chain,reduce_scatter:halving"}) {
-    const auto made = Selection::make(topology, forced, Accumulate::kFp32);
+    const auto made = Selection::make(topology, forced, {.accumulate = Accumulate::kFp32});
     ASSERT_TRUE(made.ok());
     for (const Collective collective : kReductions) {
       for (const Partials partials : kRounded) {
@@ -230,6 +233,109 @@ TEST(Selector, TheSettingOfAccumulationIsFp32OrNothing) {
   EXPECT_NE(refused.status().message().find("COMITY_ACCUMULATE=\"fp64\""), std::string_view::npos);
 }
 
+constexpr Collective kVarying[] = {Collective::kAllGatherV, Collective::kReduceScatterV,
+                                   Collective::kAllToAllV, Collective::kGatherV, Collective::kScatterV};
+
+TEST(Selector, VVariantsArePlannedByWhatServesAnyLengths) {
+  for (const auto& topology : {cluster(1, 1), cluster(1, 7, true), cluster(3, 4), cluster(64, 1)}) {
+    const Selection selection = select(topology);
+    for (const Collective collective : kVarying) {
+      for (uint64_t bytes = 1; bytes != 0; bytes *= 2) {
+        const Range& range = selection.pick(collective, bytes);
+        EXPECT_EQ(range.algorithm->collective, planned_as(collective));
+        EXPECT_TRUE(range.algorithm->shape({&topology, 0, bytes}).any_lengths) << range.algorithm->name;
+      }
+    }
+  }
+}
+
+TEST(Selector, AVVariantWhoseLengthsNotEveryRankIsGivenHasOnePlan) {
+  const Selection selection = select(cluster(3, 4));
+  for (const Collective collective : {Collective::kAllToAllV, Collective::kGatherV, Collective::kScatterV}) {
+    EXPECT_EQ(selection.ranges(collective).size(), 1u) << name_of(collective);
+    EXPECT_EQ(&selection.pick(collective, 0), &selection.pick(collective, UINT64_MAX));
+  }
+}
+
+TEST(Selector, AVVariantIsForcedByItsOwnName) {
+  const Selection selection =
+      select(cluster(2, 2), "all_gather:bruck,all_gather_v:direct,all_to_all_v:pairwise");
+  EXPECT_EQ(picked(selection, Collective::kAllGather, 4096), "bruck");
+  EXPECT_EQ(picked(selection, Collective::kAllGatherV, 4096), "direct");
+  EXPECT_EQ(picked(selection, Collective::kAllToAllV, 4096), "pairwise");
+  const std::string message = refusal(cluster(2, 2), "all_gather_v:bruck");
+  EXPECT_NE(message.find("does not serve blocks of different lengths"), std::string::npos) << message;
+}
+
+TEST(Selector, TheSameBitsAreGivenByTheBalancedTreeInFp32Alone) {
+  for (const auto& topology : {cluster(1, 1), cluster(1, 2, true), cluster(1, 7, true), cluster(3, 4),
+                               cluster(64, 1), cluster(5, 41)}) {
+    const auto made = Selection::make(topology, "", {.deterministic = true});
+    ASSERT_TRUE(made.ok()) << made.status().message();
+    for (const Collective collective : {Collective::kAllReduce, Collective::kReduce,
+                                        Collective::kReduceScatter, Collective::kReduceScatterV}) {
+      for (const Partials partials : {Partials::kExact, Partials::kRounded16, Partials::kRounded8}) {
+        for (const Range& range : made->ranges(collective, partials)) {
+          ASSERT_NE(range.algorithm->balanced, nullptr) << range.algorithm->name;
+          EXPECT_TRUE(range.algorithm->balanced(topology)) << range.algorithm->name;
+          EXPECT_EQ(range.in_fp32, partials != Partials::kExact) << range.algorithm->name;
+        }
+      }
+    }
+    EXPECT_NE(made->describe(), select(topology).describe());
+  }
+}
+
+TEST(Selector, TheSameBitsForALongBlockTakeTheLeastBytesAndForAShortOneFewSteps) {
+  const auto made = Selection::make(cluster(64, 1), "", {.deterministic = true});
+  ASSERT_TRUE(made.ok());
+  EXPECT_EQ(picked(*made, Collective::kAllReduce, 64 << 20), "balanced_two_shot");
+  EXPECT_EQ(picked(*made, Collective::kReduce, 64 << 20), "balanced_two_shot");
+  EXPECT_EQ(picked(*made, Collective::kAllReduce, 8), "recursive_doubling");
+  EXPECT_EQ(picked(*made, Collective::kReduce, 8), "balanced_tree");
+}
+
+TEST(Selector, AForcedAlgorithmThatCannotGiveTheSameBitsIsRefused) {
+  const auto made = Selection::make(cluster(1, 5), "all_reduce:ring", {.deterministic = true});
+  ASSERT_FALSE(made.ok());
+  EXPECT_NE(made.status().message().find("COMITY_DETERMINISTIC"), std::string_view::npos)
+      << made.status().message();
+  EXPECT_TRUE(
+      Selection::make(cluster(1, 5), "all_reduce:binomial_tree,all_gather:ring", {.deterministic = true})
+          .ok());
+}
+
+TEST(Selector, PlansHaveNoMoreLanesThanAreAllowed) {
+  for (const auto& topology : {cluster(1, 7), cluster(3, 4), cluster(64, 1)}) {
+    for (const uint32_t most : {1u, 2u, 3u}) {
+      const auto made = Selection::make(topology, "", {.max_lanes = most});
+      ASSERT_TRUE(made.ok()) << made.status().message();
+      for (const Collective collective : kCollectives) {
+        for (const Range& range : made->ranges(collective)) {
+          const Request request = request_for(range, topology, Partials::kExact, 0, range.min_bytes);
+          const plan::Part part = range.algorithm->part(request, range.algorithm->shape(request), 0);
+          EXPECT_LE(part.lanes.size(), most) << range.algorithm->name;
+        }
+      }
+    }
+  }
+  const auto refused = Selection::make(cluster(3, 4), "all_reduce:hierarchical", {.max_lanes = 2});
+  ASSERT_FALSE(refused.ok());
+  EXPECT_NE(refused.status().message().find("COMITY_MAX_LANES"), std::string_view::npos);
+}
+
+TEST(Selector, EveryAlgorithmKeepsTheLanesThatItIsAllowed) {
+  for (const auto& topology : {cluster(1, 7), cluster(3, 4)}) {
+    for (const Algorithm& algorithm : all()) {
+      if (!algorithm.applies(topology)) continue;
+      Request request{&topology, 0, 64 << 20};
+      request.max_lanes = algorithm.least_lanes;
+      const plan::Part part = algorithm.part(request, algorithm.shape(request), 0);
+      EXPECT_LE(part.lanes.size(), algorithm.least_lanes) << algorithm.name;
+    }
+  }
+}
+
 TEST(Selector, RefusesATopologyWithoutRanks) {
   EXPECT_FALSE(Selection::make(topology::Topology{}, "").ok());
 }
@@ -242,7 +348,7 @@ TEST(Registry, NamesAreUniqueAndFound) {
     EXPECT_EQ(find(algorithm.collective, algorithm.name), &algorithm);
     EXPECT_FALSE(algorithm.summary.empty());
   }
-  EXPECT_EQ(seen.size(), 27u);
+  EXPECT_EQ(seen.size(), 43u);
   EXPECT_EQ(find(Collective::kBarrier, "ring"), nullptr);
   EXPECT_EQ(names_of(Collective::kBarrier), "dissemination, group");
 }

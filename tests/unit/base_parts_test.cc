@@ -88,6 +88,7 @@ void leave_with(const char* level, LogLevel asked) {
 
 // Each in a process of its own, as the level is read once.
 TEST(Log, TakesItsLevelInAnyCaseAndSaysWhatIsNone) {
+  testing::FLAGS_gtest_death_test_style = "threadsafe";
   EXPECT_EXIT(leave_with("INFO", LogLevel::kInfo), testing::ExitedWithCode(1), "^$");
   EXPECT_EXIT(leave_with("INFO", LogLevel::kDebug), testing::ExitedWithCode(0), "^$");
   EXPECT_EXIT(leave_with("loud", LogLevel::kInfo), testing::ExitedWithCode(0),

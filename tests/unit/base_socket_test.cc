@@ -7,6 +7,9 @@
 #include <cstdlib>
 #include <string>
 
+#include "src/base/interface_facts.h"
+#include "src/base/settings.h"
+
 namespace comity {
 namespace {
 
@@ -119,6 +122,31 @@ TEST(UsableInterfaces, AnAddressSelectsItsInterface) {
   const auto interfaces = usable_interfaces();
   EXPECT_EQ(interfaces.status().code(), Code::kInvalidArgument);
   EXPECT_NE(interfaces.status().message().find("203.0.113.77"), std::string::npos);
+}
+
+// A communicator's config may allow others than the process's settings do.
+TEST(UsableInterfaces, WhatIsLeftOutIsByTheSettingsGiven) {
+  const auto interfaces = usable_interfaces();
+  auto settings = Settings::read();
+  ASSERT_TRUE(interfaces.ok() && settings.ok());
+  settings->set_by_config("COMITY_SOCKET_IFNAME", "=lo");
+  for (const NetworkInterface& interface : *interfaces) {
+    if (scope_of(interface.address) != AddressScope::kGlobal) continue;
+    const std::string named = interface.name + " ";
+    EXPECT_NE(interfaces_left_out(&*settings).find(named), std::string::npos);
+    EXPECT_EQ(interfaces_left_out(nullptr).find(named), std::string::npos);
+  }
+}
+
+// fe80::1 through the loopback's number, which has no link-local address, leads nowhere.
+TEST(UsableInterfaces, LinkLocalAddressesGoThroughThoseOfTheSettingsGiven) {
+  auto settings = Settings::read();
+  ASSERT_TRUE(settings.ok());
+  settings->set_by_config("COMITY_SOCKET_IFNAME", "=lo");
+  const auto near = SocketAddress::parse("fe80::1%lo"), far = SocketAddress::parse("10.0.0.1:7");
+  const auto scoped = with_own_scopes({*near, *far}, &*settings);
+  ASSERT_EQ(scoped.size(), 1u);
+  EXPECT_EQ(scoped[0].text(), "10.0.0.1:7");
 }
 
 TEST(Sockets, APortInUseIsNamedWithWhatToTry) {

@@ -69,7 +69,8 @@ struct Rank {
     ASSERT_TRUE(transport->reach(other.number, other.transport->address()).ok());
     const auto endpoints = transport->endpoints(other.number);
     ASSERT_TRUE(endpoints.ok());
-    link = std::make_unique<engine::Link>(other.number, 7, *endpoints, engine::ReleaseRule::kTransmitted);
+    connections = std::make_unique<engine::Connections>(*endpoints);
+    link = std::make_unique<engine::Link>(other.number, 7, *connections, engine::ReleaseRule::kTransmitted);
     ASSERT_TRUE(link->ensure_lanes(1).ok());
   }
   Result<PathFigures> measure(uint64_t within_ms) {
@@ -78,6 +79,7 @@ struct Rank {
                          }});
   }
   std::unique_ptr<Transport> transport;
+  std::unique_ptr<engine::Connections> connections;
   std::unique_ptr<engine::Link> link;
   uint32_t number = 0;
   bool condemned = false;

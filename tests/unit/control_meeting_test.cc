@@ -10,6 +10,7 @@
 
 #include "src/base/socket.h"
 #include "src/control/unique_id.h"
+#include "src/control/visit_call.h"
 #include "tests/support/control_ranks.h"
 
 namespace comity::control {
@@ -169,6 +170,54 @@ TEST(ControlMeeting, CancellingEndsAJoinAndFailsTheOthers) {
     ++ended;
   });
   EXPECT_EQ(ended, 2);
+}
+
+// As rank 0 of `nranks`, whose listener is at `address`. Returns once the meeting point has answered.
+void come_as_rank_0(const UniqueId& id, uint32_t nranks, const SocketAddress& address) {
+  const auto content = decode_id(id);
+  ASSERT_TRUE(content.ok());
+  ConnectTarget target;
+  target.addresses = content->addresses;
+  target.secret = content->secret;
+  target.hello.role = SocketRole::kMeeting;
+  target.hello.peer_rank = UINT32_MAX;
+  target.hello.communicator = communicator_id_of(content->secret);
+  Visit visit;
+  visit.nranks = nranks;
+  visit.visitor = 7;
+  visit.addresses = {address};
+  std::latch answered(1);
+  Loop& loop = Loop::instance();
+  ASSERT_TRUE(loop.post([&] {
+    VisitCall::start(loop, target, visit, [&](const Result<Answer>& answer, bool) {
+      EXPECT_TRUE(answer.ok() && answer->kind == AnswerKind::kParent);
+      answered.count_down();
+    });
+  }));
+  answered.wait();
+}
+
+TEST(ControlMeeting, ARankThatItsParentRefusesHearsAtOnceThatTheMeetingFailed) {
+  const UniqueId id = new_id();
+  auto parent = listen_on(*SocketAddress::parse("127.0.0.1:0"), 1);
+  ASSERT_TRUE(parent.ok());
+  come_as_rank_0(id, 2, local_address_of(parent->get()));
+  uint64_t failed_ns = 0;
+  for_each_rank(2, [&](uint32_t rank) {
+    if (rank == 1) {
+      const Status status = Session::join(join_options(id, 1, 2)).status();
+      EXPECT_EQ(status.message(), "rank 0 had enough");
+      EXPECT_LT(now_ns() - failed_ns, 1'000'000'000u);  // ten times what is promised
+      return;
+    }
+    EXPECT_TRUE(eventually([&] {
+      const auto met = accept_from(parent->get());  // closed at once
+      return met.ok() && met->valid();
+    }));
+    parent->reset();
+    failed_ns = now_ns();
+    (void)give_up_joining(id, 0, 2, Status(Code::kRemoteError, "rank 0 had enough"));
+  });
 }
 
 // Connections that never prove themselves, of every kind, held open while ranks join.

@@ -1,5 +1,4 @@
-// The parts of the control plane that touch no socket: messages, the meeting's book, the call log, the tree's
-// shape.
+// The parts of the control plane that touch no socket: messages, the meeting's book, the tree's shape.
 #include <fmt/core.h>
 #include <gtest/gtest.h>
 
@@ -9,7 +8,6 @@
 #include <algorithm>
 #include <random>
 #include <set>
-#include <thread>
 
 #include "src/control/address_book.h"
 #include "src/control/call_log.h"
@@ -85,6 +83,42 @@ TEST(ControlMessages, AnswersRoundTripAndNothingShorterPasses) {
   EXPECT_EQ(decoded->missing, "2, 5-7 of 8");
 }
 
+Fault death_of(uint32_t rank) {
+  Fault fault = fault_of(Code::kRemoteError, "died");
+  fault.rank = rank;
+  fault.left = {17, 18};
+  return fault;
+}
+
+TEST(ControlMessages, PartsOfACommunicatorsGatheringRoundTrip) {
+  ScopePart part;
+  part.communicator = 7;
+  part.sequence = 2;
+  part.members = 5;
+  part.came.add(1);
+  part.came.add(4);
+  part.items = {{1, Bytes(3)}, {4, Bytes()}};
+  expect_only_whole(encode(part), decode_scope_part);
+  EXPECT_EQ(decode_scope_part(encode(part))->items[0].bytes.size(), 3u);
+  part.items[1].rank = 3;
+  EXPECT_FALSE(decode_scope_part(encode(part))) << "of a rank that did not come";
+  part.items.pop_back();
+  EXPECT_FALSE(decode_scope_part(encode(part))) << "two came, and one brought something";
+  part.items.clear();
+  part.compares = true;
+  part.lowest = 40;
+  part.balance = {1, UINT64_MAX};
+  expect_only_whole(encode(part), decode_scope_part);
+  EXPECT_EQ(decode_scope_part(encode(part))->balance, part.balance);
+  part.came.add(5);
+  EXPECT_FALSE(decode_scope_part(encode(part))) << "a rank that is not there";
+  LateScope late{7, 2, 1, {6, 9}, "comityCommFinalize"};
+  expect_only_whole(encode(late), decode_late_scope);
+  EXPECT_EQ(decode_late_scope(encode(late))->members, late.members);
+  late.rank = 2;
+  EXPECT_FALSE(decode_late_scope(encode(late))) << "no member";
+}
+
 TEST(ControlMessages, TreeMessagesRoundTripAndNothingShorterPasses) {
   Gathered gathered;
   gathered.sequence = 9;
@@ -92,27 +126,43 @@ TEST(ControlMessages, TreeMessagesRoundTripAndNothingShorterPasses) {
   expect_only_whole(encode(gathered), decode_gathered);
   EXPECT_EQ(decode_gathered(encode(gathered))->items[2].bytes.size(), 50u);
   expect_only_whole(encode(Agreement{3, true, {}}), decode_agreement);
-  Opinion opinion;
-  opinion.rank = 5;
+  Opinion opinion{4, 5, 6, Standing::kCalled, {}};
+  opinion.record.number = 4;
   opinion.record.collective = Collective::kBroadcast;
   opinion.record.root = 3;
-  expect_only_whole(encode(opinion), decode_opinion);
-  EXPECT_EQ(decode_opinion(encode(opinion))->record.root, 3u);
-  expect_only_whole(encode(Inquiry{1, 2}), decode_inquiry);
-  expect_only_whole(encode(Fault{Code::kRemoteError, "rank 3 died"}), decode_fault);
-  expect_only_whole(encode(Leaving{7}), decode_leaving);
+  Opinion never{5, 7, 8, Standing::kLeft, {}};
+  never.record.number = 2;
+  expect_only_whole(encode(Opinions{9, {opinion, never}}), decode_opinions);
+  EXPECT_EQ(decode_opinions(encode(Opinions{9, {opinion}}))->opinions[0].record.root, 3u);
+  expect_only_whole(encode(Inquiry{1, 2, 3, 4}), decode_inquiry);
+  Waiting waiting{
+      1, 2, 3, 4, 5, opinion.record, {6, true, 0, {{7, true, 8}, {9, false, 10}}, {{11, 12, 13}}}};
+  expect_only_whole(encode(waiting), decode_waits);
+  EXPECT_EQ(decode_waits(encode(waiting))->now, waiting.now);
+  expect_only_whole(encode(WhoWaits{1, 2, {3, 4}}), decode_who_waits);
+  const Fault death = death_of(3);
+  expect_only_whole(encode(death), decode_fault);
+  EXPECT_EQ(decode_fault(encode(death))->left, death.left);
+  expect_only_whole(encode(Decided{2, death}), decode_decided);
+  expect_only_whole(encode(Leaving{{{7, 1, 20}, {8, 0, 0}}}), decode_leaving);
+  expect_only_whole(encode(Parted{{7, 8}}), decode_parted);
   expect_only_whole(encode(Ended{7}), decode_ended);
-  expect_only_whole(encode(Lead{7, std::nullopt}), decode_lead);
-  expect_only_whole(encode(Lead{7, Fault{Code::kRemoteError, "rank 3 died"}}), decode_lead);
+  expect_only_whole(encode(RankSet(2, 7)),
+                    [](std::span<const std::byte> all) { return decode_gone(all, 9); });
+  EXPECT_FALSE(decode_gone(encode(RankSet(2, 7)), 8)) << "a rank that is not there";
+  expect_only_whole(encode(Lead{7, 1, std::nullopt}), decode_lead);
+  expect_only_whole(encode(Lead{7, 1, death}), decode_lead);
   TreeState state;
   state.ballot = 9;
+  state.slot = 3;
   state.promised = RankSet(2, 7);
   state.gone.add(1);
   state.gone.add(30);
-  state.accepted = Accepted{4, Fault{Code::kTimeout, "late"}};
+  state.accepted = Accepted{4, fault_of(Code::kTimeout, "late")};
   const auto decode_state = [](std::span<const std::byte> bytes) { return decode_tree_state(bytes, 31); };
   expect_only_whole(encode(state), decode_state);
   const auto decoded = decode_state(encode(state));
+  EXPECT_EQ(decoded->slot, 3u);
   EXPECT_EQ(decoded->promised, state.promised);
   EXPECT_EQ(decoded->gone, state.gone);
   EXPECT_EQ(decoded->accepted->fault.text, "late");
@@ -120,13 +170,31 @@ TEST(ControlMessages, TreeMessagesRoundTripAndNothingShorterPasses) {
 }
 
 TEST(ControlMessages, NumbersThatWouldIndexTooFarAreRefused) {
-  Opinion opinion;
+  const auto is_taken = [](const Opinion& opinion) {
+    return decode_opinions(encode(Opinions{1, {opinion}})).has_value();
+  };
+  Opinion opinion{4, 0, 0, Standing::kCalled, {}};
+  opinion.record.number = 4;
+  EXPECT_TRUE(is_taken(opinion));
   opinion.record.type = static_cast<DataType>(kDataTypeCount);
-  EXPECT_FALSE(decode_opinion(encode(opinion)));
+  EXPECT_FALSE(is_taken(opinion));
   opinion.record.type = DataType::kInt8;
-  opinion.record.collective = static_cast<Collective>(kCollectiveCount);
-  EXPECT_FALSE(decode_opinion(encode(opinion)));
-  EXPECT_FALSE(decode_fault(encode(Fault{Code::kSuccess, ""})));
+  opinion.record.collective = static_cast<Collective>(kCallKindCount);
+  EXPECT_FALSE(is_taken(opinion));
+  opinion.record.collective = Collective::kBarrier;
+  opinion.record.number = 3;
+  EXPECT_FALSE(is_taken(opinion)) << "it called number 4 as its third";
+  opinion.standing = Standing::kLeft;
+  EXPECT_TRUE(is_taken(opinion));
+  opinion.record.number = 4;
+  EXPECT_FALSE(is_taken(opinion)) << "it left before the fourth, and made it";
+  EXPECT_FALSE(decode_inquiry(encode(Inquiry{1, 2, 0, 4}))) << "calls count from 1";
+  EXPECT_FALSE(decode_inquiry(encode(Inquiry{1, 2, 4, 3})));
+  EXPECT_TRUE(decode_inquiry(encode(Inquiry{1, 2, 4, 4 + kMostAsked - 1})));
+  EXPECT_FALSE(decode_inquiry(encode(Inquiry{1, 2, 4, 4 + kMostAsked})));
+  Fault success;
+  success.code = Code::kSuccess;
+  EXPECT_FALSE(decode_fault(encode(success)));
   Gathered twice;
   twice.items = {{1, {}}, {1, {}}};
   EXPECT_FALSE(decode_gathered(encode(twice)));
@@ -253,6 +321,48 @@ TEST(AddressBook, KeepsAddressesOncePerHostAndPortsPerRank) {
   expect_only_whole(small.encode(), decode);
 }
 
+TEST(AddressBook, TakesInTheBooksOfSubtreesWhoseRanksInterleave) {
+  AddressBook whole, one, other;
+  const auto fill = [](AddressBook& book, uint32_t rank, uint16_t port) {
+    SocketAddress address = address_of(rank % 3 == 0 ? "10.0.0.1" : "10.0.0.2");
+    address.set_port(port);
+    book.set(rank, {address}, ProcessName{rank % 3, rank, 5});
+  };
+  for (uint32_t rank = 0; rank < 100; ++rank) {
+    fill(rank % 2 == 0 ? one : other, rank, static_cast<uint16_t>(rank));
+    fill(whole, rank, static_cast<uint16_t>(1000 + rank));
+  }
+  fill(one, 7, 999);  // which `other` says otherwise
+  one.add(other);
+  ASSERT_EQ(one.size(), 100u);
+  for (uint32_t rank = 0; rank < 100; ++rank) {
+    EXPECT_EQ(one.of(rank)[0].port(), rank);
+    EXPECT_EQ(one.process_of(rank), (ProcessName{rank % 3, rank, 5}));
+  }
+  one.add(whole);
+  EXPECT_EQ(one.size(), 100u);
+  EXPECT_EQ(one.of(99)[0].port(), 1099);
+  EXPECT_EQ(AddressBook::decode(one.encode(), 100)->of(50)[0].text(), "10.0.0.2:1050");
+}
+
+TEST(AddressBook, IsDecodedOnceForAllRanksThatHaveTheSame) {
+  AddressBook book;
+  for (uint32_t rank = 0; rank < 40; ++rank) book.set(rank, {address_of("10.0.0.1:5")});
+  const Bytes encoded = book.encode();
+  CommonBooks books;
+  const auto first = books.decode(7, encoded, 40);
+  ASSERT_NE(first, nullptr);
+  EXPECT_EQ(books.decode(7, encoded, 40), first);
+  EXPECT_NE(books.decode(8, encoded, 40), first) << "another communicator's";
+  book.set(39, {address_of("10.0.0.1:6")});
+  const auto moved = books.decode(7, book.encode(), 40);
+  ASSERT_NE(moved, nullptr);
+  EXPECT_EQ(moved->of(39)[0].port(), 6u) << "as long, and not the same bytes";
+  EXPECT_EQ(first->of(39)[0].port(), 5u);
+  EXPECT_EQ(books.decode(7, std::span(encoded).first(20), 40), nullptr);
+  EXPECT_GT(first->memory_bytes(), 40 * 20u);
+}
+
 TEST(ProcessName, IsProvenByTheStartAndKnownInOneSpaceOnly) {
   const ProcessName self = this_process();
   ASSERT_NE(self.space, 0u);
@@ -286,84 +396,6 @@ TEST(TreeShape, EveryRankHasOneParentAndSubtreesAddUp) {
   }
   EXPECT_FALSE(in_subtree_of(2, 1));
   EXPECT_FALSE(is_child_of(9, 0, 20));
-}
-
-CallRecord record_of(uint64_t number) {
-  CallRecord record;
-  record.number = number;
-  record.count = number * 3;
-  record.root = static_cast<uint32_t>(number * 5);
-  record.signature = signature_of(record, 1);
-  return record;
-}
-
-TEST(CallLog, KeepsTheLast1024AndNothingElse) {
-  CallLog log;
-  EXPECT_FALSE(log.find(0));
-  EXPECT_FALSE(log.find(1));
-  for (uint64_t number = 1; number <= 3000; ++number) log.record(record_of(number));
-  EXPECT_EQ(log.last_number(), 3000u);
-  EXPECT_FALSE(log.find(3000 - 1024));
-  EXPECT_FALSE(log.find(3001));
-  for (uint64_t number = 3000 - 1023; number <= 3000; ++number) {
-    const auto found = log.find(number);
-    ASSERT_TRUE(found) << number;
-    EXPECT_EQ(found->signature, record_of(number).signature);
-    EXPECT_EQ(found->count, number * 3);
-    EXPECT_EQ(found->root, static_cast<uint32_t>(number * 5));
-  }
-}
-
-TEST(CallLog, AReaderBesideTheWriterSeesWholeRecordsOrNone) {
-  CallLog log;
-  std::thread writer([&] {
-    for (uint64_t number = 1; number <= 300'000; ++number) log.record(record_of(number));
-  });
-  for (uint64_t last = 0; last < 300'000; last = log.last_number()) {
-    // The oldest kept one, which the writer is about to overwrite.
-    const uint64_t number = last < 1023 ? last : last - 1023;
-    const auto found = log.find(number);
-    if (!found) continue;
-    ASSERT_EQ(found->count, number * 3);
-    ASSERT_EQ(found->root, static_cast<uint32_t>(number * 5));
-    ASSERT_EQ(found->signature, record_of(number).signature);
-  }
-  writer.join();
-  EXPECT_TRUE(log.find(300'000));
-}
-
-TEST(Signatures, DifferWithEveryField) {
-  const CallRecord base = record_of(1);
-  std::vector<uint64_t> all = {signature_of(base, 1), signature_of(base, 2)};
-  for (int field = 0; field < 6; ++field) {
-    CallRecord other = base;
-    if (field == 0) other.number = 2;
-    if (field == 1) other.count = 4;
-    if (field == 2) other.root = 6;
-    if (field == 3) other.collective = Collective::kReduce;
-    if (field == 4) other.type = DataType::kUint8;
-    if (field == 5) other.op = RedOp::kMax;
-    all.push_back(signature_of(other, 1));
-  }
-  std::sort(all.begin(), all.end());
-  EXPECT_EQ(std::unique(all.begin(), all.end()), all.end());
-}
-
-TEST(Descriptions, NameWhatTheCallHas) {
-  CallRecord record;
-  record.count = 1024;
-  record.type = DataType::kFloat32;
-  record.collective = Collective::kAllReduce;
-  EXPECT_EQ(describe(record), "all_reduce of 1024 float32 (sum)");
-  record.collective = Collective::kBroadcast;
-  record.root = 3;
-  EXPECT_EQ(describe(record), "broadcast of 1024 float32 (root 3)");
-  record.collective = Collective::kReduce;
-  EXPECT_EQ(describe(record), "reduce of 1024 float32 (sum, root 3)");
-  record.collective = Collective::kAllGather;
-  EXPECT_EQ(describe(record), "all_gather of 1024 float32");
-  record.collective = Collective::kBarrier;
-  EXPECT_EQ(describe(record), "barrier");
 }
 
 TEST(UniqueIds, CarryAddressesAndSecret) {

@@ -49,7 +49,7 @@ const Verdict* wait_in_call(Session& session, uint64_t number, uint64_t within_m
 }
 
 class ControlVerdict : public ::testing::TestWithParam<uint32_t> {};
-INSTANTIATE_TEST_SUITE_P(Ranks, ControlVerdict, ::testing::Values(2, 3, 9, 20, 80));
+INSTANTIATE_TEST_SUITE_P(Ranks, ControlVerdict, ::testing::Values(2, 20));
 
 TEST_P(ControlVerdict, MismatchedCallsAreNamedToAllWithinASecond) {
   const uint32_t nranks = GetParam();

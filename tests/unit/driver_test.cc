@@ -4,9 +4,14 @@
 
 #include <array>
 #include <atomic>
+#include <cstring>
 #include <future>
+#include <memory>
+#include <optional>
 #include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "src/api/handle.h"
 #include "src/api/plans.h"
@@ -144,10 +149,8 @@ class Trickle final : public Transport, public Endpoint {
   }
   Status progress() override { return {}; }
   GroupProvider* group(std::span<const uint32_t>) override { return nullptr; }
-  void arm() override {}
-  void sleep(uint64_t) override { std::this_thread::yield(); }
-  void disarm() override {}
-  void wake() override {}
+  void arm(Sleeper& sleeper) override { sleeper.at_most(0); }
+  void disarm(Sleeper&) override {}
 
   const EndpointTraits& traits() const override { return traits_; }
   bool try_send(const SegmentHeader&, const std::byte*) override { return false; }
@@ -200,14 +203,115 @@ TEST(Silence, IsWhatTheTimeoutAndReportsCountAndNotTime) {
   std::vector<std::byte> buffer(1 << 20);
   const uint64_t began = now_ns();
   transport.until_ns = listener.quiet_until_ns = began + 5 * kSecond / 2;
-  const Status status = communicator.run(
-      {Collective::kBroadcast, DataType::kInt8, RedOp::kSum, buffer.size(), 1, nullptr, buffer.data()});
+  engine::Call call;
+  call.collective = Collective::kBroadcast;
+  call.count = buffer.size();
+  call.root = 1;
+  call.output = buffer.data();
+  const Status status = communicator.run(call);
   EXPECT_GE(now_ns() - began, 7 * kSecond / 2) << "it got on for 2.5 s, and a second more is allowed";
   EXPECT_EQ(status.code(), Code::kTimeout);
   EXPECT_NE(status.message().find("rank 1 to send"), std::string_view::npos) << status.message();
   EXPECT_EQ(listener.early_reports, 0) << "a call that gets on is nobody's question";
   EXPECT_GE(listener.reports, 1);
   EXPECT_EQ(listener.declared, 1);
+}
+
+// One element of memory, which is copied when the test lets it be.
+class Reluctant final : public Device {
+ public:
+  std::string_view name() const override { return "reluctant"; }
+  bool owns(const void* pointer, uint64_t) const override { return pointer == &element; }
+  bool host_addressable() const override { return false; }
+  Result<void*> allocate(uint64_t) override { return Status(Code::kUnsupported, "no memory"); }
+  Status release(void*) override { return {}; }
+  Result<MemoryHandle> export_memory(const void*, uint64_t) const override {
+    return Status(Code::kUnsupported, "no handles");
+  }
+  uint32_t queue_count() const override { return 1; }
+  Result<Token> copy(uint32_t, void* destination, const void*, uint64_t bytes) override {
+    target_ = destination;
+    bytes_ = bytes;
+    asked = true;
+    return Token{1};
+  }
+  Result<Token> reduce(uint32_t, const ReduceWork&) override { return Status(Code::kUnsupported, "no"); }
+  Result<bool> poll(uint32_t, Token token) override {
+    if (token == 0 || !willing) return token == 0;
+    std::memcpy(target_, &element, bytes_);
+    return true;
+  }
+
+  const int64_t element = 3;
+  std::atomic<bool> asked{false}, willing{false};
+
+ private:
+  void* target_ = nullptr;
+  uint64_t bytes_ = 0;
+};
+
+// A communicator of one rank, and a premulsum whose scalar lies on a device.
+class ScalarOfADevice : public testing::Test {
+ protected:
+  ScalarOfADevice() {
+    auto owned = std::make_unique<Reluctant>();
+    device_ = owned.get();
+    std::vector<std::unique_ptr<Device>> others;
+    others.push_back(std::move(owned));
+    devices_ = DeviceRegistry::of(std::move(others));
+    const auto topology = topology::from_hosts({"a"});
+    plans_.emplace(*topology, algorithms::Selection::make(*topology, "").value());
+    plans_->set_rank(0);
+    call_.collective = Collective::kAllReduce;
+    call_.type = DataType::kInt64;
+    call_.count = in_.size();
+    call_.input = in_.data();
+    call_.output = out_.data();
+    call_.scalar.used = true;
+    call_.scalar.pointer = &device_->element;
+  }
+  std::unique_ptr<engine::Communicator> communicator(uint64_t timeout_ns) {
+    engine::CommunicatorOptions options;
+    options.transport_of_peer = {0};
+    options.plans = &*plans_;
+    options.devices = devices_.get();
+    options.timeout_ns = timeout_ns;
+    return std::make_unique<engine::Communicator>(std::move(options));
+  }
+
+  Reluctant* device_;
+  std::unique_ptr<DeviceRegistry> devices_;
+  std::optional<api::SelectedPlans> plans_;
+  std::array<int64_t, 3> in_{1, 2, 3}, out_{};
+  engine::Call call_;
+};
+
+TEST_F(ScalarOfADevice, ThatNeverComesEndsTheCallByItsTimeout) {
+  const auto rank = communicator(200'000'000);
+  const Status status = rank->run(call_);
+  EXPECT_EQ(status.code(), Code::kTimeout);
+  EXPECT_NE(status.message().find("it waits for its device"), std::string_view::npos) << status.message();
+}
+
+TEST_F(ScalarOfADevice, ThatNeverComesIsEndedByAnAbort) {
+  auto rank = communicator(0);
+  auto running = std::async(std::launch::async, [&] { return rank->run(call_); });
+  EXPECT_TRUE(wait_until([&] { return device_->asked.load(); }));
+  rank->abort();
+  EXPECT_EQ(running.get().code(), Code::kRemoteError);
+  rank.reset();
+  device_->willing = true;
+  EXPECT_TRUE(device_->poll(0, 1).value()) << "it may still write where it was told to";
+}
+
+TEST_F(ScalarOfADevice, ThatComesLateIsWaitedFor) {
+  const auto rank = communicator(0);
+  auto running = std::async(std::launch::async, [&] { return rank->run(call_); });
+  EXPECT_TRUE(wait_until([&] { return device_->asked.load(); }));
+  device_->willing = true;
+  const Status status = running.get();
+  EXPECT_TRUE(status.ok()) << status.message();
+  EXPECT_EQ(out_, (std::array<int64_t, 3>{3, 6, 9}));
 }
 
 }  // namespace

@@ -22,8 +22,8 @@ class Buffers {
     input_ = memory_;
     output_ = row.in_place ? memory_ : memory_ + (most + 63) / 64 * 64;
     const uint64_t block = row.count * size;
-    if (row.in_place && row.collective == Collective::kAllGather) input_ = output_ + rank * block;
-    if (row.in_place && row.collective == Collective::kReduceScatter) output_ = input_ + rank * block;
+    if (row.in_place && has_output_blocks(row.collective)) input_ = output_ + rank * block;
+    if (row.in_place && has_input_blocks(row.collective)) output_ = input_ + rank * block;
     std::vector<std::byte> mirror(input_bytes_);
     fill_input(row, rank, mirror.data());
     if (!row.in_place) write(output_, std::vector<std::byte>(output_bytes_, std::byte{0xee}));
@@ -117,6 +117,7 @@ void run_algorithm(const algorithms::Algorithm& algorithm, Device& device, uint3
 #endif
   for (const uint64_t count : {uint64_t{0}, uint64_t{1}, uint64_t{3}, uint64_t{257}, uint64_t{5000}, kMost}) {
     for (const bool in_place : {false, true}) {
+      if (in_place && algorithm.collective == Collective::kAllToAll) continue;
       for (const RedOp op : {RedOp::kSum, RedOp::kAvg}) {
         if (op == RedOp::kAvg && !is_reduction(algorithm.collective)) continue;
         Row row{algorithm.collective, DataType::kFloat32, op, nranks, nranks / 2, count, in_place};

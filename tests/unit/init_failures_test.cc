@@ -105,6 +105,24 @@ TEST(InitFailures, ASettingThatOneRankCannotReadIsNamedToAllAtOnce) {
   expect_all_alike(ranks.heard(), "rank 1 could not set up: ");
 }
 
+TEST(InitFailures, ARankThatComesWhenTheMeetingsProcessIsAboutToExitHearsTheCause) {
+  Ranks ranks;
+  for (uint32_t rank = 0; rank < 3; ++rank) {
+    const ScopedEnv odd("COMITY_TIMEOUT", rank == 1 ? "soon" : "0");
+    ranks.start(rank, 3, rank == 2 ? "late" : "");
+  }
+  expect_all_alike(ranks.heard(), "rank 1 could not set up: ");
+}
+
+// The meeting's process waits for late ranks where something failed; not where its user aborts.
+TEST(InitFailures, AnAbortByTheMeetingsProcessDelaysItsExitByNothing) {
+  const uint64_t begun_ns = now_ns();
+  Ranks ranks;
+  ranks.start(0, 3, "aborts");
+  expect_all_alike(ranks.heard(), "rank 0");
+  EXPECT_LT(now_ns() - begun_ns, 3'000'000'000u);  // else 5 s
+}
+
 // Hosts as network namespaces at one switch, 10.78.0.1 and on, named by this process and removed at the end.
 class Hosts {
  public:

@@ -147,6 +147,50 @@ TEST(PerfCollective, EveryElementOfAResultIsExpectedOnce) {
   EXPECT_EQ(in_place_offsets(Collective::kReduceScatter, scatter, 3).recv_offset, 30u);
 }
 
+TEST(PerfCollective, BlocksOfPairsAreWhatTheSenderLaidThere) {
+  for (const int nranks : {1, 2, 3, 8}) {
+    const size_t unit = 5, whole = unit * static_cast<size_t>(nranks * (nranks + 1) / 2);
+    for (int rank = 0; rank < nranks; ++rank) {
+      size_t given = 0, got = 0;
+      for (int peer = 0; peer < nranks; ++peer) {
+        const std::vector<Piece> pieces =
+            expected_pieces(Collective::kAllToAllV, {whole, whole, unit}, peer, nranks, 0);
+        const Piece& mine = pieces[static_cast<size_t>(rank)];
+        EXPECT_EQ(mine.from, rank);
+        EXPECT_EQ(mine.first, given);  // where rank's block for peer begins
+        EXPECT_EQ(mine.count, pair_count(unit, rank, peer, nranks));
+        given += mine.count;
+        got += pair_count(unit, peer, rank, nranks);
+      }
+      EXPECT_EQ(given, whole);
+      EXPECT_EQ(got, whole);
+    }
+  }
+}
+
+TEST(PerfCollective, TheNewOnesExpectWhatComityHPromises) {
+  const Shape shape{40, 40, 10};
+  const std::vector<Piece> turned = expected_pieces(Collective::kAllToAll, shape, 2, 4, 0);
+  ASSERT_EQ(turned.size(), 4u);
+  EXPECT_EQ(turned[3].from, 3);
+  EXPECT_EQ(turned[3].recv_offset, 30u);
+  EXPECT_EQ(turned[3].first, 20u);
+  EXPECT_EQ(turned[3].count, 10u);
+  const Shape gather{10, 40, 10}, scatter{40, 10, 10};
+  EXPECT_EQ(expected_pieces(Collective::kGather, gather, 1, 4, 0).size(), 0u);
+  EXPECT_EQ(expected_pieces(Collective::kGather, gather, 0, 4, 0).size(), 4u);
+  const std::vector<Piece> scattered = expected_pieces(Collective::kScatter, scatter, 2, 4, 1);
+  ASSERT_EQ(scattered.size(), 1u);
+  EXPECT_EQ(scattered[0].from, 1);
+  EXPECT_EQ(scattered[0].first, 20u);
+  EXPECT_FALSE(has_input(Collective::kScatter, 2, 1));
+  EXPECT_TRUE(has_input(Collective::kScatter, 1, 1));
+  EXPECT_TRUE(has_input(Collective::kGather, 2, 1));
+  EXPECT_EQ(in_place_offsets(Collective::kGather, gather, 3).send_offset, 30u);
+  EXPECT_EQ(in_place_offsets(Collective::kScatter, scatter, 3).recv_offset, 30u);
+  EXPECT_EQ(expected_pieces(Collective::kExchange, {8, 8, 8}, 0, 4, 0)[0].from, 3);
+}
+
 TEST(PerfLimits, TrafficIsTheLeastThatMustBeReadAndWritten) {
   EXPECT_EQ(least_traffic_bytes(Collective::kAllReduce, 100, 4), 800);
   EXPECT_EQ(least_traffic_bytes(Collective::kReduce, 100, 4), 500);

@@ -7,9 +7,11 @@ import sys
 import time
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "perf" / "peers"))
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "perf" / "peers"))
 
 import contenders
+import everything
 import process
 import ratios
 
@@ -114,6 +116,42 @@ class Ratios(unittest.TestCase):
         text = ratios.markdown(ratios.table(times), times) + ratios.times_markdown(times)
         self.assertIn("| 8 MiB | 0.75 (0.75-0.75) |", text)
         self.assertIn("| A | 4.00 / 4.00 |", text)
+
+
+class Everything(unittest.TestCase):
+    def table_of(self, ours_us, peer_us):
+        times = measured(("comity plain", "comity-plain", True, 8, ours_us, NEAR), ("A", "Open MPI", True, 8, peer_us, NEAR))
+        results = {("gather", "shm"): (times, ["A: it failed\nat length"])}
+        limits = {"line_latency_ns": 30}
+        document = {"date": "2026-01-02", "cpu": "c", "cores": 2, "ranks": 2, "rounds": 1, "quick": True, "commit": "x",
+                    "limits_before": limits, "limits_after": limits, "load_average": (0,), "congestion": "reno"}
+        return everything.markdown(document, results)
+
+    def test_a_miss_is_bold_and_listed_with_its_peer(self):
+        text = self.table_of(3.0, 2.0)
+        self.assertIn("| gather | 8 B |  |  | **1.50** | **1.50** |", text)
+        self.assertIn("| gather 8 B | shm, plain, in place | 1.50 | 3.00 | 2.00 | A |", text)
+        self.assertIn("0 of 2 cells are at or below 1.", text)
+        self.assertIn("- gather, shm: A: it failed", text)
+        self.assertNotIn("at length", text)
+
+    def test_no_misses_no_list(self):
+        text = self.table_of(1.0, 2.0)
+        self.assertIn("2 of 2 cells are at or below 1.", text)
+        self.assertNotIn("## Misses", text)
+
+    def test_a_collective_without_a_call_in_place_has_no_such_cell(self):
+        times = ratios.Times()
+        for name, family in (("comity plain", "comity-plain"), ("A", "Open MPI")):
+            times.add(contenders.Contender(name, family, None), {8: {"out_of_place": record(1.0)}})
+        found = everything.cells({("all_to_all", "shm"): (times, [])})
+        self.assertEqual(list(found["all_to_all", 8]), [("shm", "plain", "out_of_place")])
+
+    def test_every_collective_has_its_program_and_its_counterpart(self):
+        source = (ROOT / "perf" / "peers" / "mpi_calls.h").read_text()
+        for name in everything.COLLECTIVES:
+            self.assertTrue((ROOT / "perf" / f"{name}_perf.cc").exists(), name)
+            self.assertIn(f'{{"{name}", ', source)
 
 
 if __name__ == "__main__":

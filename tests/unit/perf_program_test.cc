@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -86,23 +87,72 @@ TEST(PerfProgram, ThreeRanksAllTypesAndOpsFinishRight) {
 TEST(PerfProgram, SistersMeasureTheirCollectives) {
   const Arguments some = {"--ranks", "3",  "-b", "1000",          "-e", "40000", "-f",
                           "40",      "-n", "3",  "--owner-writes"};
-  for (const std::string name : {"reduce", "broadcast", "all_gather", "reduce_scatter"}) {
+  for (const std::string name : {"reduce", "broadcast", "all_gather", "reduce_scatter", "all_to_all",
+                                 "all_to_all_v", "gather", "scatter", "send_recv"}) {
     const auto [status, output] = run(program(name + "_perf", some));
     EXPECT_EQ(status, 0) << name << output;
     EXPECT_EQ(data_rows(output).size(), 2u) << name << output;
+    EXPECT_TRUE(contains(output, "# Collective test concluded: " + name + "_perf\n")) << output;
   }
   const auto [status, output] = run(program("barrier_perf", {"--ranks", "3", "-n", "3"}));
   EXPECT_EQ(status, 0) << output;
   EXPECT_EQ(data_rows(output).size(), 1u) << output;
 }
 
+TEST(PerfProgram, TakesTheOptionsOfAcceptanceScripts) {
+  for (const std::string average : {"0", "1", "2", "3"}) {
+    const auto [status, output] =
+        run(program("all_reduce_perf", {"-t", "1", "-g", "3", "-p", "1", "-m", "4", "-a", average, "-b", "64",
+                                        "-e", "64", "-n", "3"}));
+    ASSERT_EQ(status, 0) << output;
+    EXPECT_TRUE(contains(output, "# nRanks 3 ")) << output;
+    const std::vector<std::string> row = fields(data_rows(output).at(0));
+    EXPECT_GT(std::stod(row.at(5)), 0.0) << output;
+    EXPECT_EQ(row.at(8), "0") << output;
+  }
+}
+
 TEST(PerfProgram, EachRootInTurn) {
+  for (const std::string name : {"broadcast", "gather", "scatter"}) {
+    const auto [status, output] =
+        run(program(name + "_perf", {"--ranks", "3", "-b", "3K", "-e", "3K", "-n", "2", "-r", "-1"}));
+    ASSERT_EQ(status, 0) << output;
+    const std::vector<std::string> rows = data_rows(output);
+    ASSERT_EQ(rows.size(), 3u);
+    for (size_t root = 0; root < 3; ++root) EXPECT_EQ(fields(rows[root])[4], std::to_string(root));
+  }
+}
+
+TEST(PerfProgram, ACollectiveThatIsNeverInPlaceLeavesThatHalfEmpty) {
+  const std::string path = testing::TempDir() + "perf-half-" + std::to_string(getpid()) + ".json";
   const auto [status, output] =
-      run(program("broadcast_perf", {"--ranks", "3", "-b", "1K", "-e", "1K", "-n", "2", "-r", "-1"}));
+      run(program("all_to_all_perf", {"--ranks", "2", "-b", "64", "-e", "64", "-n", "2", "-J", path}));
   ASSERT_EQ(status, 0) << output;
-  const std::vector<std::string> rows = data_rows(output);
-  ASSERT_EQ(rows.size(), 3u);
-  for (size_t root = 0; root < 3; ++root) EXPECT_EQ(fields(rows[root])[4], std::to_string(root));
+  const std::vector<std::string> row = fields(data_rows(output).at(0));
+  ASSERT_EQ(row.size(), 13u) << output;
+  EXPECT_EQ(row[8], "0");
+  for (size_t i = 9; i < 13; ++i) EXPECT_EQ(row[i], "N/A");
+  std::ifstream file(path);
+  const nlohmann::json json = nlohmann::json::parse(file);
+  std::remove(path.c_str());
+  EXPECT_TRUE(json["results"][0]["in_place"].is_null());
+  EXPECT_EQ(json["average_bus_bandwidth"]["bandwidth"], json["results"][0]["out_of_place"]["bus_bw"]);
+}
+
+TEST(PerfProgram, DrawsWhatItPrinted) {
+  const std::string path = testing::TempDir() + "perf-" + std::to_string(getpid()) + ".svg";
+  const auto [status, output] =
+      run(program("all_reduce_perf", {"-b", "8", "-e", "8K", "-f", "8", "-n", "3", "--plot", path}));
+  ASSERT_EQ(status, 0) << output;
+  std::ifstream file(path);
+  const std::string svg((std::istreambuf_iterator<char>(file)), {});
+  std::remove(path.c_str());
+  EXPECT_EQ(svg.rfind("<svg xmlns=", 0), 0u) << svg;
+  EXPECT_TRUE(contains(svg, "all_reduce_perf, 2 ranks")) << svg;
+  EXPECT_TRUE(contains(svg, "float sum, in place")) << svg;
+  size_t circles = 0;  // 4 sizes, twice, in two panels
+  for (size_t at = 0; (at = svg.find("<circle", at)) != std::string::npos; ++at) ++circles;
+  EXPECT_EQ(circles, 16u) << svg;
 }
 
 TEST(PerfProgram, WritesWhatItPrintedAsJson) {
@@ -121,17 +171,44 @@ TEST(PerfProgram, WritesWhatItPrintedAsJson) {
   EXPECT_EQ(json["out_of_bounds"]["count"], 0);
   ASSERT_EQ(json["results"].size(), 2u);
   const nlohmann::json& row = json["results"][0];
-  EXPECT_EQ(row["size_bytes"], 8192);
+  EXPECT_EQ(row["size"], 8192);
   EXPECT_EQ(row["count"], 2048);
   EXPECT_EQ(row["redop"], "sum");
   for (const char* place : {"out_of_place", "in_place"}) {
     EXPECT_EQ(row[place]["iterations"], 7);
-    EXPECT_EQ(row[place]["wrong"], 0);
+    EXPECT_EQ(row[place]["nwrong"], 0);
+    EXPECT_GT(row[place]["alg_bw"], 0.0);
+    EXPECT_GT(row[place]["bus_bw"], 0.0);
     EXPECT_GT(row[place]["min_us"], 0.0);
-    EXPECT_GE(row[place]["time_us"], row[place]["min_us"]);
-    EXPECT_GE(row[place]["max_us"], row[place]["time_us"]);
+    EXPECT_GE(row[place]["time"], row[place]["min_us"]);
+    EXPECT_GE(row[place]["max_us"], row[place]["time"]);
     EXPECT_GT(row[place]["limit_percent"], 0.0);
   }
+}
+
+TEST(PerfProgram, TimesEachIterationWhereThatIsAsked) {
+  const std::string path = testing::TempDir() + "perf-" + std::to_string(getpid()) + ".json";
+  for (const Arguments& ask : {Arguments{"-I", "1"}, {"-I"}, {"-I", "-m", "2"}, {"-I", "--owner-writes"}}) {
+    Arguments arguments = {"-b", "8K", "-e", "8K", "-n", "7", "-J", path};
+    arguments.insert(arguments.end(), ask.begin(), ask.end());
+    const auto [status, output] = run(program("all_reduce_perf", arguments));
+    ASSERT_EQ(status, 0) << output;
+    EXPECT_TRUE(contains(output, "# iterations (us)  out-of-place: fastest ")) << output;
+    EXPECT_TRUE(contains(output, "  in-place: fastest ")) << output;
+    std::ifstream file(path);
+    const nlohmann::json row = nlohmann::json::parse(file)["results"][0];
+    for (const char* place : {"out_of_place", "in_place"}) {
+      const auto times = row[place]["iterations_us"].get<std::vector<double>>();
+      ASSERT_EQ(times.size(), 7u);
+      EXPECT_EQ(*std::min_element(times.begin(), times.end()), row[place]["min_us"]);
+      EXPECT_EQ(*std::max_element(times.begin(), times.end()), row[place]["max_us"]);
+      EXPECT_GE(row[place]["max_us"], row[place]["time"]);
+    }
+  }
+  std::remove(path.c_str());
+  const auto [status, output] = run(program("all_reduce_perf", {"-b", "8K", "-e", "8K", "-I", "0"}));
+  EXPECT_EQ(status, 0) << output;
+  EXPECT_FALSE(contains(output, "iterations (us)")) << output;
 }
 
 TEST(PerfProgram, RefusesACommandLineThatMakesNoSense) {
@@ -143,6 +220,13 @@ TEST(PerfProgram, RefusesACommandLineThatMakesNoSense) {
                                         {"-o", "xor"},
                                         {"-d", "float128"},
                                         {"--ranks", "100000"},
+                                        {"-t", "1000", "-g", "1000"},
+                                        {"-g", "2", "--ranks", "2"},
+                                        {"-a", "4"},
+                                        {"-I", "2"},
+                                        {"-m", "0"},
+                                        {"-m", "2", "--owner-writes"},
+                                        {"-a", "1", "--owner-writes"},
                                         {"--buffers", "borrowed"},
                                         {"-r", "2", "--ranks", "2"},
                                         {"--rank", "0"},

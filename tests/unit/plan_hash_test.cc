@@ -41,7 +41,7 @@ TEST(PlanHash, TellsPlansOfOneShapeAndOtherStepsApart) {
 
 TEST(PlanHash, CoversGroupsAndTheirOrder) {
   const Plan plan = groups_of_four();
-  std::vector<Plan> others(8, plan);
+  std::vector<Plan> others(9, plan);
   others[0].parts[0].groups[1].collective = Collective::kReduce;
   others[1].parts[0].groups[1].members = {2, 0};
   others[2].parts[0].groups[1].root = 1;
@@ -50,12 +50,13 @@ TEST(PlanHash, CoversGroupsAndTheirOrder) {
   others[5].parts[0].lanes[0].steps[1].order = 9;
   others[6].parts[0].lanes[0].steps[1].lag = 1;
   others[7].parts[0].groups.pop_back();
+  others[8].parts[0].lanes[0].steps[1].extent = 0;
   for (const Plan& other : others) EXPECT_NE(hash_of(other), hash_of(plan));
 }
 
 TEST(PlanHash, DiffersWhereShapesDiffer) {
   const Plan plan = one_shot_pair();
-  std::vector<Shape> others(9, plan.shape);
+  std::vector<Shape> others(10, plan.shape);
   others[0].algorithm = "by han";
   others[1].collective = Collective::kReduce;
   others[2].nranks = 3;
@@ -65,6 +66,7 @@ TEST(PlanHash, DiffersWhereShapesDiffer) {
   others[6].window = 2;
   others[7].tile_bytes = 64;
   others[8].placement = plan::Placement::kInPlaceOnly;
+  others[9].any_lengths = true;
   for (const Shape& other : others) {
     EXPECT_NE(hash_of(Plan{other, plan.parts}), hash_of(plan));
     EXPECT_NE(hash_of(other, {}), hash_of(plan.shape, {}));

@@ -57,7 +57,7 @@ TEST(Verify, RefusesShapesOutOfRange) {
            [](plan::Shape& shape) { shape.tile_bytes = 65; },
            [](plan::Shape& shape) { shape.tile_bytes = UINT64_MAX; },
            [](plan::Shape& shape) { shape.scratch_slots = UINT32_MAX; },
-           [](plan::Shape& shape) { shape.collective = static_cast<Collective>(6); },
+           [](plan::Shape& shape) { shape.collective = static_cast<Collective>(kCollectiveCount); },
            [](plan::Shape& shape) { shape.placement = static_cast<plan::Placement>(3); }}) {
     Plan plan = one_shot_pair();
     change(plan.shape);

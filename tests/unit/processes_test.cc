@@ -14,6 +14,7 @@
 #include "comity/comity.h"
 #include "tests/collectives/table.h"
 #include "tests/support/spawn.h"
+#include "tests/support/spawned_rank.h"
 
 namespace comity::test {
 namespace {
@@ -28,8 +29,7 @@ std::set<std::string> names_in(const char* folder) {
 }
 
 std::string to_hex(const comityUniqueId& id) {
-  std::string hex;
-  for (const char c : id.internal) hex += fmt::format("{:02x}", static_cast<unsigned char>(c));
+  const std::string hex = hex_of(id);
   return hex;
 }
 

@@ -12,6 +12,7 @@
 #include "tests/support/control_process.h"
 #include "tests/support/rank_blocks.h"
 #include "tests/support/spawn.h"
+#include "tests/support/spawned_rank.h"
 
 namespace comity::test {
 namespace {
@@ -26,10 +27,8 @@ class TwoProcesses : public testing::Test {
   void SetUp() override {
     comityUniqueId id;
     ASSERT_EQ(comityGetUniqueId(&id), comitySuccess) << comityGetLastError(nullptr);
-    std::string hex;
-    for (const char c : id.internal) hex += fmt::format("{:02x}", static_cast<unsigned char>(c));
     peer_ = std::make_unique<ControlProcess>(
-        std::vector<std::string>{program_folder() + "rank_worker", hex, "1", "2"});
+        std::vector<std::string>{program_folder() + "rank_worker", hex_of(id), "1", "2"});
     ASSERT_EQ(comityCommInitRank(&comm_, 2, id, 0), comitySuccess) << comityGetLastError(nullptr);
     ASSERT_EQ(peer_->hear(), "joined");
   }

@@ -2,9 +2,14 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <memory>
 
+#include "src/base/berth.h"
 #include "tests/support/shm_ranks.h"
 #include "tests/support/spawn.h"
 #include "transports/shm/address.h"
@@ -80,6 +85,59 @@ TEST(ShmReach, ReportsMemoryThatIsNotABoard) {
   EXPECT_EQ(status.code(), Code::kRemoteError);
   address.board_arena = 0xfffffff;
   EXPECT_EQ(transports[1]->reach(0, encode(address)).code(), Code::kRemoteError);
+}
+
+std::size_t entries_of(const char* folder) {
+  return static_cast<std::size_t>(
+      std::distance(std::filesystem::directory_iterator(folder), std::filesystem::directory_iterator()));
+}
+
+std::size_t mappings() {
+  std::ifstream maps("/proc/self/maps");
+  return static_cast<std::size_t>(
+      std::count(std::istreambuf_iterator<char>(maps), std::istreambuf_iterator<char>(), '\n'));
+}
+
+// As communicators that are split off and destroyed: 8 ranks, 100 times.
+TEST(ShmMaker, CostsADescriptorPerCommunicatorAndNothingOnceItIsGone) {
+  ShmOptions options;
+  options.maker = 0;
+  const auto make = [&] {
+    auto transports = test::make_shm_threads(8, options);
+    for (auto& transport : transports) EXPECT_NE(transport->group(test::first_ranks(8)), nullptr);
+    return transports;
+  };
+  make();  // what a process opens once
+  const std::size_t before = entries_of("/proc/self/fd"), mapped = mappings();
+  {
+    const auto living = make();
+    EXPECT_EQ(entries_of("/proc/self/fd"), before + 1);
+  }
+  for (int round = 0; round < 100; ++round) make();
+  EXPECT_EQ(entries_of("/proc/self/fd"), before);
+  EXPECT_LE(mappings(), mapped + 4) << "malloc may map anew";
+}
+
+TEST(ShmMaker, ThatMadeNothingIsTold) {
+  ShmOptions maker, other;
+  maker.maker = 1;  // rank 0 takes rank 1 for the maker, and rank 1 rank 0
+  other.maker = 0;
+  TransportContext context;
+  context.nranks = 2;
+  auto first = make_shm_transport(context, maker).value();
+  context.rank = 1;
+  auto second = make_shm_transport(context, other).value();
+  const Status status = first->reach(1, second->address());
+  EXPECT_EQ(status.code(), Code::kRemoteError);
+  EXPECT_NE(status.message().find("rank 1"), std::string_view::npos) << status.message();
+  EXPECT_EQ(first->group(test::first_ranks(2)), nullptr);
+  const BerthLoan berth = borrow_berth();  // sleeps, and wakes, without a board
+  berth->open(true);
+  first->arm(*berth);
+  berth->ring();
+  berth->sleep(60'000'000'000);
+  first->disarm(*berth);
+  berth->close();
 }
 
 struct Free {

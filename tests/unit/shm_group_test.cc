@@ -59,10 +59,6 @@ struct Ranks {
   std::vector<GroupProvider*> groups;
 };
 
-constexpr Collective kCollectives[] = {Collective::kAllReduce,     Collective::kReduce,
-                                       Collective::kBroadcast,     Collective::kAllGather,
-                                       Collective::kReduceScatter, Collective::kBarrier};
-
 // Who has which memory in a call.
 enum class Mix { kPlain, kRegistered, kMixed, kScattered };
 
@@ -113,9 +109,13 @@ TEST_P(ShmGroup, GivesEveryRankTheSameRightBits) {
   // odd, the ends of eager slots and staging windows.
   const uint64_t counts[] = {0, 1, 6, 7, 12, 13, 48, 49, 256, 257, 1025, 4999, 8193, 65537};
   uint64_t number = 0;
-  for (const Collective collective : kCollectives) {
+  for (const Collective collective : kGroupCollectives) {
     for (const Element& element : elements) {
+      // Of the others the length of an element is all that counts.
+      if (!is_reduction(collective) && element.op != RedOp::kSum && element.op != RedOp::kMax) continue;
       for (const uint64_t count : counts) {
+        // What takes long to fill and check is left to a shorter list, below.
+        if (collective == Collective::kAllToAll && count * ranks.size() * ranks.size() > 1'000'000) continue;
         for (const Mix mix : {Mix::kPlain, Mix::kRegistered, Mix::kMixed, Mix::kScattered}) {
           for (const bool in_place : {false, true}) {
             const Row row{collective,
@@ -139,7 +139,7 @@ TEST_P(ShmGroup, GivesEveryRankTheSameRightBits) {
 TEST_P(ShmGroup, CarriesLongMessages) {
   Ranks ranks = make();
   uint64_t number = 0;
-  for (const Collective collective : kCollectives) {
+  for (const Collective collective : kGroupCollectives) {
     for (const Mix mix : {Mix::kPlain, Mix::kRegistered, Mix::kMixed, Mix::kScattered}) {
       for (const bool in_place : {false, true}) {
         if (kThin != 1 && in_place != (ranks.size() % 2 == 0)) continue;
@@ -190,7 +190,7 @@ void reuse(const Reuse& what, int calls) {
     std::mt19937_64 random(7);  // the same row on all ranks
     for (int number = 0; number < calls / static_cast<int>(kThin) && wrong == 0; ++number) {
       Row row;
-      row.collective = kCollectives[random() % 6];
+      row.collective = kGroupCollectives[random() % std::size(kGroupCollectives)];
       row.type = random() % 2 == 0 ? DataType::kFloat32 : DataType::kFloat16;
       row.nranks = what.nranks;
       row.root = static_cast<uint32_t>(random() % what.nranks);

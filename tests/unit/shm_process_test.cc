@@ -50,7 +50,7 @@ TEST(ShmProcesses, CarryOutEveryCollectiveWhenTheyOutnumberCores) {
   Job(5, "collectives").expect_success();
 }
 
-// The parameter: five collectives, out of place and in place.
+// The parameter: eight collectives, out of place and in place.
 class ShmPrivileges : public testing::TestWithParam<int> {};
 
 TEST_P(ShmPrivileges, ThatARankLosesLaterCostItTheKernelsCopiesAlone) {
@@ -59,7 +59,7 @@ TEST_P(ShmPrivileges, ThatARankLosesLaterCostItTheKernelsCopiesAlone) {
 TEST_P(ShmPrivileges, ThatAllOfThreeLoseLaterCostThemTheKernelsCopiesAlone) {
   Job(3, fmt::format("all_private{}", GetParam()), "cross").expect_success();
 }
-INSTANTIATE_TEST_SUITE_P(Kinds, ShmPrivileges, testing::Range(0, 10));
+INSTANTIATE_TEST_SUITE_P(Kinds, ShmPrivileges, testing::Range(0, 16));
 
 TEST(ShmProcesses, AreNeverLeftAsleep) {
   Job(7, "sleepers").expect_success();

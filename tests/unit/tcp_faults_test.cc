@@ -329,7 +329,7 @@ struct TinyPair {
     made.peer = peer;
     made.interface = "lo";
     made.traits.segment_bytes = 256 * 1024;
-    made.limits = {256 * 1024, static_cast<uint32_t>(kCommunicator), 0};
+    made.limits = {256 * 1024, 0};
     return made;
   }
   TcpEndpoint a{config(1)};

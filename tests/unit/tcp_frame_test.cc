@@ -11,13 +11,14 @@
 namespace comity::tcp {
 namespace {
 
-constexpr FrameLimits kLimits{256 * 1024, 77, 3};
+constexpr uint32_t kCommunicator = 77;
+constexpr FrameLimits kLimits{256 * 1024, 3};
 
 SegmentHeader data_header(uint64_t number, uint32_t length) {
   SegmentHeader header;
   header.number = number;
   header.length = length;
-  header.communicator = kLimits.communicator;
+  header.communicator = kCommunicator;
   header.epoch = kLimits.epoch;
   return header;
 }
@@ -120,6 +121,35 @@ TEST(TcpFrame, ASmallSegmentTakesOneReadAndALargeOneDoesNotFloodTheBuffer) {
   EXPECT_EQ(pieces[1].iov_len, sizeof(SegmentHeader));
 }
 
+TEST(TcpFrame, WhatIsLetGoInTheMiddleTouchesItsMemoryNoMore) {
+  class Sink final : public SegmentSink {
+   public:
+    std::byte* place(const SegmentHeader&) override { return memory.data(); }
+    bool arrived(const SegmentHeader& header, const std::byte*) override {
+      arrivals.push_back(header.number);
+      return true;
+    }
+    std::vector<std::byte> memory = std::vector<std::byte>(100'000);
+    std::vector<uint64_t> arrivals;
+  };
+  for (const bool its : {true, false}) {
+    FrameReceiver receiver(kLimits);
+    Sink sink;
+    std::vector<std::byte> stream;
+    append(stream, data_header(0, 100'000));
+    append(stream, data_header(1, 0));
+    const std::vector<std::byte> begun(stream.begin(), stream.begin() + 60'000);
+    const std::vector<std::byte> rest(stream.begin() + 60'000, stream.end());
+    EXPECT_EQ(feed(receiver, begun, sink, [] { return size_t{1} << 30; }), "");
+    receiver.let_go(its ? kCommunicator : kCommunicator + 1);
+    const std::vector<std::byte> before = sink.memory;
+    EXPECT_EQ(feed(receiver, rest, sink, [] { return size_t{7000}; }), "");
+    EXPECT_EQ(sink.memory == before, its);
+    EXPECT_EQ(sink.arrivals, its ? std::vector<uint64_t>{1} : (std::vector<uint64_t>{0, 1}));
+    EXPECT_TRUE(receiver.at_boundary());
+  }
+}
+
 TEST(TcpFrame, EveryBadFieldIsRefusedByName) {
   struct Case {
     const char* says;
@@ -130,7 +160,6 @@ TEST(TcpFrame, EveryBadFieldIsRefusedByName) {
       {"kind", [](SegmentHeader& h) { h.kind = static_cast<SegmentKind>(3); }},
       {"flags", [](SegmentHeader& h) { h.flags = 2; }},
       {"epoch", [](SegmentHeader& h) { h.epoch = 4; }},
-      {"communicator", [](SegmentHeader& h) { h.communicator = 78; }},
       {"262145", [](SegmentHeader& h) { h.length = 256 * 1024 + 1; }},
       {"4294967295", [](SegmentHeader& h) { h.length = UINT32_MAX; }},
       {"acknowledgement", [](SegmentHeader& h) { h.kind = SegmentKind::kDone; }},

@@ -61,7 +61,7 @@ EndpointConfig config_of(uint32_t peer, ConnectionKeeper* keeper = nullptr) {
   config.peer = peer;
   config.interface = "lo";
   config.traits.segment_bytes = kSegmentBytes;
-  config.limits = {kSegmentBytes, kCommunicator, 0};
+  config.limits = {kSegmentBytes, 0};
   config.keeper = keeper;
   return config;
 }

@@ -7,17 +7,16 @@
 
 #include <cerrno>
 #include <cstdlib>
-#include <cstring>
 #include <filesystem>
 #include <system_error>
+#include <utility>
 
 #include "src/base/errno_text.h"
+#include "src/base/file.h"
 #include "src/base/unique_fd.h"
 
 namespace comity::topology {
 namespace {
-
-constexpr size_t kLongestFile = 64u << 20;
 
 bool write_all(int file, const std::string& text) {
   size_t done = 0;
@@ -53,15 +52,8 @@ std::string read_own_file(const std::string& path) {
   if (!file.valid() || ::fstat(file.get(), &status) != 0 || status.st_uid != ::geteuid() ||
       !S_ISREG(status.st_mode) || static_cast<uint64_t>(status.st_size) > kLongestFile)
     return {};
-  std::string text(static_cast<size_t>(status.st_size), '\0');
-  size_t done = 0;
-  while (done < text.size()) {
-    const ssize_t got = ::read(file.get(), text.data() + done, text.size() - done);
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) return {};
-    done += static_cast<size_t>(got);
-  }
-  return text;
+  Result<std::string> text = read_open_file(file.get(), path);
+  return text.ok() ? std::move(text).value() : std::string();
 }
 
 Status write_own_file(const std::string& folder, const std::string& name, const std::string& text) {

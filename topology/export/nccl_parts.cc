@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cstdlib>
 
 #include "src/base/text.h"
@@ -41,13 +40,9 @@ std::string attribute_of(const Node& node, std::string_view key) {
 std::string affinity_of(std::string_view list) {
   std::vector<uint32_t> words;
   for (const std::string_view part : split_list(list)) {
-    uint32_t first = 0, last = 0;
-    const char* const end = part.data() + part.size();
-    auto read = std::from_chars(part.data(), end, first);
-    last = first;
-    if (read.ec == std::errc() && read.ptr != end && *read.ptr == '-')
-      read = std::from_chars(read.ptr + 1, end, last);
-    if (read.ec != std::errc() || read.ptr != end || first > last || last >= 65536) return "";
+    const auto range = range_of(part);
+    if (!range || range->second >= 65536) return "";
+    const auto [first, last] = *range;
     words.resize(std::max<size_t>(words.size(), last / 32 + 1));
     for (uint32_t cpu = first; cpu <= last; ++cpu) words[cpu / 32] |= 1U << cpu % 32;
   }

@@ -58,16 +58,9 @@ std::vector<Word> tab_cells_of(const std::string& text) {
 
 // Numbers and ranges that ascend: "0-23,48-71". One that was cut off seldom does.
 bool is_list(std::string_view text) {
-  for (const std::string_view part : split(text)) {
-    uint32_t first = 0, last = 0;
-    const char* const end = part.data() + part.size();
-    auto read = std::from_chars(part.data(), end, first);
-    last = first;
-    if (read.ec == std::errc() && read.ptr != end && *read.ptr == '-')
-      read = std::from_chars(read.ptr + 1, end, last);
-    if (read.ec != std::errc() || read.ptr != end || first > last) return false;
-  }
-  return true;
+  const auto parts = split(text);
+  return std::all_of(parts.begin(), parts.end(),
+                     [](std::string_view part) { return range_of(part).has_value(); });
 }
 
 class Reader {

@@ -16,10 +16,8 @@ class AbsentTransport final : public Transport {
   Result<std::span<Endpoint* const>> endpoints(uint32_t) override { return why_; }
   Status progress() override { return {}; }
   GroupProvider* group(std::span<const uint32_t>) override { return nullptr; }
-  void arm() override {}
-  void sleep(uint64_t) override {}
-  void disarm() override {}
-  void wake() override {}
+  void arm(Sleeper&) override {}
+  void disarm(Sleeper&) override {}
 
  private:
   Status why_;

@@ -13,13 +13,16 @@
 
 namespace comity::shm {
 
+inline constexpr uint32_t kNoBoards = UINT32_MAX;  // of a rank that leaves it to another one to make them
+
 struct Address {
-  std::string host;          // equal on ranks of one host: boot id and network namespace, or COMITY_HOSTID
-  uint32_t uid = 0;          // effective user; memory is shared within one user only
-  uint32_t pid = 0;          // as its own PID namespace numbers it
-  uint64_t process = 0;      // nonce of the process: equal on ranks that are its threads
-  std::string socket_name;   // where its descriptors are asked for
-  uint32_t board_arena = 0;  // number of the region with boards that it made; 0: its system refuses it one
+  std::string host;         // equal on ranks of one host: boot id and network namespace, or COMITY_HOSTID
+  uint32_t uid = 0;         // effective user; memory is shared within one user only
+  uint32_t pid = 0;         // as its own PID namespace numbers it
+  uint64_t process = 0;     // nonce of the process: equal on ranks that are its threads
+  std::string socket_name;  // where its descriptors are asked for
+  uint32_t board_arena =
+      0;  // number of the region with boards that it made, or kNoBoards; 0: its system refuses it one
   uint64_t probe_address =
       0;  // of 8 bytes in its memory that hold probe_value, to try cross-memory attach on
   uint64_t probe_value = 0;

@@ -1,15 +1,17 @@
 // The boards: the memory through which the ranks of one host speak to each other.
 //
-// One shared region per host and communicator, made by the lowest rank there and mapped by all, holds a board
-// for every rank. Only its owner writes a board, with two exceptions: anyone may clear the doorbell, and
-// members of a group take tickets from member 0's. So a line has one writer, and a reader learns by acquire
-// loads of the words marked atomic here that the plain bytes before them are there.
+// One shared region per host and communicator, made by the lowest rank there and mapped by all, holds a
+// board for every rank. Only its owner writes a board, with two exceptions: anyone may clear the doorbell or
+// say that it is unheard, and members of a group take tickets from member 0's. So a line has one writer, and
+// a reader learns by acquire loads of the words marked atomic here that the plain bytes before them are
+// there.
 //
 //   page 0     header of the region
 //   heads      by rank: doorbell, kMaxGroups keys: which members' group is here
-//   lines      by group, then by rank: GroupLines: hello lines, progress, tickets
+//   lines      by group, then by rank: GroupLines: hello lines, progress, acknowledged, tickets
 //   controls   by rank: kMaxRings RingControls: which peer's ring is here, how far its opposite was consumed
-//   buffers    by rank: kMaxGroups GroupBuffers (eager slots, staging), then a RingArea per ring of segments
+//   buffers    by rank: kMaxGroups GroupBuffers (eager slots, staging, rooted slots, streams), then a
+//              RingArea per ring of segments
 //
 // What all ranks look at lies together, by kind: a rank among p touches p lines of a few pages, not p pages
 // of as many places, whose page tables alone were megabytes. Rings and groups are taken in the order of need,
@@ -30,9 +32,13 @@ namespace comity::shm {
 // pairs.
 inline constexpr size_t kLineStride = 128;
 
-// Word of a rank that may be asleep: 1 while it sleeps or is about to.
+// Word of a rank that may be asleep: 1 while it sleeps or is about to. The line beside it says how it is
+// woken.
 struct alignas(kLineStride) Doorbell {
   std::atomic<uint32_t> sleeping;
+  std::atomic<uint32_t> unheard;  // 1: the system did not let somebody ring it
+  std::atomic<uint64_t> name;     // comity::Bell
+  std::atomic<uint64_t> token;
 };
 
 // ---- Groups of ranks.
@@ -86,6 +92,12 @@ struct alignas(kLineStride) ProgressLine {
 };
 inline constexpr int kStepBits = 28;
 
+// How far its owner is in the calls that do not meet (rooted.h): their history so far << 32 | low half of
+// their count. One word, so that who reads the count sees the history that belongs to it.
+struct alignas(kLineStride) AcknowledgedLine {
+  std::atomic<uint64_t> done;
+};
+
 // Work that whoever is on a core takes, where members outnumber cores. In both words: sequence of the call <<
 // kStepBits | count.
 struct Tickets {
@@ -108,14 +120,79 @@ inline constexpr int kMemberBits = 20;
 struct GroupLines {
   HelloLine hello[2];
   ProgressLine progress;
+  AcknowledgedLine acknowledged;
   Tickets tickets;  // of the group, if the owner is its member 0
   Assist assist;
 };
 static_assert(sizeof(GroupLines) % kLineStride == 0);
 
+inline constexpr uint64_t kRootedSlots = 64;        // calls that a rank may be ahead of another
+inline constexpr uint64_t kRootedBytes = 8 * 1024;  // longest that a rank gives in one of them
+inline constexpr uint64_t kRootedInlineBytes = 104;
+inline constexpr uint64_t kRootedShortBytes =
+    1024;  // has places of its own, that lie dense: few pages to touch
+
+// What a rank gives in a call that does not meet: short, in the lines of its signature; else in its payload.
+struct alignas(kLineStride) RootedSlot {
+  std::atomic<uint64_t> count;  // of those calls, from 1; written last
+  uint64_t signature;
+  uint64_t bytes;
+  std::byte payload[kRootedInlineBytes];
+};
+static_assert(sizeof(RootedSlot) == kLineStride);
+
+// ---- Blocks whose lengths only their giver and their taker are told (varying.h, streams.h).
+
+inline constexpr uint32_t kMostVarying = 512;  // members of a group that carries out such calls
+inline constexpr uint64_t kStreamSlots = 8;
+inline constexpr uint64_t kStreamSlotBytes = 64 * 1024;
+
+enum OfferFlags : uint32_t {
+  kOfferDirect = 1,  // the takers copy from where the blocks lie; else through the giver's slots
+  kOfferArena = 2,   // places count from the arena; else they are addresses
+};
+
+// How a giver gives what is too long for a slot: to all its takers.
+struct StreamOffer {
+  uint32_t flags;  // kOffer...
+  uint32_t arena;
+  uint64_t base;  // of staged ones: windows that the giver filled in all calls before
+};
+
+// Of an all_to_all, by member: what its table's owner gives it and expects of it.
+struct PairLengths {
+  uint64_t given;     // bytes
+  uint64_t place;     // of the block: in the eager slot, or as offered
+  uint64_t expected;  // bytes
+};
+static_assert(kMostVarying * sizeof(PairLengths) <= kEagerBytes / 2, "a table begins an eager slot");
+
+// Of a scatter, by member: its block, where the root's blocks lie in the slot, and where they are offered.
+struct SlotBlock {
+  uint32_t bytes;
+  uint32_t place;
+};
+struct OfferedBlock {
+  uint64_t bytes;
+  uint64_t place;
+};
+static_assert(kMostVarying * sizeof(OfferedBlock) <= kRootedBytes, "a table has the place of a payload");
+
+// What its owner gives as streams, and how far it took those of others.
+struct StreamArea {
+  alignas(kLineStride) std::atomic<uint64_t> filled;  // windows
+  alignas(
+      kLineStride) std::atomic<uint64_t> taken[kMostVarying];  // by giver: windows with a part for the owner
+  alignas(4096) std::byte slots[kStreamSlots][kStreamSlotBytes];
+};
+
 struct alignas(4096) GroupBuffers {
   std::byte eager[kEagerSlots][kEagerBytes];
   std::byte staging[kStagingBytes];
+  RootedSlot rooted[kRootedSlots];
+  std::byte rooted_short[kRootedSlots][kRootedShortBytes];
+  std::byte rooted_long[kRootedSlots][kRootedBytes];
+  StreamArea streams;
 };
 
 // ---- Rings of segments.
@@ -149,7 +226,7 @@ struct RingControl {
 inline constexpr uint32_t kMaxRings = 256;
 inline constexpr uint32_t kMaxGroups = 64;
 inline constexpr uint32_t kBoardMagic = 0x59544d43;  // "CMTY"
-inline constexpr uint32_t kBoardVersion = 2;
+inline constexpr uint32_t kBoardVersion = 5;
 // Boards of one region, by rank modulo this prime: address space for more would not be had. Two ranks of a
 // host that share a place cannot share memory; it takes more than 131,071 hosts with ranks in turn.
 inline constexpr uint32_t kMaxBoards = 131'071;

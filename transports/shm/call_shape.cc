@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include "src/device/host/kernels.h"
+#include "transports/shm/board.h"
+
 namespace comity::shm {
 namespace {
 
@@ -14,16 +17,29 @@ bool overlap(const Piece& a, const Piece& b) {
 void CallShape::set(const GroupCall& new_call) {
   call = &new_call;
   length = contribution = own_contribution = longest_block = 0;
+  meets = true;
   switch (call->collective) {
-    case Collective::kAllReduce:
     case Collective::kReduce:
+      meets = call->src[0].bytes > kRootedBytes;
+      [[fallthrough]];
+    case Collective::kAllReduce:
       length = contribution = own_contribution = call->src[0].bytes;
       return;
     case Collective::kBroadcast:
       length = contribution = call->dst[0].bytes;
       own_contribution = is_root() ? length : 0;
+      meets = length > kRootedBytes;
       return;
-    case Collective::kBarrier:
+    case Collective::kAllToAll:
+    case Collective::kGather:
+    case Collective::kScatter:
+      return set_personal();
+    case Collective::kAllToAllV:
+    case Collective::kGatherV:
+    case Collective::kScatterV:
+      meets = false;  // or by a way of its own
+      return;
+    default:
       return;
     case Collective::kAllGather:
     case Collective::kReduceScatter:
@@ -39,28 +55,41 @@ void CallShape::set(const GroupCall& new_call) {
   own_contribution = gather ? block_length(me) : contribution;
 }
 
-bool CallShape::has_src() const {
-  return call->collective != Collective::kBarrier &&
-         (call->collective != Collective::kBroadcast || is_root());
+// Blocks of one length.
+void CallShape::set_personal() {
+  const bool gather = call->collective == Collective::kGather;
+  longest_block = gather ? call->src[0].bytes : call->dst[0].bytes;
+  for (uint32_t j = 0; j < members; ++j) begins[j + 1] = begins[j] + longest_block;
+  contribution = gather ? longest_block : begins[members];
+  own_contribution = gives() ? contribution : 0;
+  meets = call->collective == Collective::kAllToAll || contribution > kRootedBytes;
 }
 
-bool CallShape::has_dst() const {
-  return call->collective != Collective::kBarrier && (call->collective != Collective::kReduce || is_root());
+bool CallShape::gives() const {
+  if (!is_rooted(call->collective)) return has_src();
+  return gives_from_root(call->collective) == is_root();
 }
 
 bool CallShape::in_place() const {
   if (!has_src() || !has_dst()) return false;
-  if (call->collective == Collective::kAllGather) return call->src[0].data == call->dst[me].data;
-  if (call->collective == Collective::kReduceScatter) return call->src[me].data == call->dst[0].data;
-  return call->src[0].data == call->dst[0].data;
+  const uint32_t from = has_input_blocks(call->collective) ? me : 0;
+  const uint32_t to = has_output_blocks(call->collective) ? me : 0;
+  return call->src[from].data == call->dst[to].data;
+}
+
+void CallShape::keep_own_block() const {
+  if (!has_src() || !has_dst()) return;
+  const Piece& from = call->src[has_input_blocks(call->collective) ? me : 0];
+  const Piece& to = call->dst[has_output_blocks(call->collective) ? me : 0];
+  if (from.data != to.data) copy_host(to.data, from.data, to.bytes, false);
 }
 
 bool CallShape::describable(uint64_t& stride) const {
   stride = 0;
-  if (!has_blocks()) return true;
-  const bool gather = call->collective == Collective::kAllGather;
+  if (!owns_blocks()) return true;
+  const bool gather = !has_input_blocks(call->collective);
   const auto& blocks = gather ? call->dst : call->src;
-  const Piece& other = gather ? call->src[0] : call->dst[0];
+  const Piece& other = gather ? call->src[0] : call->dst[call->collective == Collective::kAllToAll ? me : 0];
   bool packed = true;
   for (uint32_t j = 0; j < members; ++j) {
     if (blocks[j].bytes == 0) continue;
@@ -86,12 +115,22 @@ Extents CallShape::extents(uint32_t member, uint64_t stride) const {
       return {length, root ? length : 0};
     case Collective::kBroadcast:
       return {root ? length : 0, length};
-    case Collective::kBarrier:
-      return {};
     case Collective::kAllGather:
+      return {block_length(member), blocks_extent(stride)};
     case Collective::kReduceScatter:
-      break;
+      return {blocks_extent(stride), block_length(member)};
+    case Collective::kAllToAll:
+      return {blocks_extent(stride), 0};
+    case Collective::kGather:
+      return {0, root ? blocks_extent(stride) : 0};
+    case Collective::kScatter:
+      return {root ? blocks_extent(stride) : 0, 0};
+    default:
+      return {};
   }
+}
+
+uint64_t CallShape::blocks_extent(uint64_t stride) const {
   uint64_t blocks = begins[members];
   if (stride != 0) {
     uint64_t last = 0;
@@ -100,8 +139,7 @@ Extents CallShape::extents(uint32_t member, uint64_t stride) const {
       blocks = UINT64_MAX;
     }
   }
-  const uint64_t one = block_length(member);
-  return call->collective == Collective::kAllGather ? Extents{one, blocks} : Extents{blocks, one};
+  return blocks;
 }
 
 }  // namespace comity::shm

@@ -102,6 +102,10 @@ CrossPath::Step CrossPath::read(uint32_t k, std::byte* to, uint64_t offset, uint
 }
 
 CrossPath::Step CrossPath::write(uint32_t k, const std::byte* from, uint64_t offset, uint64_t bytes) {
+  if (!(*buffers_)[k].dst_remote) {
+    copy_host((*buffers_)[k].at.dst + offset, from, bytes, false);
+    return Step::kDone;
+  }
   if (refused_[k] == 0) {
     if (write_process(core_.members[k].peer->address.pid, (*buffers_)[k].at.dst + offset, from, bytes))
       return Step::kDone;
@@ -232,15 +236,37 @@ CrossPath::Step CrossPath::gather_piece(uint64_t begin, uint64_t end) {
     if (core_.me == call.root && own.at.in_place) return Step::kDone;
     return read(call.root, own.at.dst + begin, begin, end - begin);
   }
+  if (call.collective == Collective::kGather || call.collective == Collective::kScatter) {
+    return rooted_piece(begin, end);
+  }
+  const bool personal = call.collective == Collective::kAllToAll;
   for (; next_ < core_.size(); ++next_) {
     const uint32_t k = (core_.me + next_) % core_.size();  // not all from the same member at once
     if (k == core_.me && own.at.in_place) continue;
     const uint64_t stop = std::min(end, shape_.block_length(k));
     if (begin >= stop) continue;
-    const Step step = read(k, call.dst[k].data + begin, begin, stop - begin);
+    const uint64_t block = personal ? block_offset(shape_, (*buffers_)[k].at.stride, core_.me) : 0;
+    const Step step = read(k, call.dst[k].data + begin, block + begin, stop - begin);
     if (step != Step::kDone) return step;
   }
   return Step::kDone;
+}
+
+// Givers write into the root's output, takers read from its input.
+CrossPath::Step CrossPath::rooted_piece(uint64_t begin, uint64_t end) {
+  const GroupCall& call = *shape_.call;
+  const uint32_t me = core_.me;
+  const bool gathers = call.collective == Collective::kGather;
+  if (shape_.is_root()) {
+    const Piece& from = call.src[gathers ? 0 : me];
+    const Piece& to = call.dst[gathers ? me : 0];
+    if (from.data != to.data) copy_host(to.data + begin, from.data + begin, end - begin, false);
+    return Step::kDone;
+  }
+  const CrossBuffers& root = (*buffers_)[call.root];
+  const uint64_t offset = block_offset(shape_, root.at.stride, me) + begin;
+  if (!gathers) return read(call.root, shape_.dst() + begin, offset, end - begin);
+  return write(call.root, shape_.src() + begin, offset, end - begin);
 }
 
 CrossPath::Step CrossPath::do_piece(uint64_t begin, uint64_t end) {

@@ -64,6 +64,7 @@ class CrossPath {
   Step reduce_piece(uint64_t begin, uint64_t end);
   void fold(uint64_t begin, uint64_t bytes);
   Step gather_piece(uint64_t begin, uint64_t end);
+  Step rooted_piece(uint64_t begin, uint64_t end);
   bool wants_result(uint32_t k) const;
   Step read(uint32_t k, std::byte* to, uint64_t offset, uint64_t bytes);
   Step write(uint32_t k, const std::byte* from, uint64_t offset, uint64_t bytes);

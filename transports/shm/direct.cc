@@ -56,9 +56,36 @@ void DirectPath::list_pointers(const std::vector<MappedBuffers>& buffers) {
         sources_.push_back(member.src + block_offset(shape_, member.stride, me));
         if (k == me) destinations_.push_back(member.dst);
         break;
-      case Collective::kBarrier:
+      default:
         break;
     }
+  }
+  if (shape_.is_personal()) list_pairs(buffers);
+}
+
+// Who gives writes into the root's output in a gather; else who takes reads. Starts with another member on
+// each, so that not all are at the same memory at once.
+void DirectPath::list_pairs(const std::vector<MappedBuffers>& buffers) {
+  const GroupCall& call = *shape_.call;
+  const auto block = [&](uint32_t k) { return block_offset(shape_, buffers[k].stride, core_.me); };
+  const auto add = [&](const std::byte* from, std::byte* to) {
+    sources_.push_back(from);
+    destinations_.push_back(to);
+  };
+  if (call.collective == Collective::kAllToAll) {
+    for (uint32_t i = 1; i < core_.size(); ++i) {
+      const uint32_t k = (core_.me + i) % core_.size();
+      add(buffers[k].src + block(k), call.dst[k].data);
+    }
+  } else if (!shape_.is_root()) {
+    if (call.collective == Collective::kGather)
+      add(shape_.src(), buffers[call.root].dst + block(call.root));
+    else
+      add(buffers[call.root].src + block(call.root), shape_.dst());
+  }
+  if (shape_.has_src() && shape_.has_dst() && !shape_.in_place()) {
+    add(call.src[has_input_blocks(call.collective) ? core_.me : 0].data,
+        call.dst[has_output_blocks(call.collective) ? core_.me : 0].data);
   }
 }
 
@@ -84,6 +111,11 @@ void DirectPath::start(const std::vector<MappedBuffers>& buffers, bool stream) {
 }
 
 void DirectPath::work_on(uint64_t begin, uint64_t end) {
+  if (shape_.is_personal()) {
+    for (size_t i = 0; i < sources_.size(); ++i)
+      copy_host(destinations_[i] + begin, sources_[i] + begin, end - begin, stream_);
+    return;
+  }
   if (!reduces_) return copy(begin, end);
   if (sources_.size() < kManySources) return reduce(begin, end);
   for (uint64_t at = begin; at < end; at += scratch_.size()) {

@@ -5,6 +5,9 @@
 //   broadcast       member i copies its slices of the root's input into all outputs
 //   all_gather      member i copies its input into block i of all outputs
 //   reduce_scatter  member i loads block i of all inputs and stores its output
+//   all_to_all      member i copies block i of all inputs into its output
+//   gather          member i copies its input into block i of the root's output
+//   scatter         member i copies block i of the root's input into its output
 //
 // Then step 1: "done with everyone's buffers"; a member returns when all did it. Where members outnumber
 // cores, slices are tickets that whoever has a core takes, and a member returns when all are finished: else
@@ -43,6 +46,7 @@ class DirectPath {
 
  private:
   void list_pointers(const std::vector<MappedBuffers>& buffers);
+  void list_pairs(const std::vector<MappedBuffers>& buffers);
   void deal_slices();
   Progress advance_by_tickets();
   void work_on(uint64_t begin, uint64_t end);

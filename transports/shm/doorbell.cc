@@ -1,22 +1,23 @@
 #include "transports/shm/doorbell.h"
 
-#include <linux/futex.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
-#include <climits>
-#include <ctime>
+#include "src/base/berth.h"
+#include "src/base/futex.h"
 
 namespace comity::shm {
 
-void futex_wait(std::atomic<uint32_t>& word, uint32_t expected, uint64_t max_ns) {
-  const timespec timeout{static_cast<time_t>(max_ns / 1'000'000'000u),
-                         static_cast<long>(max_ns % 1'000'000'000u)};
-  syscall(SYS_futex, &word, FUTEX_WAIT, expected, &timeout, nullptr, 0);
+void wake(Doorbell& bell) {
+  const Bell how{bell.name.load(std::memory_order_relaxed), bell.token.load(std::memory_order_relaxed)};
+  if (how.name == 0) return futex_wake(bell.sleeping);
+  if (!ring_bell(how)) bell.unheard.store(1, std::memory_order_relaxed);
 }
 
-void futex_wake(std::atomic<uint32_t>& word) {
-  syscall(SYS_futex, &word, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
+void arm(Doorbell& bell, Sleeper& sleeper) {
+  const Bell how = sleeper.listen(bell.sleeping);
+  if (how.name != 0 && bell.unheard.load(std::memory_order_relaxed) != 0) sleeper.at_most(kNapNs);
+  bell.name.store(how.name, std::memory_order_relaxed);
+  bell.token.store(how.token, std::memory_order_relaxed);
+  bell.sleeping.store(1, std::memory_order_release);
+  full_fence();
 }
 
 }  // namespace comity::shm

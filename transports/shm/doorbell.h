@@ -1,10 +1,11 @@
-// How a rank sleeps and is woken, across threads and processes: a futex word in its board.
+// How a rank is woken, across threads and processes: a word in its board.
 //
-// The sleeper: arm() (sets the word), looks once more at everything, sleep(). The poster: writes what it has
-// to say, then ring(). A wake-up is lost only if the poster's look at the word overtakes its write, on its
-// way through the store buffer, and the sleeper's last look came before the write. A full fence in the poster
-// excludes that and costs 13 ns; so only groups that expect sleepers (more ranks than cores) post with one,
-// and all others rely on sleeps being short.
+// The sleeper: arm() (sets the word), looks once more at everything, sleeps. The poster: writes what it has
+// to say, then ring(): whoever takes the word out wakes the sleeper, by a futex call on it or, where that
+// thread sleeps on more than this, by a datagram (src/base/berth.h). A wake-up is lost only if the poster's
+// look at the word overtakes its write, on its way through the store buffer, and the sleeper's last look
+// came before the write. A full fence in the poster excludes that and costs 13 ns; so only groups that
+// expect sleepers (more ranks than cores) post with one, and all others rely on sleeps being short.
 #pragma once
 
 #include <atomic>
@@ -27,31 +28,21 @@ inline void full_fence() {
 #endif
 }
 
-// Futex calls on shared memory; never the private kind, which other processes do not see.
-void futex_wait(std::atomic<uint32_t>& word, uint32_t expected, uint64_t max_ns);
-void futex_wake(std::atomic<uint32_t>& word);
+// What is left of ring() once the word was taken out.
+void wake(Doorbell& bell);
 
 // Wakes the rank of this doorbell if it sleeps. A load of a line that rarely changes, otherwise.
 inline void ring(Doorbell& bell) {
   if (bell.sleeping.load(std::memory_order_relaxed) == 0) [[likely]] {
     return;
   }
-  if (bell.sleeping.exchange(0, std::memory_order_acq_rel) != 0) futex_wake(bell.sleeping);
+  if (bell.sleeping.exchange(0, std::memory_order_acq_rel) != 0) wake(bell);
 }
 
-inline void arm(Doorbell& bell) {
-  bell.sleeping.store(1, std::memory_order_relaxed);
-  full_fence();
-}
-
+// Of the owner.
+void arm(Doorbell& bell, Sleeper& sleeper);
 inline void disarm(Doorbell& bell) {
   bell.sleeping.store(0, std::memory_order_relaxed);
-}
-
-// Returns when rung since arm(), after max_ns, or on a signal; disarms.
-inline void sleep(Doorbell& bell, uint64_t max_ns) {
-  futex_wait(bell.sleeping, 1, max_ns);
-  disarm(bell);
 }
 
 }  // namespace comity::shm

@@ -20,18 +20,15 @@ enum Way : uint32_t {
 constexpr uint32_t kWayBits = 4;
 constexpr uint32_t kWayMask = (1u << kWayBits) - 1;
 
-// Up to here everyone goes by eager slots whatever the buffers: a direct call waits for lines twice, an eager
-// one about once.
-constexpr uint64_t kAlwaysEagerBytes = 2048;
 // From here on ways are chosen by the time they take.
 constexpr uint64_t kTunedBytes = 512 * 1024;
-// A counter that stood still for half its range would read as one that is ahead.
-constexpr uint64_t kRefreshCalls = uint64_t{1} << 16;
 
 // Longest contribution that goes by eager slots if it is plain: everyone reads what everyone gave, p times p
-// reads, where staging waits once more but shares the work.
-uint64_t plain_eager_bytes(uint32_t members) {
-  return members <= 2 ? 32 * 1024 : std::max<uint64_t>(kAlwaysEagerBytes, 32 * 1024 / members);
+// reads, where staging waits once more but shares the work. Blocks that one member alone reads are as cheap
+// among many.
+uint64_t plain_eager_bytes(const CallShape& shape) {
+  if (shape.members <= 2 || shape.is_personal()) return kPlainEagerBytes;
+  return std::max<uint64_t>(kAlwaysEagerBytes, kPlainEagerBytes / shape.members);
 }
 
 }  // namespace
@@ -41,6 +38,8 @@ ShmGroup::ShmGroup(GroupCore core, uint64_t key, Board mine, int area)
       direct_(core_, shape_),
       cross_(core_, shape_),
       staged_(core_, shape_),
+      rooted_(core_, shape_),
+      varying_(core_, shape_, rooted_),
       key_(key),
       mine_(mine),
       area_(area) {
@@ -62,6 +61,8 @@ ShmGroup::ShmGroup(GroupCore core, uint64_t key, Board mine, int area)
   direct_.prepare();
   staged_.prepare();
   cross_.prepare();
+  rooted_.prepare();
+  varying_.prepare();
   found_ = find_peers();
 }
 
@@ -87,7 +88,15 @@ void ShmGroup::start(const GroupCall& call) {
   if (stage_ == Stage::kDead) return;
   call_ = &call;
   shape_.set(call);
+  if (!shape_.meets) {
+    if (shape_.varies()) [[unlikely]]
+      return start_varying();
+    rooted_.start();
+    stage_ = Stage::kRooted;
+    return;
+  }
   ++core_.sequence;
+  announced_ = call.signature ^ rooted_.history();
   seen_ = 0;
   say_hello();
   stage_ = Stage::kHello;
@@ -100,23 +109,7 @@ void ShmGroup::say_hello() {
   } else {
     describe_buffers(hello.buffers);
   }
-  hello.signature = call_->signature;
-  core_.announce();
-  if (core_.sequence % kRefreshCalls == 0) [[unlikely]] {
-    core_.post(0);
-  }
-}
-
-// Copies this member's contribution, pieces one after the other, to where peers read it.
-void ShmGroup::pack(std::byte* to) const {
-  if (shape_.own_contribution == 0) return;
-  if (call_->collective != Collective::kReduceScatter) {
-    copy_host(to, shape_.src(), shape_.own_contribution, false);
-    return;
-  }
-  for (uint32_t j = 0; j < core_.size(); ++j) {
-    copy_host(to + shape_.begins[j], call_->src[j].data, shape_.block_length(j), false);
-  }
+  core_.announce(announced_);
 }
 
 bool ShmGroup::describe_place(const std::byte* data, uint64_t bytes, uint32_t& arena,
@@ -154,7 +147,7 @@ void ShmGroup::describe_buffers(HelloBuffers& hello) {
   }
   hello.variant = choose_ways();
   if ((hello.flags & kHelloDirect) != 0) return;
-  if (shape_.contribution <= plain_eager_bytes(core_.size())) {
+  if (shape_.contribution <= plain_eager_bytes(shape_)) {
     pack(eager_slot(core_.me));
     eager_said_ = true;
     hello.flags |= kHelloEager;
@@ -203,29 +196,41 @@ std::byte* ShmGroup::eager_slot(uint32_t k) const {
 // kDone: all seen; kBusy: not yet; kMismatch.
 Progress ShmGroup::see_hellos() {
   if (!found_ && !(found_ = find_peers())) return Progress::kBusy;
-  bool mismatch = false;
+  bool differs = false;
   const bool all = core_.spin([&] {
     for (; seen_ < core_.size(); ++seen_) {
       const HelloLine& hello = core_.hello(seen_);
       if (hello.sequence.load(std::memory_order_acquire) != core_.sequence) return false;
-      if (hello.signature != call_->signature) {
-        mismatch = true;
+      if (hello.signature != announced_) {
+        differs = true;
         return true;
       }
     }
     return true;
   });
-  if (mismatch) [[unlikely]] {
-    stage_ = Stage::kDead;
-    error_ = Status(
-        Code::kInvalidUsage,
-        fmt::format(
-            "shm: rank {} announced another call than rank {} did as number {} of their group; all ranks "
-            "must make the same calls in the same order",
-            core_.members[seen_].rank, core_.own().rank, core_.sequence));
-    return Progress::kMismatch;
+  if (differs) [[unlikely]] {
+    return mismatch(seen_, core_.sequence);
   }
   return all ? Progress::kDone : Progress::kBusy;
+}
+
+Progress ShmGroup::advance_rooted() {
+  if (!found_) found_ = find_peers();
+  const Progress progress = rooted_.advance();
+  if (progress == Progress::kMismatch) return mismatch(rooted_.differs(), rooted_.count());
+  if (progress == Progress::kDone) stage_ = Stage::kIdle;
+  return progress;
+}
+
+Progress ShmGroup::mismatch(uint32_t member, uint64_t number) {
+  stage_ = Stage::kDead;
+  error_ = Status(
+      Code::kInvalidUsage,
+      fmt::format("shm: rank {} announced another call than rank {} did as number {} of those of their group "
+                  "that {}, or before; all ranks must make the same calls in the same order",
+                  core_.members[member].rank, core_.own().rank, number,
+                  shape_.meets || (shape_.varies() && varying_.meets()) ? "meet" : "do not meet"));
+  return Progress::kMismatch;
 }
 
 Progress ShmGroup::poll() {
@@ -256,7 +261,7 @@ void ShmGroup::choose_path() {
   stream_ = way == kWayStream;
   if (direct) {
     stage_ = Stage::kMapDirect;
-  } else if (shape_.contribution <= plain_eager_bytes(core_.size())) {
+  } else if (shape_.contribution <= plain_eager_bytes(shape_)) {
     if (!eager_said_) {
       pack(eager_slot(core_.me));
       core_.post(1);
@@ -341,6 +346,10 @@ bool ShmGroup::map_member(uint32_t k, const HelloBuffers& hello, const Extents& 
 
 Progress ShmGroup::follow() {
   switch (stage_) {
+    case Stage::kRooted:
+      return advance_rooted();
+    case Stage::kVarying:
+      return advance_varying();
     case Stage::kEager:
       if (!core_.spin([this] { return eager_ready(); })) return Progress::kBusy;
       for (uint32_t k = 0; k < core_.size(); ++k) parts_[k] = eager_slot(k);
@@ -375,40 +384,6 @@ bool ShmGroup::eager_ready() {
     if (k != core_.me && (core_.hello(k).buffers.flags & kHelloEager) == 0 && !core_.did(k, 1)) return false;
   }
   return true;
-}
-
-void ShmGroup::finish_packed() {
-  if (!shape_.has_dst()) return;
-  const uint32_t me = core_.me;
-  switch (call_->collective) {
-    case Collective::kAllReduce:
-    case Collective::kReduce:
-      parts_[me] = shape_.src();
-      break;
-    case Collective::kReduceScatter:
-      for (uint32_t k = 0; k < core_.size(); ++k) parts_[k] += shape_.begins[me];
-      parts_[me] = call_->src[me].data;
-      break;
-    case Collective::kBroadcast:
-      if (shape_.is_root()) parts_[me] = shape_.src();
-      if (shape_.dst() != parts_[call_->root])
-        copy_host(shape_.dst(), parts_[call_->root], shape_.length, false);
-      return;
-    case Collective::kAllGather:
-      parts_[me] = shape_.src();
-      for (uint32_t k = 0; k < core_.size(); ++k) {
-        if (call_->dst[k].data != parts_[k])
-          copy_host(call_->dst[k].data, parts_[k], shape_.block_length(k), false);
-      }
-      return;
-    case Collective::kBarrier:
-      return;
-  }
-  const uint64_t bytes = call_->dst[0].bytes;
-  if (bytes == 0) return;
-  std::byte* destination = shape_.dst();
-  reduce_host(ReduceWork{call_->type, call_->op, parts_, std::span(&destination, 1),
-                         bytes / size_of(call_->type), call_->divisor, false});
 }
 
 Progress ShmGroup::finish() {

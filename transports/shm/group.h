@@ -11,8 +11,10 @@
 //   cross    plain and long, where the kernel lets every member into every other: CrossPath
 //   staged   everything else: StagedPath
 // Up to eager the path depends on the size alone; beyond, on flags in the hellos, which all members read
-// alike. Every call makes every member see all hellos, so when a rank starts call n + 1, all have finished
-// call n - 1: that is what lets hello lines, eager slots and staging be reused without further counters.
+// alike. Every such call makes every member see all hellos, so when a rank starts call n + 1, all have
+// finished call n - 1: that is what lets hello lines, eager slots and staging be reused without further
+// counters. Short calls in which only one member gives or takes say no hello, and have numbers and slots of
+// their own: RootedPath. Of calls whose lengths not all members know each giver chooses the way: VaryingPath.
 #pragma once
 
 #include <string>
@@ -22,8 +24,10 @@
 #include "transports/shm/cross.h"
 #include "transports/shm/direct.h"
 #include "transports/shm/group_core.h"
+#include "transports/shm/rooted.h"
 #include "transports/shm/staged.h"
 #include "transports/shm/tuner.h"
+#include "transports/shm/varying.h"
 
 namespace comity::shm {
 
@@ -34,14 +38,23 @@ class ShmGroup final : public GroupProvider {
   void start(const GroupCall& call) override;
   Progress poll() override;
   Status error() const override { return error_; }
+  uint32_t most_varying() const override { return kMostVarying; }
+  std::optional<DifferingLengths> differing() const override { return varying_.lengths(); }
   Awaited awaited() const override;
   uint64_t mark() const override;
+  // It waits for descriptors of members' memory.
+  bool asks_for_memory() const {
+    return stage_ == Stage::kMapDirect || stage_ == Stage::kMapCross ||
+           (stage_ == Stage::kVarying && varying_.asks_for_memory());
+  }
   void tell_progress() override { static_cast<void>(core_.beat()); }
 
  private:
   enum class Stage : uint8_t {
     kIdle,
     kHello,
+    kRooted,
+    kVarying,
     kEager,
     kMapDirect,
     kMapCross,
@@ -63,6 +76,10 @@ class ShmGroup final : public GroupProvider {
   uint32_t tuned_kind(bool direct) const;
   std::byte* eager_slot(uint32_t k) const;
   Progress see_hellos();
+  void start_varying();
+  Progress advance_rooted();
+  Progress advance_varying();
+  Progress mismatch(uint32_t member, uint64_t number);
   // Of a call that is not inline, after all hellos.
   void choose_path();
   void hear_refusals();
@@ -74,6 +91,7 @@ class ShmGroup final : public GroupProvider {
   bool eager_ready();
   // Carries out a call whose contributions lie packed at `parts_`.
   void finish_packed();
+  void finish_personal();
   Progress fail(Code code, std::string message);
   Progress finish();
   Progress finish_when_done(Progress progress);
@@ -83,11 +101,14 @@ class ShmGroup final : public GroupProvider {
   DirectPath direct_;
   CrossPath cross_;
   StagedPath staged_;
+  RootedPath rooted_;
+  VaryingPath varying_;
   uint64_t key_;
   Board mine_;
   int area_;
 
   const GroupCall* call_ = nullptr;
+  uint64_t announced_ = 0;  // what members compare: the call's signature, and that of those that did not meet
   Stage stage_ = Stage::kIdle;
   bool found_ = false;
   bool eager_said_ = false;      // this rank's contribution was there before its hello

@@ -13,6 +13,14 @@
 
 namespace comity::shm {
 
+// Up to here everyone goes by eager slots whatever the buffers: a direct call waits for lines twice, an eager
+// one about once.
+inline constexpr uint64_t kAlwaysEagerBytes = 2048;
+// Longest that goes by eager slots if it is plain and few read it.
+inline constexpr uint64_t kPlainEagerBytes = 32 * 1024;
+// A counter that stood still for half its range would read as one that is ahead.
+inline constexpr uint64_t kRefreshCalls = uint64_t{1} << 16;
+
 // One rank of the group, this one included.
 struct alignas(64) Member {
   uint32_t rank = 0;
@@ -43,8 +51,14 @@ struct GroupCore {
   const HelloLine& hello(uint32_t k) const { return members[k].lines->hello[sequence & 1]; }
   uint64_t position(uint64_t step) const { return (sequence << kStepBits) | step; }
 
-  // Publishes the hello whose other fields are written.
-  void announce() { publish(own_hello().sequence, sequence); }
+  // Publishes the hello whose other fields are written, and now and then the steps, in case no call has any.
+  void announce(uint64_t signature) {
+    own_hello().signature = signature;
+    publish(own_hello().sequence, sequence);
+    if (sequence % kRefreshCalls == 0) [[unlikely]] {
+      post(0);
+    }
+  }
   // Publishes that this rank did `step`: all its plain stores before are seen by who sees the step.
   void post(uint64_t step) { publish(own().lines->progress.steps, position(step)); }
 
@@ -119,7 +133,7 @@ struct GroupCore {
     return worked ? Progress::kAdvanced : Progress::kBusy;
   }
 
- private:
+  // Stores a word of this rank's lines for all members to see, and wakes who sleeps.
   void publish(std::atomic<uint64_t>& word, uint64_t value) {
     word.store(value, std::memory_order_release);
     if (waits_crowded) full_fence();

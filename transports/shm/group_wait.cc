@@ -7,7 +7,7 @@ namespace comity::shm {
 
 Awaited ShmGroup::awaited() const {
   Awaited awaited;
-  const auto list = [&](const char* what, auto waits_for) {
+  const auto list = [&](std::string_view what, auto waits_for) {
     awaited.what = what;
     for (uint32_t k = 0; k < core_.size(); ++k) {
       if (k != core_.me && waits_for(k)) awaited.ranks.push_back(core_.members[k].rank);
@@ -22,6 +22,11 @@ Awaited ShmGroup::awaited() const {
       return core_.members[k].lines == nullptr ||
              core_.hello(k).sequence.load(std::memory_order_acquire) != core_.sequence;
     });
+  } else if (stage_ == Stage::kRooted) {
+    list(rooted_.held_back() ? "to come within 64 calls" : "to enter the call",
+         [&](uint32_t k) { return rooted_.waits_for(k); });
+  } else if (stage_ == Stage::kVarying) {
+    list(varying_.awaits(), [&](uint32_t k) { return varying_.waits_for(k); });
   } else if (stage_ == Stage::kMapDirect || stage_ == Stage::kMapCross) {
     list("to hand over its memory", [&](uint32_t k) { return core_.members[k].peer->memory.pending(); });
   } else if (stage_ == Stage::kEager) {
@@ -44,6 +49,7 @@ uint64_t ShmGroup::mark() const {
     if (member.lines == nullptr) continue;
     mark += member.lines->hello[0].sequence.load(std::memory_order_relaxed) +
             member.lines->hello[1].sequence.load(std::memory_order_relaxed) +
+            member.lines->acknowledged.done.load(std::memory_order_relaxed) +
             member.lines->progress.beats.load(std::memory_order_relaxed) +
             member.lines->progress.steps.load(std::memory_order_relaxed);
   }

@@ -18,6 +18,7 @@ namespace comity::shm {
 namespace {
 
 constexpr uint64_t kBoardWithinMs = 10'000;
+constexpr uint64_t kUntoldNs = 1'000'000;  // a sleep that something may end without a ring
 // The region with a host's boards: made here, or mapped from whoever made it.
 struct BoardMemory {
   SharedRegion made;
@@ -64,12 +65,12 @@ class ShmTransport final : public Transport {
   Status progress() override { return failure_; }
   GroupProvider* group(std::span<const uint32_t> members) override;
 
-  void arm() override { shm::arm(board_.doorbell()); }
-  void sleep(uint64_t max_ns) override { shm::sleep(board_.doorbell(), max_ns); }
-  void disarm() override { shm::disarm(board_.doorbell()); }
-  void wake() override { shm::ring(board_.doorbell()); }
+  void arm(Sleeper& sleeper) override;
+  void disarm(Sleeper&) override { shm::disarm(bell()); }
 
  private:
+  Doorbell& bell() { return board_.valid() ? board_.doorbell() : lone_bell_; }
+  Status make_boards();
   Status check_place(uint32_t peer_rank) const;
   Status share_memory_with(const Peer& peer);
   Result<SharedBoards> boards_of(const Peer& peer) const;
@@ -83,11 +84,12 @@ class ShmTransport final : public Transport {
   Address address_;
   std::vector<std::byte> encoded_;
   uint64_t probe_ = 0;
-  SharedBoards own_;     // the region that this rank made; peers may still come to map it
-  SharedBoards shared_;  // the one in use
-  uint32_t maker_ = 0;   // of the one in use: the lowest rank reached, this one included
-  BoardRegion region_;   // in shared_
+  SharedBoards own_;                // the region that this rank made; peers may still come to map it
+  SharedBoards shared_;             // the one in use
+  uint32_t maker_ = kUnknownMaker;  // of the one in use: the lowest rank reached, this one included
+  BoardRegion region_;              // in shared_
   Board board_;
+  Doorbell lone_bell_{};  // until this rank has a board
   PeerRegions regions_;
   std::vector<std::unique_ptr<Peer>> peers_;  // by rank; null: not reached
   Status failure_;                            // a group that this rank alone could not have
@@ -99,14 +101,9 @@ class ShmTransport final : public Transport {
 
 Status ShmTransport::open() {
   COMITY_ASSIGN_OR_RETURN(address_.host, this_host());
-  auto region = SharedRegion::create(BoardRegion::bytes_for(context_.nranks), "comity-boards");
-  if (!region.ok()) return region.status().in(fmt::format("shm: the boards of rank {}", context_.rank));
-  address_.board_arena = region->number();
-  own_ = share_boards({process_nonce(), address_.board_arena}, BoardMemory{std::move(region).value(), {}});
-  shared_ = own_;
-  maker_ = context_.rank;
-  region_ = BoardRegion::create(own_->data(), context_.rank, context_.nranks);
-  lay_boards();
+  const bool makes = options_.maker == kUnknownMaker || options_.maker == context_.rank;
+  address_.board_arena = kNoBoards;
+  if (makes) COMITY_RETURN_IF_ERROR(make_boards());
   std::random_device random;
   probe_ = (uint64_t{random()} << 32) | random();
   address_.uid = ::geteuid();
@@ -118,6 +115,18 @@ Status ShmTransport::open() {
   address_.cpus = options_.cores == 0 ? usable_cpus() : first_cpus(options_.cores);
   cpus_here_ = address_.cpus;
   encoded_ = encode(address_);
+  return {};
+}
+
+Status ShmTransport::make_boards() {
+  auto region = SharedRegion::create(BoardRegion::bytes_for(context_.nranks), "comity-boards");
+  if (!region.ok()) return region.status().in(fmt::format("shm: the boards of rank {}", context_.rank));
+  address_.board_arena = region->number();
+  own_ = share_boards({process_nonce(), address_.board_arena}, BoardMemory{std::move(region).value(), {}});
+  shared_ = own_;
+  maker_ = context_.rank;
+  region_ = BoardRegion::create(own_->data(), context_.rank, context_.nranks);
+  lay_boards();
   return {};
 }
 
@@ -144,8 +153,8 @@ Status ShmTransport::reach(uint32_t peer_rank, std::span<const std::byte> addres
   if (!peer->plain_addressable && options_.cross_memory) probe_cross_memory(*peer);
   ++ranks_here_;
   cpus_here_ = join(cpus_here_, peer->address.cpus);
-  crowded_ = ranks_here_ > count(cpus_here_);
-  peer->board = region_.board(peer_rank);
+  crowded_ = options_.crowded || ranks_here_ > count(cpus_here_);
+  if (region_.valid()) peer->board = region_.board(peer_rank);
   peers_[peer_rank] = std::move(peer);
   return {};
 }
@@ -166,6 +175,12 @@ Status ShmTransport::check_place(uint32_t peer_rank) const {
 // All ranks of a host use the region of the lowest among them.
 Status ShmTransport::share_memory_with(const Peer& peer) {
   if (peer.rank > maker_) return {};
+  if (peer.address.board_arena == kNoBoards) {
+    if (peer.rank != options_.maker) return {};
+    return Status(Code::kRemoteError, fmt::format("shm: rank {} was to make this host's boards, and did not; "
+                                                  "all ranks of a host must know the same maker",
+                                                  peer.rank));
+  }
   const std::string what = fmt::format("shm: mapping the boards that rank {} made", peer.rank);
   auto boards = boards_of(peer);
   if (!boards.ok()) return boards.status().in(what);
@@ -222,7 +237,7 @@ void ShmTransport::probe_cross_memory(Peer& peer) const {
 
 Result<std::span<Endpoint* const>> ShmTransport::endpoints(uint32_t peer_rank) {
   Peer* peer = peer_rank < context_.nranks ? peers_[peer_rank].get() : nullptr;
-  if (peer == nullptr) {
+  if (peer == nullptr || !region_.valid()) {
     return Status(Code::kInvalidUsage,
                   fmt::format("shm: rank {} did not reach rank {}", context_.rank, peer_rank));
   }
@@ -240,13 +255,22 @@ Result<std::span<Endpoint* const>> ShmTransport::endpoints(uint32_t peer_rank) {
   return std::span<Endpoint* const>(peer->endpoints);
 }
 
+// Posts are fenced where ranks outnumber cores; answers of the control plane ring nobody.
+void ShmTransport::arm(Sleeper& sleeper) {
+  shm::arm(bell(), sleeper);
+  const bool asks = std::any_of(groups_.begin(), groups_.end(),
+                                [](const auto& entry) { return entry.second->asks_for_memory(); });
+  if (!crowded_ || asks) sleeper.at_most(kUntoldNs);
+}
+
 GroupProvider* ShmTransport::group(std::span<const uint32_t> members) {
   std::vector<uint32_t> key(members.begin(), members.end());
   if (const auto found = groups_.find(key); found != groups_.end()) return found->second.get();
   const bool reached = std::all_of(key.begin(), key.end(), [this](uint32_t rank) {
     return rank == context_.rank || (rank < context_.nranks && peers_[rank] != nullptr);
   });
-  if (!reached || std::find(key.begin(), key.end(), context_.rank) == key.end()) return nullptr;
+  if (!reached || !region_.valid() || std::find(key.begin(), key.end(), context_.rank) == key.end())
+    return nullptr;
   const int area = board_.take_group(group_key(members));
   if (area < 0) {
     failure_ =

@@ -37,8 +37,10 @@ void StagedPath::start() {
   const bool slices = collective == Collective::kAllReduce || collective == Collective::kReduce;
   two_shot_ = slices && p > 2 && shape_.length * p > kOneShotBytes;
   span_ = shape_.has_blocks() ? shape_.longest_block : shape_.length;
-  // In a reduce_scatter every block has its share of a slot.
-  const uint64_t shares = collective == Collective::kReduceScatter ? p : 1;
+  // Where members give a block to each other every block has its share of a slot.
+  const uint64_t shares = !has_input_blocks(collective) ? 1
+                          : shape_.is_personal()        ? std::max<uint64_t>(p - 1, 1)
+                                                        : p;
   const uint64_t most = slot_bytes_ / shares / kAlign * kAlign;
   const uint64_t wanted = round_up(divide_up(span_, 4), kAlign);
   window_bytes_ =
@@ -77,6 +79,11 @@ StagedPath::Range StagedPath::block_window(uint64_t w, uint32_t block) const {
 
 std::byte* StagedPath::slot(uint32_t member, uint64_t w) const {
   return core_.members[member].buffers->staging + (base_ + w) % kSlots * slot_bytes_;
+}
+
+// Which share of the giver's slot member k's block has: where nothing is reduced none is the giver's own.
+uint64_t StagedPath::share(uint32_t giver, uint32_t k) const {
+  return shape_.is_personal() && k > giver ? k - 1 : k;
 }
 
 void StagedPath::copy_in_early() {
@@ -118,13 +125,19 @@ void StagedPath::copy_in(uint64_t w) {
       return;
     }
     case Collective::kReduceScatter:
-      for (uint32_t j = 0; j < core_.size(); ++j) {
+    case Collective::kAllToAll:
+    case Collective::kScatter:
+      for (uint32_t j = 0; shape_.gives() && j < core_.size(); ++j) {
         if (j == core_.me) continue;
         const Range part = block_window(w, j);
-        copy_host(to + j * window_bytes_, call.src[j].data + part.begin, part.bytes(), false);
+        copy_host(to + share(core_.me, j) * window_bytes_, call.src[j].data + part.begin, part.bytes(),
+                  false);
       }
       return;
-    case Collective::kBarrier:
+    case Collective::kGather:
+      if (shape_.gives()) copy_host(to, shape_.src() + range.begin, range.bytes(), false);
+      return;
+    default:
       return;
   }
 }
@@ -172,10 +185,22 @@ void StagedPath::gather(uint64_t w) {
     }
     return;
   }
+  if (shape_.is_personal() && (w == 0)) shape_.keep_own_block();
+  if (!shape_.has_dst()) return;
+  if (call.collective == Collective::kScatter) {
+    const Range part = block_window(w, core_.me);
+    if (!shape_.is_root()) {
+      copy_host(shape_.dst() + part.begin, slot(call.root, w) + share(call.root, core_.me) * window_bytes_,
+                part.bytes(), stream_);
+    }
+    return;
+  }
+  const bool shared = call.collective == Collective::kAllToAll;
   for (uint32_t k = 0; k < core_.size(); ++k) {
     if (k == core_.me) continue;
     const Range part = block_window(w, k);
-    copy_host(call.dst[k].data + part.begin, slot(k, w), part.bytes(), stream_);
+    copy_host(call.dst[k].data + part.begin, slot(k, w) + (shared ? share(k, core_.me) * window_bytes_ : 0),
+              part.bytes(), stream_);
   }
 }
 

@@ -19,6 +19,9 @@
 //   broadcast       A at the root, M copies out
 //   all_gather      A copies the input's window, M copies out those of others
 //   reduce_scatter  a window is a range of every block; A copies those of others, M reduces one's own
+//   all_to_all      the same, but that M copies out one's own from every slot
+//   scatter         A as in an all_to_all at the root, M copies out one's own
+//   gather          A copies the input's window, M copies out those of others at the root
 //
 // Iteration t posts step 3t+1 after A, 3t+2 after M, 3t+3 after L.
 #pragma once
@@ -55,6 +58,7 @@ class StagedPath {
   Range window(uint64_t w) const;
   Range slice(Range window, uint32_t member) const;
   Range block_window(uint64_t w, uint32_t block) const;
+  uint64_t share(uint32_t giver, uint32_t k) const;
   std::byte* slot(uint32_t member, uint64_t w) const;
   uint64_t final_step(uint64_t w) const { return last_stage_ ? 3 * (w + 2) + 3 : 3 * (w + 1) + 2; }
 

@@ -19,7 +19,7 @@ namespace comity::shm {
 class Tuner {
  public:
   static constexpr uint32_t kCandidates = 4;
-  static constexpr uint32_t kKinds = 32;
+  static constexpr uint32_t kKinds = 36;
 
   // The candidate to take, below `candidates`, for the next call of this kind and length. 0 is what is likely
   // best.

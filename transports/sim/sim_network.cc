@@ -167,10 +167,8 @@ class SimTransport final : public Transport {
   Result<std::span<Endpoint* const>> endpoints(uint32_t peer) override;
   Status progress() override { return {}; }
   GroupProvider* group(std::span<const uint32_t>) override { return nullptr; }
-  void arm() override {}
-  void sleep(uint64_t) override {}
-  void disarm() override {}
-  void wake() override {}
+  void arm(Sleeper& sleeper) override { sleeper.at_most(0); }
+  void disarm(Sleeper&) override {}
 
  private:
   std::weak_ptr<Network::Impl> network_;

@@ -62,7 +62,7 @@ class Network {
   Network& operator=(const Network&) = delete;
 
   // The transport of `rank` < nranks, once per rank. Destroying it closes its connections: peers receive what
-  // was sent, then their endpoints fail. Its sleep() returns at once: in virtual time only advance() lets
+  // was sent, then their endpoints fail. It ends every sleep at once: in virtual time only advance() lets
   // time pass.
   std::unique_ptr<Transport> make_transport(uint32_t rank);
 

@@ -9,7 +9,6 @@
 #include <cstring>
 
 #include "src/base/file.h"
-#include "src/base/settings.h"
 #include "src/base/unique_fd.h"
 
 namespace comity::tcp {
@@ -28,8 +27,8 @@ bool set_congestion_control(int fd, const std::string& name) {
   return ::setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name.data(), static_cast<socklen_t>(name.size())) == 0;
 }
 
-Result<std::string> choose_congestion_control() {
-  const std::string wanted = setting_text("COMITY_TCP_CONGESTION");
+Result<std::string> choose_congestion_control(const Settings& settings) {
+  const std::string& wanted = settings.text("COMITY_TCP_CONGESTION");
   if (!wanted.empty()) {
     if (accepted(wanted)) return wanted;
     return Status(Code::kInvalidArgument,

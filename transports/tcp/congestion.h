@@ -4,6 +4,7 @@
 #include <string>
 
 #include "comity/plugin/result.h"
+#include "src/base/settings.h"
 
 namespace comity::tcp {
 
@@ -13,7 +14,7 @@ namespace comity::tcp {
 // networks pacing costs 1.3 to 2 times the time (loopback here: bbr 24-40 Gbit/s, cubic 31-64, reno 49-69),
 // so then cubic, else reno, as far as the kernel allows this process. Peers need not agree: each end paces
 // its own direction. Blocks for some microseconds.
-Result<std::string> choose_congestion_control();
+Result<std::string> choose_congestion_control(const Settings& settings);
 
 // Sets it on a socket; an empty name does nothing. False: the kernel refused.
 bool set_congestion_control(int fd, const std::string& name);

@@ -32,10 +32,6 @@ std::string fault_of(const SegmentHeader& header, const FrameLimits& limits) {
   if ((header.flags & ~kSegmentLast) != 0) {
     return fmt::format("a header with the unknown flags {:#x}", static_cast<unsigned>(header.flags));
   }
-  if (header.communicator != limits.communicator) {
-    return fmt::format("a header of communicator {:#010x} on a connection of {:#010x}", header.communicator,
-                       limits.communicator);
-  }
   if (header.epoch != limits.epoch) {
     return fmt::format("a header of epoch {} on a connection of epoch {}", header.epoch, limits.epoch);
   }
@@ -73,11 +69,21 @@ std::string FrameReceiver::got(size_t bytes, SegmentSink& sink) {
     body_left_ -= taken;
     bytes -= taken;
     if (body_left_ > 0) return {};
-    if (!sink.arrived(header_, body_)) return refusal_of(header_);
+    if (dropped_ != nullptr) [[unlikely]] {
+      dropped_.reset();
+    } else if (!sink.arrived(header_, body_)) {
+      return refusal_of(header_);
+    }
   }
   assert(end_ + bytes <= kCapacity);
   end_ += bytes;
   return parse(sink);
+}
+
+void FrameReceiver::let_go(uint32_t communicator) {
+  if (body_left_ == 0 || dropped_ != nullptr || header_.communicator != communicator) return;
+  dropped_ = std::make_unique<std::byte[]>(header_.length);
+  body_ = dropped_.get();
 }
 
 // Takes every frame that begins in the buffer.

@@ -26,7 +26,6 @@ namespace comity::tcp {
 // What a header on this connection must say.
 struct FrameLimits {
   uint32_t segment_bytes = 0;
-  uint32_t communicator = 0;
   uint32_t epoch = 0;
 };
 
@@ -46,6 +45,9 @@ class FrameReceiver {
   // `bytes` bytes (no more than want() offered) went into the pieces. Calls `sink` for every segment that is
   // whole or begun. Empty, or what is wrong: then the stream is lost, and neither method may be called again.
   std::string got(size_t bytes, SegmentSink& sink);
+  // What is still to come of the segment that is being received goes nowhere if it is this communicator's:
+  // the memory that place() gave for it is not touched any more, and nobody is told.
+  void let_go(uint32_t communicator);
   // True between frames: the stream may end here.
   bool at_boundary() const { return begin_ == end_ && body_left_ == 0; }
 
@@ -70,6 +72,7 @@ class FrameReceiver {
   std::byte* body_ = nullptr;
   size_t body_at_ = 0;
   size_t body_left_ = 0;
+  std::unique_ptr<std::byte[]> dropped_;  // body_ of a segment that was let go
 };
 
 }  // namespace comity::tcp

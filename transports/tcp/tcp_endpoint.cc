@@ -12,6 +12,7 @@
 #include <cassert>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "src/base/drain.h"
 
@@ -158,12 +159,21 @@ bool TcpEndpoint::flush() {
   return n > 0;
 }
 
+void TcpEndpoint::let_go(uint32_t communicator) {
+  receiver_.let_go(communicator);
+  if (!sending() || header_.communicator != communicator || header_.length == 0) return;
+  if (payload_ == kept_.data()) return;
+  kept_.assign(payload_, payload_ + header_.length);
+  payload_ = kept_.data();
+}
+
 // --- receiving ---------------------------------------------------------------------------------------------
 
 bool TcpEndpoint::progress(SegmentSink& sink) {
-  announced_ = false;
-  if (!socket_.valid()) return false;
-  bool moved = sending() && send_error_ == 0 && flush();
+  // What was announced, and is no more if another thread took it, is watched again only by who arms anew.
+  const bool announced = std::exchange(announced_, false);
+  if (!socket_.valid()) return announced;
+  bool moved = (sending() && send_error_ == 0 && flush()) || announced;
   moved |= receive(sink);
   return moved;
 }

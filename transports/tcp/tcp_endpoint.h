@@ -42,6 +42,7 @@ class TcpEndpoint final : public Endpoint {
   bool try_send(const SegmentHeader& header, const std::byte* payload) override;
   uint64_t transmitted() const override { return transmitted_; }
   bool progress(SegmentSink& sink) override;
+  void let_go(uint32_t communicator) override;
   const Status& status() const override { return status_; }
   bool ended() const override { return ended_; }
   std::string describe() const override;
@@ -58,7 +59,7 @@ class TcpEndpoint final : public Endpoint {
   int fd() const { return socket_.get(); }
   uint32_t peer() const { return config_.peer; }
   uint32_t index() const { return config_.index; }
-  // Readiness that sleep() saw and progress() has not looked at since.
+  // Readiness that a sleep saw and progress() has not looked at since.
   bool announced() const { return announced_; }
   void announce() { announced_ = true; }
 
@@ -81,6 +82,7 @@ class TcpEndpoint final : public Endpoint {
   // The segment being sent: header_ then payload_, total_ bytes, sent_ of them gone.
   SegmentHeader header_;
   const std::byte* payload_ = nullptr;
+  std::vector<std::byte> kept_;  // the payload of a segment that was let go
   size_t total_ = 0;
   size_t sent_ = 0;
   uint64_t transmitted_ = 0;

@@ -3,18 +3,18 @@
 #include <fmt/core.h>
 #include <netinet/in.h>
 #include <poll.h>
-#include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cassert>
 #include <map>
+#include <optional>
 #include <utility>
 #include <vector>
 
+#include "src/base/berth.h"
 #include "src/base/log.h"
-#include "src/base/settings.h"
 #include "transports/tcp/congestion.h"
 #include "transports/tcp/connector.h"
 #include "transports/tcp/rails.h"
@@ -47,7 +47,7 @@ class TcpTransport final : public Transport {
  public:
   explicit TcpTransport(const TransportContext& context)
       : context_(context), acceptor_(context.secret, kHandshakeMs), peers_(context.nranks) {}
-  Status open();
+  Status open(const Settings& settings);
 
   std::string_view name() const override { return "tcp"; }
   const std::vector<std::byte>& address() const override { return address_; }
@@ -55,15 +55,20 @@ class TcpTransport final : public Transport {
   Result<std::span<Endpoint* const>> endpoints(uint32_t peer) override;
   Status progress() override;
   GroupProvider* group(std::span<const uint32_t>) override { return nullptr; }
-  void arm() override {}
-  void sleep(uint64_t max_ns) override;
-  void disarm() override {}
-  void wake() override;
+  void arm(Sleeper& sleeper) override;
+  void disarm(Sleeper& sleeper) override;
 
  private:
   struct Dialing {
     Dialer dialer;
     TcpEndpoint* endpoint;
+  };
+  // A thread that sleeps, or is about to.
+  struct Armed {
+    Sleeper* sleeper = nullptr;  // null: none; the entry is kept, so that no sleep allocates
+    uint32_t times = 0;          // by as many communicators
+    uint32_t first = 0;          // the sleeper's number of the first endpoint's descriptor
+    std::vector<TcpEndpoint*> endpoints;
   };
 
   Status listen_everywhere(const std::vector<NetworkInterface>& interfaces);
@@ -75,9 +80,11 @@ class TcpTransport final : public Transport {
   void attach(TcpEndpoint& endpoint, UniqueFd socket);
   Status step_connecting();
   bool connecting() const { return awaited_ > 0 || !dialing_.empty() || acceptor_.has_strangers(); }
-  void collect_polled();
+  Armed& armed_for(Sleeper* sleeper);
+  void watch_endpoints(Armed& armed);
 
   TransportContext context_;
+  std::optional<Settings> settings_;  // of open()
   RankAddress self_;
   std::vector<NetworkInterface> interfaces_;  // one per rail of self_
   std::vector<std::byte> address_;
@@ -92,28 +99,25 @@ class TcpTransport final : public Transport {
   std::vector<Acceptor::Accepted> accepted_;
   uint64_t next_step_ns_ = 0;
 
-  UniqueFd waker_;
   std::vector<TcpEndpoint*> connected_;
-  bool holding_back_ = false;
-  std::vector<pollfd> polled_;
-  std::vector<TcpEndpoint*> polled_endpoints_;  // the first of polled_, in order
+  const BerthReserve berth_{true};
+  std::vector<Armed> armed_{1};
+  std::vector<pollfd> connecting_polled_;
 };
 
 // --- opening -----------------------------------------------------------------------------------------------
 
-Status TcpTransport::open() {
-  COMITY_ASSIGN_OR_RETURN(congestion_, choose_congestion_control());
-  COMITY_ASSIGN_OR_RETURN(patience_ms_, setting_number("COMITY_INIT_TIMEOUT_MS"));
+Status TcpTransport::open(const Settings& settings) {
+  settings_ = settings;
+  COMITY_ASSIGN_OR_RETURN(congestion_, choose_congestion_control(settings));
+  COMITY_ASSIGN_OR_RETURN(patience_ms_, settings.number("COMITY_INIT_TIMEOUT_MS"));
   patience_ms_ = std::min(patience_ms_, kReachableWithinMs);
-  COMITY_ASSIGN_OR_RETURN(const uint64_t connections, setting_number("COMITY_TCP_CONNECTIONS"));
+  COMITY_ASSIGN_OR_RETURN(const uint64_t connections, settings.number("COMITY_TCP_CONNECTIONS"));
   if (connections == 0 || connections > kMaxConnections) {
     return Status(Code::kInvalidArgument, fmt::format("COMITY_TCP_CONNECTIONS={}: from 1 to {} are possible",
                                                       connections, kMaxConnections));
   }
-  waker_ = open_fd([] { return ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC); });
-  if (!waker_.valid())
-    return Status(Code::kSystemError, "tcp: no descriptor left for an eventfd; see ulimit -n");
-  COMITY_ASSIGN_OR_RETURN(const auto interfaces, usable_interfaces());
+  COMITY_ASSIGN_OR_RETURN(const auto interfaces, usable_interfaces(settings));
   self_.host = this_host();
   self_.connections = static_cast<uint32_t>(connections);
   COMITY_RETURN_IF_ERROR(listen_everywhere(interfaces));
@@ -169,7 +173,8 @@ Status TcpTransport::reach(uint32_t peer, std::span<const std::byte> address) {
     return Status(
         Code::kUnsupported,
         fmt::format("tcp: no address of rank {} ({}) meets one of rank {} ({}); see COMITY_SOCKET_IFNAME{}",
-                    context_.rank, describe(self_), peer, describe(*decoded), interfaces_left_out()));
+                    context_.rank, describe(self_), peer, describe(*decoded),
+                    interfaces_left_out(&*settings_)));
   }
   peers_[peer].address = std::move(decoded).value();
   peers_[peer].rails = std::move(rails);
@@ -209,7 +214,7 @@ void TcpTransport::make_endpoint(uint32_t peer, uint32_t index, uint32_t count) 
   config.traits.latency_ns = self_.host == to.address.host ? 5'000 : 15'000;
   const uint64_t bits_per_s = interface.speed_bits_per_s > 0 ? interface.speed_bits_per_s : 40'000'000'000u;
   config.traits.bandwidth_bytes_per_s = std::max<uint64_t>(bits_per_s / 8 / (count / to.rails.size()), 1);
-  config.limits = {config.traits.segment_bytes, static_cast<uint32_t>(context_.communicator), kEpoch};
+  config.limits = {config.traits.segment_bytes, kEpoch};
   to.owned.push_back(std::make_unique<TcpEndpoint>(std::move(config)));
   TcpEndpoint& made = *to.owned.back();
   to.endpoints.push_back(&made);
@@ -256,9 +261,10 @@ void TcpTransport::dial(TcpEndpoint& endpoint, const RailPair& pair, const RankA
 void TcpTransport::attach(TcpEndpoint& endpoint, UniqueFd socket) {
   endpoint.attach(std::move(socket));
   connected_.push_back(&endpoint);
-  // Here, so that no sleep allocates: an endpoint is on the list for as long as the transport is.
-  polled_endpoints_.reserve(connected_.size());
-  polled_.reserve(connected_.size() + 1);
+  for (Armed& armed : armed_) {
+    armed.endpoints.reserve(connected_.size());           // so that no sleep allocates
+    if (armed.sleeper != nullptr) armed.sleeper->ring();  // it does not watch this one yet
+  }
   COMITY_LOG_DEBUG("rank {}: {} to rank {}", context_.rank, endpoint.describe(), endpoint.peer());
 }
 
@@ -335,52 +341,67 @@ Status TcpTransport::step_connecting() {
 
 // --- sleeping ----------------------------------------------------------------------------------------------
 
-// Readiness that a sleep reported and nobody looked at does not end another sleep: the caller does not wait
-// for it.
-void TcpTransport::collect_polled() {
-  polled_.clear();
-  polled_endpoints_.clear();
-  holding_back_ = false;
-  for (TcpEndpoint* endpoint : connected_) {
-    holding_back_ |= endpoint->connected() && endpoint->holding_back();
-    if (!endpoint->connected() || endpoint->announced()) continue;
-    const auto events = static_cast<short>(POLLIN | (endpoint->sending() ? POLLOUT : 0));
-    polled_.push_back({endpoint->fd(), events, 0});
-    polled_endpoints_.push_back(endpoint);
+// The entry of this sleeper; of null: a free one.
+TcpTransport::Armed& TcpTransport::armed_for(Sleeper* sleeper) {
+  const auto found = std::find_if(armed_.begin(), armed_.end(),
+                                  [sleeper](const Armed& armed) { return armed.sleeper == sleeper; });
+  return found != armed_.end() ? *found : armed_.emplace_back();
+}
+
+void TcpTransport::arm(Sleeper& sleeper) {
+  for (Armed& armed : armed_) {
+    if (armed.sleeper != &sleeper) continue;
+    ++armed.times;
+    return;
   }
-  polled_.push_back({waker_.get(), POLLIN, 0});
+  Armed& armed = armed_for(nullptr);
+  armed.sleeper = &sleeper;
+  armed.times = 1;
+  watch_endpoints(armed);
   if (!connecting()) return;
-  acceptor_.wait_for(awaited_ > 0, polled_);
-  for (const Dialing& dialing : dialing_) polled_.push_back(dialing.dialer.waits_for());
+  connecting_polled_.clear();
+  acceptor_.wait_for(awaited_ > 0, connecting_polled_);
+  for (const Dialing& dialing : dialing_) connecting_polled_.push_back(dialing.dialer.waits_for());
+  for (const pollfd& each : connecting_polled_) sleeper.watch(each.fd, each.events);
+  if (!dialing_.empty() || acceptor_.has_strangers()) sleeper.at_most(kRedialNs);
 }
 
-void TcpTransport::sleep(uint64_t max_ns) {
-  collect_polled();
-  if (!dialing_.empty() || acceptor_.has_strangers()) max_ns = std::min(max_ns, kRedialNs);
-  if (holding_back_) max_ns = std::min(max_ns, kHeldBackNs);
-  const timespec limit{static_cast<time_t>(max_ns / 1'000'000'000u),
-                       static_cast<long>(max_ns % 1'000'000'000u)};
-  if (::ppoll(polled_.data(), polled_.size(), &limit, nullptr) <= 0) return;
-  for (size_t i = 0; i < polled_endpoints_.size(); ++i) {
-    if (polled_[i].revents != 0) polled_endpoints_[i]->announce();
-  }
-  if (polled_[polled_endpoints_.size()].revents != 0) {
-    uint64_t count = 0;
-    (void)!::read(waker_.get(), &count, sizeof(count));
+// Readiness that a sleep reported and nobody looked at does not end another sleep: the caller does not wait
+// for it. Whoever does looks at it before it sleeps, and is then polled again (TcpEndpoint::progress).
+void TcpTransport::watch_endpoints(Armed& armed) {
+  armed.endpoints.clear();
+  for (TcpEndpoint* endpoint : connected_) {
+    if (!endpoint->connected()) continue;
+    if (endpoint->holding_back()) armed.sleeper->at_most(kHeldBackNs);
+    if (endpoint->announced()) continue;
+    const auto events = static_cast<short>(POLLIN | (endpoint->sending() ? POLLOUT : 0));
+    const uint32_t number = armed.sleeper->watch(endpoint->fd(), events);
+    if (armed.endpoints.empty()) armed.first = number;
+    armed.endpoints.push_back(endpoint);
   }
 }
 
-void TcpTransport::wake() {
-  const uint64_t one = 1;
-  (void)!::write(waker_.get(), &one, sizeof(one));
+void TcpTransport::disarm(Sleeper& sleeper) {
+  Armed& armed = armed_for(&sleeper);
+  if (armed.times == 0 || --armed.times != 0) return;
+  for (uint32_t i = 0; i < armed.endpoints.size(); ++i) {
+    if (sleeper.reported(armed.first + i) != 0) armed.endpoints[i]->announce();
+  }
+  armed.sleeper = nullptr;
 }
 
 }  // namespace
 
-Result<std::unique_ptr<Transport>> make_tcp_transport(const TransportContext& context) {
+Result<std::unique_ptr<Transport>> make_tcp_transport(const TransportContext& context,
+                                                      const Settings& settings) {
   auto transport = std::make_unique<TcpTransport>(context);
-  COMITY_RETURN_IF_ERROR(transport->open());
+  COMITY_RETURN_IF_ERROR(transport->open(settings));
   return std::unique_ptr<Transport>(std::move(transport));
+}
+
+Result<std::unique_ptr<Transport>> make_tcp_transport(const TransportContext& context) {
+  COMITY_ASSIGN_OR_RETURN(const Settings settings, Settings::read());
+  return make_tcp_transport(context, settings);
 }
 
 }  // namespace comity::tcp

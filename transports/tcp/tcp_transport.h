@@ -10,12 +10,16 @@
 
 #include "comity/plugin/result.h"
 #include "comity/plugin/transport.h"
+#include "src/base/settings.h"
 
 namespace comity::tcp {
 
 // Listens on every usable interface; nothing is connected yet. Blocks for some ms (up to 3 s while a new IPv6
 // address is not usable yet). Errors: kInvalidArgument (a setting), kSystemError (no interface, address in
 // use). The context's secret and communicator must be those of all ranks.
+// `settings`: read before this returns; without them, the process's.
+Result<std::unique_ptr<Transport>> make_tcp_transport(const TransportContext& context,
+                                                      const Settings& settings);
 Result<std::unique_ptr<Transport>> make_tcp_transport(const TransportContext& context);
 
 }  // namespace comity::tcp

@@ -1,10 +1,10 @@
 // Transport: moves bytes between two ranks. What an author of a transport implements.
 //
 // A Transport belongs to one rank of one communicator. It states what it can do in units, opens Endpoints,
-// and knows how to sleep until something happens. An Endpoint is one connection on one interface: striping
-// over several, retries and failover are the engine's. Everything here is called by the one thread that
-// progresses the communicator at that moment (calls never overlap, but the thread may change between
-// collectives), unless a method says otherwise.
+// and knows what ends the sleep of a thread that waits for it. An Endpoint is one connection on one
+// interface: striping over several, retries and failover are the engine's. Everything here is called by the
+// one thread that progresses the communicator at that moment (calls never overlap, but the thread may change
+// between collectives), unless a method says otherwise.
 //
 // Data travels as segments. The engine owns numbering and flow control: it never has more than
 // kSegmentsInFlight unacknowledged segments of one lane to a peer, so a receiver can always take what
@@ -17,9 +17,11 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -48,7 +50,7 @@ struct SegmentHeader {
   uint64_t number = 0;        // of this segment in its lane's stream to this peer, from 0
   uint64_t offset = 0;        // of its first byte in its message
   uint32_t length = 0;        // payload bytes, at most the endpoint's segment_bytes
-  uint32_t communicator = 0;  // low half of the communicator's public id
+  uint32_t communicator = 0;  // its index among those that share the connection
   uint64_t signature = 0;     // of the collective this message belongs to
   uint64_t done = 0;          // contiguous prefix received of the opposite stream of the lane
 };
@@ -88,6 +90,11 @@ class Endpoint {
   virtual uint64_t transmitted() const = 0;
   // Pushes out what waits, takes in what arrived. Never blocks. True if anything moved.
   virtual bool progress(SegmentSink& sink) = 0;
+  // The memory that this communicator's segments come from and go to is about to be given back, in the middle
+  // of them, while others go on using the connection: what is left of one that is being sent is copied, what
+  // is still to come of one that place() gave memory for is thrown away and not told. Never blocks; may
+  // allocate. For transports that copy at once there is nothing to do.
+  virtual void let_go(uint32_t communicator) { static_cast<void>(communicator); }
   // True once the peer ended the connection in order: all that it sent here was delivered, and status() is an
   // error, since nothing follows.
   virtual bool ended() const { return false; }
@@ -117,7 +124,15 @@ struct Piece {
   uint64_t bytes = 0;
 };
 
-// A sub-collective as a provider sees it; shapes as at plan::Group. Piece i has equal length on all members.
+// A sub-collective as a provider sees it; shapes as at plan::Group. Pieces that meet have equal lengths: of
+// all_to_all member i's src[j] and member j's dst[i], of gather member i's src[0] and the root's dst[i], of
+// scatter the root's src[i] and member i's dst[0], of the others piece i on all members.
+//
+// Of all_gather and reduce_scatter the pieces may differ from each other, as all members know; of all_to_all,
+// gather and scatter they are equal. Where only the two members whose pieces meet are given a length, each by
+// its own caller, the collective is all_to_all_v, gather_v or scatter_v, in the shapes of those that they
+// vary: any lengths, none at all among them. Of lengths that differ the provider tells both ends, in rooted
+// calls the taker.
 struct GroupCall {
   Collective collective = Collective::kAllReduce;
   DataType type = DataType::kInt8;
@@ -127,6 +142,12 @@ struct GroupCall {
   uint64_t signature = 0;  // equal on all members of a healthy call
   std::span<const Piece> src;
   std::span<const Piece> dst;
+};
+
+// What one member gives another, and what that one takes, where their callers said different lengths.
+struct DifferingLengths {
+  uint32_t giver = 0, taker = 0;  // ranks
+  uint64_t given_bytes = 0, taken_bytes = 0;
 };
 
 // Whom a call waits for.
@@ -146,6 +167,12 @@ class GroupProvider {
   // Advances. May spin for some hundred ns. After kMismatch or kFailed the provider is unusable.
   virtual Progress poll() = 0;
   virtual Status error() const = 0;
+  // Most members among which it carries out all_to_all_v, gather_v and scatter_v, equal on all of them; 0: it
+  // does not. In a gather_v or scatter_v who gives at most 8 KiB, tables of lengths included, waits for
+  // nobody that is less than 64 such calls behind.
+  virtual uint32_t most_varying() const { return 0; }
+  // After kMismatch: the lengths that differ, if it is these.
+  virtual std::optional<DifferingLengths> differing() const { return std::nullopt; }
   // While a call waits: for which members, and for what ("to enter the call"). Never blocks; may allocate.
   virtual Awaited awaited() const { return {}; }
   // A number that changes when a member gets on, with this call or, by tell_progress(), with what keeps it
@@ -198,6 +225,33 @@ struct TransportContext {
   std::string descriptor_socket_name;       // of this process
 };
 
+// How another thread or process ends a sleep by a word in memory that both see: whoever exchanges the word
+// for 0 and finds that it was not 0 wakes the sleeper, by FUTEX_WAKE on the word (not the private kind) if
+// `name` is 0, else by ring_bell() of src/base/berth.h.
+struct Bell {
+  uint64_t name = 0;
+  uint64_t token = 0;
+};
+
+// A thread that is about to sleep until one of several things happens, as each transport that it waits for
+// sees it: the engine's, given to arm(). Of the sleeping thread's but for ring(). Nothing here blocks.
+class Sleeper {
+ public:
+  virtual ~Sleeper() = default;
+  // The descriptor's readiness for these events, of poll(2), ends the sleep. The number by which reported()
+  // tells of it, counted up from 0. May allocate.
+  virtual uint32_t watch(int descriptor, short events) = 0;
+  // After the sleep, before disarm() ends: the events that the descriptor of that number was ready for.
+  virtual short reported(uint32_t number) const = 0;
+  // Who has this word ends the sleep, in the way that is returned: the caller publishes it beside the word,
+  // then stores 1 into the word. One word or any number of descriptors of one transport, not both.
+  virtual Bell listen(std::atomic<uint32_t>& word) = 0;
+  // The sleep lasts no longer: for what the transport must look at and nothing tells of.
+  virtual void at_most(uint64_t ns) = 0;
+  // Ends the sleep that is under way or about to begin. Any thread, between arm() and disarm().
+  virtual void ring() = 0;
+};
+
 class Transport {
  public:
   virtual ~Transport() = default;
@@ -220,14 +274,19 @@ class Transport {
   // others would wait for it. Owned by the transport; equal members give the same provider.
   virtual GroupProvider* group(std::span<const uint32_t> members) = 0;
 
-  // Sleeping: arm() announces that this rank is about to sleep; the caller polls everything once more, then
-  // calls sleep(), which returns when something may have happened or after `max_ns`, whichever is first, and
-  // disarms. If that last poll found something the caller calls disarm() instead. wake() ends a sleep from
-  // any other thread.
-  virtual void arm() = 0;
-  virtual void sleep(uint64_t max_ns) = 0;
-  virtual void disarm() = 0;
-  virtual void wake() = 0;
+  // Sleeping. One thread sleeps on all transports of all communicators that it waits for:
+  //
+  //   arm() of each  ->  poll everything once more  ->  found nothing? sleep  ->  disarm() of each
+  //
+  // From arm() on, whatever makes a poll find something ends the sleep, however early it comes: that last
+  // poll sees what was there before, and the sleeper hears of what comes after it. disarm() always follows,
+  // after the sleep where there was one, since it may ask the sleeper what was reported; never before it.
+  // Where communicators share the transport several threads may be armed at once, and one more than once
+  // (disarmed as often); both methods are then called under the family's lock, and others progress endpoints
+  // during the sleep. What such a thread does that adds to what the sleepers should watch (a new connection)
+  // is for the transport to ring them for. Neither blocks.
+  virtual void arm(Sleeper& sleeper) = 0;
+  virtual void disarm(Sleeper& sleeper) = 0;
 };
 
 }  // namespace comity

@@ -32,6 +32,8 @@ inline constexpr int kDataTypeCount = 12;
 enum class RedOp : uint8_t { kSum = 0, kProd = 1, kMax = 2, kMin = 3, kAvg = 4 };
 inline constexpr int kRedOpCount = 5;
 
+// What ranks do together: first those that plans are made for, then what is carried out by their plans or by
+// none.
 enum class Collective : uint8_t {
   kAllReduce = 0,
   kReduce = 1,
@@ -39,8 +41,44 @@ enum class Collective : uint8_t {
   kAllGather = 3,
   kReduceScatter = 4,
   kBarrier = 5,
+  kAllToAll = 6,
+  kGather = 7,
+  kScatter = 8,
+  // With blocks of different lengths: carried out by the plan of planned_as().
+  kAllGatherV = 9,
+  kReduceScatterV = 10,
+  kAllToAllV = 11,
+  kGatherV = 12,
+  kScatterV = 13,
+  kExchange = 14,  // Sends and Recvs of one group
+  kSplit = 15,
+  kFinalize = 16,
 };
-inline constexpr int kCollectiveCount = 6;
+inline constexpr int kCollectiveCount = 9;  // that plans are made for
+inline constexpr int kCallKindCount = 17;
+
+// Whose plan carries it out; itself where it has none.
+constexpr Collective planned_as(Collective collective) {
+  switch (collective) {
+    case Collective::kAllGatherV:
+      return Collective::kAllGather;
+    case Collective::kReduceScatterV:
+      return Collective::kReduceScatter;
+    case Collective::kAllToAllV:
+      return Collective::kAllToAll;
+    case Collective::kGatherV:
+      return Collective::kGather;
+    case Collective::kScatterV:
+      return Collective::kScatter;
+    default:
+      return collective;
+  }
+}
+
+// Its blocks have lengths of their own.
+constexpr bool is_varying(Collective collective) {
+  return planned_as(collective) != collective;
+}
 
 // Bytes of one element: 1, 2, 4 or 8.
 constexpr size_t size_of(DataType type) {
@@ -76,19 +114,41 @@ constexpr std::string_view name_of(RedOp op) {
 }
 
 constexpr std::string_view name_of(Collective collective) {
-  constexpr std::string_view kNames[kCollectiveCount] = {"all_reduce", "reduce",         "broadcast",
-                                                         "all_gather", "reduce_scatter", "barrier"};
+  constexpr std::string_view kNames[kCallKindCount] = {
+      "all_reduce", "reduce",    "broadcast", "all_gather",   "reduce_scatter",   "barrier",
+      "all_to_all", "gather",    "scatter",   "all_gather_v", "reduce_scatter_v", "all_to_all_v",
+      "gather_v",   "scatter_v", "exchange",  "split",        "finalize"};
   return kNames[static_cast<int>(collective)];
 }
 
 // Has a root: one rank that gives or gets what the others do not.
 constexpr bool is_rooted(Collective collective) {
-  return collective == Collective::kBroadcast || collective == Collective::kReduce;
+  const Collective base = planned_as(collective);
+  return base == Collective::kBroadcast || base == Collective::kReduce || base == Collective::kGather ||
+         base == Collective::kScatter;
+}
+
+// Its input has a block for every rank; its output has.
+constexpr bool has_input_blocks(Collective collective) {
+  const Collective base = planned_as(collective);
+  return base == Collective::kReduceScatter || base == Collective::kScatter || base == Collective::kAllToAll;
+}
+constexpr bool has_output_blocks(Collective collective) {
+  const Collective base = planned_as(collective);
+  return base == Collective::kAllGather || base == Collective::kGather || base == Collective::kAllToAll;
+}
+
+// Only the root has an input; an output.
+constexpr bool gives_from_root(Collective collective) {
+  return collective == Collective::kBroadcast || planned_as(collective) == Collective::kScatter;
+}
+constexpr bool takes_to_root(Collective collective) {
+  return collective == Collective::kReduce || planned_as(collective) == Collective::kGather;
 }
 
 constexpr bool is_reduction(Collective collective) {
   return collective == Collective::kAllReduce || collective == Collective::kReduce ||
-         collective == Collective::kReduceScatter;
+         collective == Collective::kReduceScatter || collective == Collective::kReduceScatterV;
 }
 
 // What becomes of a call's partial results, by which plans are chosen: nothing is lost where they have the

@@ -1,13 +1,15 @@
-/* Times MPI_Allreduce (float, sum) the way all_reduce_perf --owner-writes times Comity: before each call each
- * rank rewrites its input; the ranks start together at the same starting line (perf/job/start_line.h), so
- * that no library's barrier is part of a time; each call's time is its slowest rank's. Rank 0 writes JSON.
+/* Times a collective of MPI (float, sum) the way `<collective>_perf --owner-writes` times Comity's: before
+ * each call each rank rewrites its input; the ranks start together at the same starting line
+ * (perf/job/start_line.h), so that no library's barrier is part of a time; each call's time is its slowest
+ * rank's. Rank 0 writes JSON.
  *
- *   mpi_all_reduce --board FILE -b BYTES -e BYTES -f FACTOR -n CALLS -w WARMUP --volume BYTES --seconds S
- * [--pin]
+ *   mpi_collectives --collective NAME --board FILE -b BYTES -e BYTES -f FACTOR -n CALLS -w WARMUP
+ *                   --volume BYTES --seconds S [--pin]
  *
- * FILE is empty or zeros, and shared by all ranks (one machine). -n calls are timed per size and placement,
- * fewer for large sizes (at most --volume bytes) and slow ones (about --seconds), at least 5. --pin puts rank
- * r on the r-th core before MPI starts, for launchers that cannot. Exit status 1 on a wrong element. */
+ * NAME is one of mpi_calls.h (all_reduce). FILE is empty or zeros, and shared by all ranks (one machine). -n
+ * calls are timed per size and placement, fewer for large sizes (at most --volume bytes) and slow ones (about
+ * --seconds), at least 5. --pin puts rank r on the r-th core before MPI starts, for launchers that cannot.
+ * Exit status 1 on a wrong element. */
 #define _GNU_SOURCE /* sched_setaffinity */
 #include <fcntl.h>
 #include <math.h>
@@ -20,12 +22,14 @@
 #include <unistd.h>
 
 #include "perf/job/start_line.h"
+#include "perf/peers/mpi_calls.h"
 
 enum { kPeriod = 1021 };
 static const uint64_t kSlackNs = 2000;
 static const uint64_t kTimeoutNs = 60000000000u;
 
 struct options {
+  const struct mpi_collective* collective;
   const char* board;
   size_t min_bytes, max_bytes, factor, volume;
   int calls, warmup, pin;
@@ -39,18 +43,26 @@ struct job {
   uint64_t bounce_value;
   int rank, nranks, crowded;
   float period[2 * kPeriod];     /* this rank's input, twice */
-  float sum_period[2 * kPeriod]; /* the result */
+  float sum_period[2 * kPeriod]; /* the sum of all ranks' */
   float *send, *recv;
   double* times_us;
 };
 
 static void die(const char* what) {
-  fprintf(stderr, "mpi_all_reduce: %s\n", what);
+  fprintf(stderr, "mpi_collectives: %s\n", what);
   exit(2);
 }
 
+static const struct mpi_collective* collective_named(const char* name) {
+  for (size_t i = 0; i < sizeof kCollectives / sizeof *kCollectives; ++i) {
+    if (strcmp(kCollectives[i].name, name) == 0) return &kCollectives[i];
+  }
+  die("no such collective");
+  return NULL;
+}
+
 static struct options parse(int argc, char** argv) {
-  struct options o = {NULL, 8, 128u << 20, 4, 1u << 30, 1000, 5, 0, 1.5};
+  struct options o = {kCollectives, NULL, 8, 128u << 20, 4, 1u << 30, 1000, 5, 0, 1.5};
   for (int i = 1; i < argc; ++i) {
     if (strcmp(argv[i], "--pin") == 0) {
       o.pin = 1;
@@ -59,7 +71,9 @@ static struct options parse(int argc, char** argv) {
     if (i + 1 == argc) die("an option lacks its value");
     const char* value = argv[++i];
     const char* name = argv[i - 1];
-    if (strcmp(name, "--board") == 0)
+    if (strcmp(name, "--collective") == 0)
+      o.collective = collective_named(value);
+    else if (strcmp(name, "--board") == 0)
       o.board = value;
     else if (strcmp(name, "-b") == 0)
       o.min_bytes = strtoull(value, NULL, 10);
@@ -128,18 +142,36 @@ static void write_input(const struct job* job, float* out, size_t count, size_t 
   }
 }
 
-static size_t count_wrong(const struct job* job, const float* actual, size_t count, size_t shift) {
+/* What rank `from` puts at a place of its period. */
+static float value_of(int from, size_t position) {
+  return (float)((position % kPeriod * 31 + (size_t)from * 17) % 997);
+}
+
+static size_t count_wrong(const struct job* job, const struct mpi_call* call, size_t shift) {
   size_t wrong = 0;
-  for (size_t i = 0; i < count; ++i) wrong += actual[i] != job->sum_period[position_of(i, shift)];
+  struct mpi_piece piece;
+  for (int i = 0; job->options.collective->expected(call, i, &piece); ++i) {
+    const int moved =
+        !(call->in_place && job->options.collective->expected == expect_block_of_root &&
+          call->rank == kRoot); /* a scatter in place leaves the root's block where it is: at 0 */
+    const float* actual = call->recv + (moved ? piece.recv_offset : piece.first);
+    for (size_t k = 0; k < piece.count; ++k) {
+      const size_t position = position_of(piece.first + k, shift);
+      const float right = piece.from == kReduced ? job->sum_period[position] : value_of(piece.from, position);
+      wrong += actual[k] != right;
+    }
+  }
   return wrong;
 }
 
-static double timed_call(struct job* job, int in_place, size_t count, size_t shift) {
-  write_input(job, in_place ? job->recv : job->send, count, shift);
+static double timed_call(struct job* job, const struct mpi_call* call, size_t shift) {
+  const struct mpi_collective* collective = job->options.collective;
+  const int gives = !collective->input_of_root_alone || call->rank == kRoot;
+  const int count = collective->input_is_block ? call->block : call->whole;
+  if (gives) write_input(job, mpi_input(collective, call), (size_t)count, shift);
   start(job);
   const uint64_t begin = comity_clock_ns();
-  MPI_Allreduce(in_place ? MPI_IN_PLACE : job->send, job->recv, (int)count, MPI_FLOAT, MPI_SUM,
-                MPI_COMM_WORLD);
+  collective->run(call);
   return (double)(comity_clock_ns() - begin) / 1e3;
 }
 
@@ -151,7 +183,7 @@ static int by_value(const void* a, const void* b) {
 /* How many calls to time, the same on all ranks: by number, by volume, and by what warming up took. */
 static int calls_for(const struct job* job, size_t bytes, double call_us) {
   double calls = job->options.calls;
-  calls = fmin(calls, fmax(5, (double)(job->options.volume / bytes)));
+  if (bytes > 0) calls = fmin(calls, fmax(5, (double)(job->options.volume / bytes)));
   calls = fmin(calls, fmax(5, job->options.seconds * 1e6 / fmax(call_us, 0.01)));
   int agreed = (int)calls;
   MPI_Bcast(&agreed, 1, MPI_INT, 0, MPI_COMM_WORLD);
@@ -172,13 +204,15 @@ static double line_now_ns(struct job* job) {
 
 /* Measures one size and placement; rank 0 prints its JSON object. Wrong elements on this rank. */
 static size_t measure(struct job* job, size_t bytes, int in_place) {
-  const size_t count = bytes / sizeof(float);
+  const int block = (int)(bytes / sizeof(float)) / job->nranks;
+  const int whole = job->options.collective->in_blocks ? block * job->nranks : (int)(bytes / sizeof(float));
+  const struct mpi_call call = {job->send, job->recv, whole, block, job->rank, job->nranks, in_place};
   double call_us = 0; /* of the last one: the first ones pay for what is kept afterwards */
-  for (int i = 0; i < job->options.warmup; ++i) call_us = timed_call(job, in_place, count, (size_t)i);
+  for (int i = 0; i < job->options.warmup; ++i) call_us = timed_call(job, &call, (size_t)i);
   const int calls = calls_for(job, bytes, call_us);
   const double line_before_ns = job->crowded || job->nranks < 2 ? 0 : line_now_ns(job);
-  for (int i = 0; i < calls; ++i) job->times_us[i] = timed_call(job, in_place, count, (size_t)i);
-  const size_t wrong = count_wrong(job, job->recv, count, (size_t)calls - 1);
+  for (int i = 0; i < calls; ++i) job->times_us[i] = timed_call(job, &call, (size_t)i);
+  const size_t wrong = count_wrong(job, &call, (size_t)calls - 1);
   const double line_after_ns = job->crowded || job->nranks < 2 ? 0 : line_now_ns(job);
   MPI_Allreduce(MPI_IN_PLACE, job->times_us, calls, MPI_DOUBLE, MPI_MAX, MPI_COMM_WORLD);
   qsort(job->times_us, (size_t)calls, sizeof(double), by_value);
@@ -199,10 +233,9 @@ static void prepare(struct job* job) {
   job->line = map_line(job->options.board);
   job->bounce_line = (uint64_t*)((char*)job->line + 1024);
   for (int i = 0; i < 2 * kPeriod; ++i) {
-    job->period[i] = (float)((i % kPeriod * 31 + job->rank * 17) % 997);
+    job->period[i] = value_of(job->rank, (size_t)i);
     job->sum_period[i] = 0;
-    for (int rank = 0; rank < job->nranks; ++rank)
-      job->sum_period[i] += (float)((i % kPeriod * 31 + rank * 17) % 997);
+    for (int rank = 0; rank < job->nranks; ++rank) job->sum_period[i] += value_of(rank, (size_t)i);
   }
   job->send = aligned_alloc(4096, (job->options.max_bytes + 4095) / 4096 * 4096);
   job->recv = aligned_alloc(4096, (job->options.max_bytes + 4095) / 4096 * 4096);
@@ -220,14 +253,21 @@ int main(int argc, char** argv) {
   prepare(&job);
   unsigned long wrong = 0;
   const char* separator = "";
+  const struct options* o = &job.options;
+  const int has_size = o->collective->run != run_barrier;
   if (job.rank == 0) printf("{\"results\": [");
-  for (size_t bytes = job.options.min_bytes; bytes <= job.options.max_bytes; bytes *= job.options.factor) {
+  for (size_t bytes = has_size ? o->min_bytes : 0; bytes <= o->max_bytes; bytes *= o->factor) {
     if (job.rank == 0) printf("%s\n{\"size_bytes\": %zu, \"out_of_place\": ", separator, bytes);
     wrong += measure(&job, bytes, 0);
     if (job.rank == 0) printf(", \"in_place\": ");
-    wrong += measure(&job, bytes, 1);
+    if (o->collective->has_in_place) {
+      wrong += measure(&job, bytes, 1);
+    } else if (job.rank == 0) {
+      printf("null");
+    }
     if (job.rank == 0) printf("}");
     separator = ",";
+    if (!has_size) break;
   }
   MPI_Allreduce(MPI_IN_PLACE, &wrong, 1, MPI_UNSIGNED_LONG, MPI_SUM, MPI_COMM_WORLD);
   if (job.rank == 0) printf("],\n\"nranks\": %d, \"wrong\": %lu}\n", job.nranks, wrong);

@@ -1,4 +1,4 @@
-#include "src/control/loop.h"
+#include "src/control/epoll_loop.h"
 
 #include <pthread.h>
 #include <sys/epoll.h>
@@ -14,6 +14,7 @@
 #include "src/base/errno_text.h"
 #include "src/base/fork.h"
 #include "src/base/log.h"
+#include "src/base/socket.h"
 
 namespace comity::control {
 namespace {
@@ -21,24 +22,24 @@ constexpr uint64_t kEventId = 0;  // of the eventfd among the watches
 }  // namespace
 
 // Under ProcessLock::kLoop until the process exits.
-static constinit OfThisProcess<Loop> loop_of_this_process;
+static constinit OfThisProcess<EpollLoop> loop_of_this_process;
 
 // Stops the thread when static objects are destroyed, before the process ends.
-class Loop::Stopper {
+class EpollLoop::Stopper {
  public:
   ~Stopper() {
     // A child of fork() that has no loop of its own has none to stop: its parent's runs in the parent.
-    if (Loop* loop = loop_of_this_process.find()) loop->stop();
+    if (EpollLoop* loop = loop_of_this_process.find()) loop->stop();
   }
 };
 
 Loop& Loop::instance() {
   const std::lock_guard lock(process_lock(ProcessLock::kLoop));
-  static const Stopper stopper;
+  static const EpollLoop::Stopper stopper;
   return loop_of_this_process.get();
 }
 
-Loop::Loop()
+EpollLoop::EpollLoop()
     : epoll_(open_fd([] { return ::epoll_create1(EPOLL_CLOEXEC); })),
       event_(open_fd([] { return ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC); })) {
   epoll_event event{};
@@ -54,7 +55,7 @@ Loop::Loop()
   }
 }
 
-void Loop::start_thread() {
+void EpollLoop::start_thread() {
   sigset_t all;
   sigset_t before;
   sigfillset(&all);
@@ -69,7 +70,7 @@ void Loop::start_thread() {
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
-void Loop::stop() {
+void EpollLoop::stop() {
   stopping_ = true;
   wake();
   if (!thread_.joinable()) return;
@@ -80,13 +81,18 @@ void Loop::stop() {
   }
 }
 
-void Loop::wake() {
+void EpollLoop::wake() {
   const uint64_t one = 1;
   // Fails only when the counter is full, and then the thread is awake anyway.
   [[maybe_unused]] const ssize_t written = ::write(event_.get(), &one, sizeof(one));
 }
 
-bool Loop::post(Task task) {
+Status Loop::not_running() {
+  return Status(Code::kSystemError,
+                "the control thread does not run: the process is ending, or has no resources left");
+}
+
+bool EpollLoop::post(Task task) {
   if (stopped() || stopping_.load()) return false;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -97,7 +103,8 @@ bool Loop::post(Task task) {
   return true;
 }
 
-uint64_t Loop::watch(int fd, uint32_t events, Callback callback) {
+uint64_t EpollLoop::watch(Pollable& what, uint32_t events, Callback callback) {
+  const int fd = what.fd();
   const uint64_t id = next_id_++;
   epoll_event event{};
   event.events = events;
@@ -110,7 +117,7 @@ uint64_t Loop::watch(int fd, uint32_t events, Callback callback) {
   return id;
 }
 
-void Loop::change(uint64_t id, uint32_t events) {
+void EpollLoop::change(uint64_t id, uint32_t events) {
   const auto found = watches_.find(id);
   if (found == watches_.end()) return;
   epoll_event event{};
@@ -119,14 +126,14 @@ void Loop::change(uint64_t id, uint32_t events) {
   ::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, found->second.fd, &event);
 }
 
-void Loop::unwatch(uint64_t id) {
+void EpollLoop::unwatch(uint64_t id) {
   const auto found = watches_.find(id);
   if (found == watches_.end()) return;
   ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, found->second.fd, nullptr);
   watches_.erase(found);
 }
 
-uint64_t Loop::after_ms(uint64_t ms, Task task) {
+uint64_t EpollLoop::after_ms(uint64_t ms, Task task) {
   const uint64_t id = next_id_++;
   const uint64_t at_ns = now_ns() + ms * 1'000'000u;
   timers_[{at_ns, id}] = std::move(task);
@@ -134,14 +141,14 @@ uint64_t Loop::after_ms(uint64_t ms, Task task) {
   return id;
 }
 
-void Loop::cancel(uint64_t timer) {
+void EpollLoop::cancel(uint64_t timer) {
   const auto found = timer_times_.find(timer);
   if (found == timer_times_.end()) return;
   timers_.erase({found->second, timer});
   timer_times_.erase(found);
 }
 
-int Loop::run_timers() {
+int EpollLoop::run_timers() {
   while (!timers_.empty()) {
     const auto first = timers_.begin();
     const uint64_t now = now_ns();
@@ -157,7 +164,17 @@ int Loop::run_timers() {
   return -1;
 }
 
-void Loop::run_tasks() {
+Result<StreamPtr> EpollLoop::connect(const SocketAddress& to) {
+  COMITY_ASSIGN_OR_RETURN(UniqueFd fd, connect_to(to, nullptr));
+  return StreamPtr(std::make_unique<KernelStream>(std::move(fd)));
+}
+
+Result<std::unique_ptr<Pollable>> EpollLoop::open_process(const ProcessName& process) {
+  COMITY_ASSIGN_OR_RETURN(UniqueFd fd, control::open_process(process, this_process()));
+  return std::unique_ptr<Pollable>(std::make_unique<KernelFile>(std::move(fd)));
+}
+
+void EpollLoop::run_tasks() {
   std::vector<Task> tasks;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -166,13 +183,13 @@ void Loop::run_tasks() {
   for (const Task& task : tasks) task();
 }
 
-void Loop::begin_to_end() {
+void EpollLoop::begin_to_end() {
   ending_ = true;
   run_tasks();  // what was handed over before the end is part of it
   for (const Task& task : end_tasks_) task();
 }
 
-void Loop::run() {
+void EpollLoop::run() {
   thread_id_ = std::this_thread::get_id();
   epoll_event events[64];
   while (true) {
