@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 #include <memory>
+#include <optional>
 
 #include "src/api/assembly.h"
 #include "src/device/registry.h"
@@ -189,6 +190,7 @@ class Walker {
       in = out + own_block(row, output_runs(row, rank_)) * size;
     if (row.in_place && has_input_blocks(row.collective))
       out = in + own_block(row, input_runs(row, rank_)) * size;
+    fill_for(row, in_bytes, out_bytes);
     prepare(store, row, in, out, in_bytes, out_bytes);
     const comityResult_t result = make_call(table_row, in, out);
     if (result != comitySuccess) {
@@ -229,6 +231,17 @@ class Walker {
     return result == comitySuccess ? destroyed : result;
   }
 
+  // Rows that differ in place and memory alone, which follow one another, have the same input and output.
+  void fill_for(Row row, uint64_t in_bytes, uint64_t out_bytes) {
+    row.in_place = false;
+    if (filled_ == row) return;
+    input_.resize(in_bytes);
+    fill_input(row, rank_, input_.data());
+    want_.assign(out_bytes, kGuardByte);  // in the gaps
+    if (has_output(row, rank_)) fill_expected(row, rank_, want_.data());
+    filled_ = row;
+  }
+
   void prepare(Store& store, const Row& row, std::byte* in, std::byte* out, uint64_t in_bytes,
                uint64_t out_bytes) {
     scratch_.assign(out_bytes + 2 * kGuard, kGuardByte);
@@ -237,9 +250,7 @@ class Walker {
       scratch_.assign(in_bytes + 2 * kGuard, kGuardByte);
       store.write(in - kGuard, scratch_);
     }
-    scratch_.resize(in_bytes);
-    fill_input(row, rank_, scratch_.data());
-    store.write(in, scratch_);
+    store.write(in, input_);
   }
 
   std::string check(Store& store, const Row& row, const std::byte* out, uint64_t out_bytes, bool tamper) {
@@ -248,8 +259,6 @@ class Walker {
     const uint64_t guard = guarded ? kGuard : 0;
     scratch_.resize(out_bytes + 2 * guard);
     store.read(scratch_, out - guard);
-    want_.assign(out_bytes, kGuardByte);  // in the gaps
-    fill_expected(row, rank_, want_.data());
     if (tamper && out_bytes > 0) scratch_[guard] ^= std::byte{1};
     for (uint64_t i = 0; i < guard; ++i) {
       if (scratch_[i] != kGuardByte || scratch_[guard + out_bytes + i] != kGuardByte)
@@ -267,7 +276,9 @@ class Walker {
   bool failed_ = false;
   Store stores_[3] = {Store(Memory::kMalloc), Store(Memory::kMemAlloc), Store(Memory::kSimDevice)};
   Store scalar_ = Store(Memory::kSimDevice);
-  std::vector<std::byte> scratch_, want_;
+  std::vector<std::byte> scratch_;
+  std::optional<Row> filled_;  // the row that these are of, out of place
+  std::vector<std::byte> input_, want_;
 };
 
 }  // namespace

@@ -106,22 +106,68 @@ std::vector<Run> block_runs(const Row& row, uint32_t rank, bool input) {
   return runs;
 }
 
-template <typename Value>
-void fill(const Row& row, const std::vector<Run>& runs, std::byte* to, Value value) {
+// Where an element of a buffer comes from: element `index` of what one rank gives, or of all ranks' reduction,
+// and so do the `left` elements from it on.
+constexpr uint32_t kAll = ~0u;
+struct Origin {
+  uint32_t rank;
+  uint64_t index;
+  uint64_t left;
+};
+constexpr uint64_t kEndless = ~uint64_t{0};
+
+Origin origin_of(const Row& row, uint32_t rank, uint64_t index) {
+  const uint64_t stride = stride_of(row);
+  switch (planned_as(row.collective)) {
+    case Collective::kBroadcast:
+      return {row.root, index, kEndless};
+    case Collective::kAllGather:
+    case Collective::kGather:
+      return {static_cast<uint32_t>(index / stride), index % stride, stride - index % stride};
+    case Collective::kScatter:
+      return {row.root, stride * rank + index, kEndless};
+    case Collective::kAllToAll:
+      return {static_cast<uint32_t>(index / stride), stride * rank + index % stride, stride - index % stride};
+    case Collective::kExchange:  // a ring
+      return {(rank + row.nranks - 1) % row.nranks, index, kEndless};
+    case Collective::kReduceScatter:
+      return {kAll, stride * rank + index, kEndless};
+    default:
+      return {kAll, index, kEndless};
+  }
+}
+
+int64_t reduced(const Row& row, uint64_t index) {
+  const auto part = [&](uint32_t r) {
+    const int64_t given = contribution(row, r, index);
+    return row.op == kPreMulSum ? static_cast<int64_t>(static_cast<double>(given) * scalar_of(row, r))
+                                : given;
+  };
+  int64_t value = part(0);
+  for (uint32_t r = 1; r < row.nranks; ++r) {
+    const int64_t next = part(r);
+    if (row.op == RedOp::kProd) value *= next;
+    if (row.op == RedOp::kSum || row.op == RedOp::kAvg || row.op == kPreMulSum) value += next;
+    if (row.op == RedOp::kMax) value = next > value ? next : value;
+    if (row.op == RedOp::kMin) value = next < value ? next : value;
+  }
+  return row.op == RedOp::kAvg ? value / row.nranks : value;
+}
+
+int64_t value_at(const Row& row, const Origin& origin) {
+  return origin.rank == kAll ? reduced(row, origin.index) : contribution(row, origin.rank, origin.index);
+}
+
+// One period is made element by element, and copied.
+void fill_from(const Row& row, Origin origin, uint64_t count, std::byte* to) {
   const size_t size = size_of(row.type);
-  // Values are small integers: their bits are looked up.
-  std::vector<uint64_t> bits(2048);
-  for (int64_t v = -1024; v < 1024; ++v) {
-    bits[static_cast<size_t>(v + 1024)] = encode(row.type, static_cast<double>(v));
+  const uint64_t made = std::min(count, kPatternPeriod);
+  for (uint64_t i = 0; i < made; ++i, ++origin.index) {
+    const uint64_t word = encode(row.type, static_cast<double>(value_at(row, origin)));
+    std::memcpy(to + i * size, &word, size);
   }
-  for (const Run& run : runs) {
-    for (uint64_t i = 0; i < run.count; ++i) {
-      const int64_t v = value(run.index + i);
-      const uint64_t word = v >= -1024 && v < 1024 ? bits[static_cast<size_t>(v + 1024)]
-                                                   : encode(row.type, static_cast<double>(v));
-      std::memcpy(to + (run.offset + i) * size, &word, size);
-    }
-  }
+  for (uint64_t i = made; i < count; i += kPatternPeriod)
+    std::memcpy(to + i * size, to, std::min(kPatternPeriod, count - i) * size);
 }
 
 }  // namespace
@@ -167,6 +213,7 @@ uint64_t extent_of(const std::vector<Run>& runs) {
 }
 
 int64_t contribution(const Row& row, uint32_t rank, uint64_t index) {
+  index %= kPatternPeriod;
   if (!is_reduction(row.collective)) {
     // Plain copies: any bits will do; a byte's worth of integers that are exact in every type.
     return static_cast<int64_t>(mix(index * 3 + rank + 5) % 9);
@@ -191,39 +238,7 @@ int64_t contribution(const Row& row, uint32_t rank, uint64_t index) {
 }
 
 int64_t expected(const Row& row, uint32_t rank, uint64_t index) {
-  const uint64_t stride = stride_of(row);
-  switch (planned_as(row.collective)) {
-    case Collective::kBroadcast:
-      return contribution(row, row.root, index);
-    case Collective::kAllGather:
-    case Collective::kGather:
-      return contribution(row, static_cast<uint32_t>(index / stride), index % stride);
-    case Collective::kScatter:
-      return contribution(row, row.root, stride * rank + index);
-    case Collective::kAllToAll:
-      return contribution(row, static_cast<uint32_t>(index / stride), stride * rank + index % stride);
-    case Collective::kExchange:  // a ring
-      return contribution(row, (rank + row.nranks - 1) % row.nranks, index);
-    case Collective::kReduceScatter:
-      index += stride * rank;
-      break;
-    default:
-      break;
-  }
-  const auto part = [&](uint32_t r) {
-    const int64_t given = contribution(row, r, index);
-    return row.op == kPreMulSum ? static_cast<int64_t>(static_cast<double>(given) * scalar_of(row, r))
-                                : given;
-  };
-  int64_t value = part(0);
-  for (uint32_t r = 1; r < row.nranks; ++r) {
-    const int64_t next = part(r);
-    if (row.op == RedOp::kProd) value *= next;
-    if (row.op == RedOp::kSum || row.op == RedOp::kAvg || row.op == kPreMulSum) value += next;
-    if (row.op == RedOp::kMax) value = next > value ? next : value;
-    if (row.op == RedOp::kMin) value = next < value ? next : value;
-  }
-  return row.op == RedOp::kAvg ? value / row.nranks : value;
+  return value_at(row, origin_of(row, rank, index));
 }
 
 double scalar_of(const Row& row, uint32_t rank) {
@@ -252,11 +267,21 @@ uint64_t encode(DataType type, double value) {
 }
 
 void fill_input(const Row& row, uint32_t rank, std::byte* to) {
-  fill(row, input_runs(row, rank), to, [&](uint64_t i) { return contribution(row, rank, i); });
+  const size_t size = size_of(row.type);
+  for (const Run& run : input_runs(row, rank))
+    fill_from(row, {rank, run.index, kEndless}, run.count, to + run.offset * size);
 }
 
 void fill_expected(const Row& row, uint32_t rank, std::byte* to) {
-  fill(row, output_runs(row, rank), to, [&](uint64_t i) { return expected(row, rank, i); });
+  const size_t size = size_of(row.type);
+  for (const Run& run : output_runs(row, rank)) {
+    for (uint64_t done = 0; done < run.count;) {
+      const Origin origin = origin_of(row, rank, run.index + done);
+      const uint64_t count = std::min(run.count - done, origin.left);
+      fill_from(row, origin, count, to + (run.offset + done) * size);
+      done += count;
+    }
+  }
 }
 
 bool has_output(const Row& row, uint32_t rank) {

@@ -3,7 +3,8 @@
 //
 // Every element is a small integer that depends on rank, index, type, operation and number of ranks; all
 // partial results are representable in the type, so tolerance is zero. The encoder is independent of the
-// library's kernels.
+// library's kernels. What a rank gives repeats after a prime number of elements, so that bytes which end in
+// another place than theirs, by a segment, a block or a power of two, still show.
 #pragma once
 
 #include <cstddef>
@@ -17,6 +18,8 @@ namespace comity::test {
 
 // An operation of the communicator's own in which every rank has another scalar: scalar_of().
 inline constexpr RedOp kPreMulSum = static_cast<RedOp>(kRedOpCount);
+
+inline constexpr uint64_t kPatternPeriod = 1021;
 
 // How long the blocks of a v-variant are: the row's count each; that or 0; from 0 to four times as much.
 enum class Lengths : uint8_t { kEqual, kZeros, kWild };
@@ -32,6 +35,8 @@ struct Row {
   bool in_place = false;
   Lengths lengths = Lengths::kEqual;
   bool gaps = false;  // displacements of a rank's own, with gaps; else NULL
+
+  bool operator==(const Row&) const = default;
 };
 
 std::string describe(const Row& row);
