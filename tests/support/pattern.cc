@@ -106,8 +106,8 @@ std::vector<Run> block_runs(const Row& row, uint32_t rank, bool input) {
   return runs;
 }
 
-// Where an element of a buffer comes from: element `index` of what one rank gives, or of all ranks' reduction,
-// and so do the `left` elements from it on.
+// Where an element of a buffer comes from, and the `left` ones from it on: element `index` of what one rank
+// gives, or of all ranks' reduction.
 constexpr uint32_t kAll = ~0u;
 struct Origin {
   uint32_t rank;
