@@ -16,6 +16,15 @@ inline constexpr bool kInstrumented = __has_feature(address_sanitizer) || __has_
 inline constexpr bool kInstrumented = false;
 #endif
 
+// TSan sees the threads of one process: what others do to it is for the other trees.
+#if defined(__SANITIZE_THREAD__)
+inline constexpr bool kThreadSanitized = true;
+#elif defined(__has_feature)
+inline constexpr bool kThreadSanitized = __has_feature(thread_sanitizer);
+#else
+inline constexpr bool kThreadSanitized = false;
+#endif
+
 inline bool full_effort() {
   return std::getenv("COMITY_TEST_FULL") != nullptr;
 }

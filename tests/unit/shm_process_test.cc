@@ -8,6 +8,7 @@
 #include <set>
 
 #include "src/base/clock.h"
+#include "tests/support/effort.h"
 #include "tests/support/shm_ranks.h"
 #include "tests/support/spawn.h"
 
@@ -59,7 +60,7 @@ TEST_P(ShmPrivileges, ThatARankLosesLaterCostItTheKernelsCopiesAlone) {
 TEST_P(ShmPrivileges, ThatAllOfThreeLoseLaterCostThemTheKernelsCopiesAlone) {
   Job(3, fmt::format("all_private{}", GetParam()), "cross").expect_success();
 }
-INSTANTIATE_TEST_SUITE_P(Kinds, ShmPrivileges, testing::Range(0, 16));
+INSTANTIATE_TEST_SUITE_P(Kinds, ShmPrivileges, testing::Range(0, kThreadSanitized ? 2 : 16));
 
 TEST(ShmProcesses, AreNeverLeftAsleep) {
   Job(7, "sleepers").expect_success();
