@@ -133,6 +133,7 @@ class Builder {
     context.secret = family.secret;
     context.descriptors = family.descriptors.get();
     context.connections = &family.connections;
+    context.background = &family.background;
     context.descriptor_socket_name = family.descriptor_socket_name;
     COMITY_ASSIGN_OR_RETURN(const auto wanted, wanted_transports(config_.settings));
     const bool sockets = std::find(wanted.begin(), wanted.end(), "tcp") != wanted.end();

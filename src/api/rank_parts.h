@@ -12,6 +12,7 @@
 #include "src/api/bridges.h"
 #include "src/api/layout.h"
 #include "src/api/plans.h"
+#include "src/control/background.h"
 #include "src/engine/family.h"
 
 namespace comity::api {
@@ -22,6 +23,7 @@ struct FamilyParts {
   uint64_t id = 0;  // of the first communicator: what sockets of the family prove
   DeviceRegistry* registry = nullptr;
   ControlConnections connections;
+  control::LoopBackground background;
   std::unique_ptr<ControlDescriptors> descriptors;
   std::string descriptor_socket_name;
   engine::Family engine;

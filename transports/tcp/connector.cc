@@ -1,6 +1,7 @@
 #include "transports/tcp/connector.h"
 
 #include <fmt/core.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -25,6 +26,31 @@ bool is_connected(int fd) {
 }
 
 }  // namespace
+
+std::vector<DialPlan::Way> ways_between(const RankAddress& mine, const RankAddress& theirs,
+                                        const RailPair& pair, bool mine_is_higher) {
+  std::vector<DialPlan::Way> ways;
+  const auto add = [&ways](const RailAddress& from, const RailAddress& to) {
+    DialPlan::Way way{from.address, to.address};
+    way.from.set_port(0);
+    if (way.to.family() ==
+        AF_INET6) {  // a link-local address is on our interface, whatever the peer calls its own
+      auto& there = reinterpret_cast<sockaddr_in6&>(way.to.storage);
+      there.sin6_scope_id = reinterpret_cast<const sockaddr_in6&>(from.address.storage).sin6_scope_id;
+    }
+    ways.push_back(way);
+  };
+  add(mine.rails[mine_is_higher ? pair.higher : pair.lower],
+      theirs.rails[mine_is_higher ? pair.lower : pair.higher]);
+  if (!pair.link_local) return ways;
+  for (const RailAddress& from : mine.rails) {
+    for (const RailAddress& to : theirs.rails) {
+      const bool both = is_link_local(from) && is_link_local(to);
+      if (both && from.address.family() == to.address.family()) add(from, to);
+    }
+  }
+  return ways;
+}
 
 // --- Dialer ------------------------------------------------------------------------------------------------
 

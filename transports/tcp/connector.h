@@ -16,6 +16,7 @@
 #include "src/base/handshake.h"
 #include "src/base/socket.h"
 #include "src/base/unique_fd.h"
+#include "transports/tcp/rails.h"
 
 namespace comity::tcp {
 
@@ -34,6 +35,11 @@ struct DialPlan {
   std::string congestion;         // may be empty
   uint64_t patience_ms = 60'000;  // for the peer's listener to be reachable
 };
+
+// From a rank's addresses to a peer's on the rail that `pair` is, one of them the higher rank of the two; all
+// from link-local ones to link-local ones where the pair is one of those.
+std::vector<DialPlan::Way> ways_between(const RankAddress& mine, const RankAddress& theirs,
+                                        const RailPair& pair, bool mine_is_higher);
 
 // Connects, again and again until patience ends. Once the peer's kernel took the connection it waits without
 // limit, as the peer answers only when it progresses; that peer's death ends the connection.

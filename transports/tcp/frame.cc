@@ -17,6 +17,12 @@ constexpr size_t kLarge = FrameReceiver::kReadAhead / 2;
 // Reductions read whole elements, so a payload that is used where it lies starts at a multiple of the
 // largest.
 constexpr uintptr_t kElementAlignment = 16;
+constexpr SegmentKind kFarewell{0x20};
+
+bool is_farewell(const SegmentHeader& header, const FrameLimits& limits) {
+  const SegmentHeader expected = farewell(limits);
+  return std::memcmp(&header, &expected, sizeof(header)) == 0;
+}
 
 std::string refusal_of(const SegmentHeader& header) {
   return fmt::format("a segment that this rank does not expect (lane {}, number {}, offset {}, length {})",
@@ -24,6 +30,13 @@ std::string refusal_of(const SegmentHeader& header) {
 }
 
 }  // namespace
+
+SegmentHeader farewell(const FrameLimits& limits) {
+  SegmentHeader header;
+  header.kind = kFarewell;
+  header.epoch = limits.epoch;
+  return header;
+}
 
 std::string fault_of(const SegmentHeader& header, const FrameLimits& limits) {
   if (header.kind != SegmentKind::kData && header.kind != SegmentKind::kDone) {
@@ -91,7 +104,11 @@ std::string FrameReceiver::parse(SegmentSink& sink) {
   while (end_ - begin_ >= sizeof(SegmentHeader)) {
     SegmentHeader header;
     std::memcpy(static_cast<void*>(&header), buffer_.get() + begin_, sizeof(header));
-    if (std::string fault = fault_of(header, limits_); !fault.empty()) return fault;
+    if (std::string fault = fault_of(header, limits_); !fault.empty()) {
+      heard_farewell_ = is_farewell(header, limits_) && end_ - begin_ == sizeof(SegmentHeader);
+      if (heard_farewell_) begin_ = end_;
+      return fault;
+    }
     begin_ += sizeof(SegmentHeader);
     const bool whole = end_ - begin_ >= header.length;
     if (!(whole ? deliver_here(header, sink) : begin_body(header, sink))) {

@@ -8,6 +8,9 @@
 //                              large segment just the next header, so that the next large payload is not read
 //                              into the buffer
 //
+// A header may also say farewell: nothing follows on this connection, though the peer is there
+// (tcp_endpoint.h).
+//
 // Every header is checked before use. Nothing is written outside the buffer and what place() gave.
 #pragma once
 
@@ -29,6 +32,9 @@ struct FrameLimits {
   uint32_t epoch = 0;
 };
 
+// The header of a farewell, on the wire.
+SegmentHeader farewell(const FrameLimits& limits);
+
 // Empty if the header may be used; else what is wrong with it, in words.
 std::string fault_of(const SegmentHeader& header, const FrameLimits& limits);
 
@@ -43,13 +49,16 @@ class FrameReceiver {
   // least one byte.
   int want(std::array<iovec, 2>& pieces);
   // `bytes` bytes (no more than want() offered) went into the pieces. Calls `sink` for every segment that is
-  // whole or begun. Empty, or what is wrong: then the stream is lost, and neither method may be called again.
+  // whole or begun. Empty, or what is wrong: then the stream is lost, and neither method may be called again;
+  // unless it is the farewell, which is no fault: see heard_farewell().
   std::string got(size_t bytes, SegmentSink& sink);
   // What is still to come of the segment that is being received goes nowhere if it is this communicator's:
   // the memory that place() gave for it is not touched any more, and nobody is told.
   void let_go(uint32_t communicator);
   // True between frames: the stream may end here.
   bool at_boundary() const { return begin_ == end_ && body_left_ == 0; }
+  // All that the peer sends here has come.
+  bool heard_farewell() const { return heard_farewell_; }
 
  private:
   // A first frame's payload begins at a multiple of 64 bytes.
@@ -73,6 +82,7 @@ class FrameReceiver {
   size_t body_at_ = 0;
   size_t body_left_ = 0;
   std::unique_ptr<std::byte[]> dropped_;  // body_ of a segment that was let go
+  bool heard_farewell_ = false;
 };
 
 }  // namespace comity::tcp

@@ -4,6 +4,7 @@
 #include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
@@ -14,6 +15,7 @@
 #include <cstring>
 #include <utility>
 
+#include "src/base/clock.h"
 #include "src/base/drain.h"
 
 namespace comity::tcp {
@@ -47,17 +49,22 @@ void keep_alive(int fd) {
 
 }  // namespace
 
-TcpEndpoint::TcpEndpoint(EndpointConfig config) : config_(std::move(config)), receiver_(config_.limits) {}
+TcpEndpoint::TcpEndpoint(EndpointConfig config)
+    : config_(std::move(config)), current_{UniqueFd(), FrameReceiver(config_.limits)} {}
 
 // A segment whose payload is not out belongs to a call that did not complete: its end is cut off, and the
 // peer sees that. Everything else was handed over as sent, and arrives.
 TcpEndpoint::~TcpEndpoint() {
-  if (!socket_.valid() || (sending() && (total_ > sizeof(SegmentHeader) || send_error_ != 0))) return;
-  std::vector<std::byte> unsent = unsent_header();
+  for (Retiring& each : retiring_) keep(std::move(each.channel.socket), each.unsent);
+  if (!connected() || (sending() && (total_ > sizeof(SegmentHeader) || send_error_ != 0))) return;
+  keep(std::move(current_.socket), unsent_header());
+}
+
+void TcpEndpoint::keep(UniqueFd socket, const std::vector<std::byte>& unsent) const {
   if (config_.keeper != nullptr) {
-    config_.keeper->keep(socket_.release(), unsent);
+    config_.keeper->keep(socket.release(), unsent);
   } else {
-    drain_and_close(Drain(std::move(socket_), std::move(unsent)), kPatienceMs);
+    drain_and_close(Drain(std::move(socket), unsent), kPatienceMs);
   }
 }
 
@@ -75,20 +82,99 @@ std::string TcpEndpoint::describe() const {
   return fmt::format("tcp {} {} -> {}", config_.interface, local_.text(), remote_.text());
 }
 
-void TcpEndpoint::attach(UniqueFd socket) {
-  assert(!socket_.valid() && socket.valid());
+void TcpEndpoint::attach(UniqueFd socket, bool by_higher) {
+  assert(socket.valid());
   if (!status_.ok()) return;
-  socket_ = std::move(socket);
-  local_ = local_address_of(socket_.get());
-  remote_ = remote_address_of(socket_.get());
-  set_option(socket_.get(), IPPROTO_TCP, TCP_NODELAY, 1);
-  keep_alive(socket_.get());
+  wanted_since_ns_ = 0;
+  if (connected() && by_higher_ && !by_higher)
+    return retire({std::move(socket), FrameReceiver(config_.limits)});
+  by_higher_ = by_higher;
+  if (!connected()) return use(std::move(socket));
+  if (next_.valid()) retire({std::move(next_), FrameReceiver(config_.limits)});
+  next_ = std::move(socket);
+  retire_current();
+}
+
+void TcpEndpoint::use(UniqueFd socket) {
+  current_.socket = std::move(socket);
+  local_ = local_address_of(fd());
+  remote_ = remote_address_of(fd());
+  set_option(fd(), IPPROTO_TCP, TCP_NODELAY, 1);
+  keep_alive(fd());
+  until_measured_ = 0;
 }
 
 void TcpEndpoint::fail(Code code, const std::string& cause) {
   if (!status_.ok()) return;
   status_ = Status(code, fmt::format("rank {} ({}): {}", config_.peer, describe(), cause));
-  socket_.reset();
+  current_.socket.reset();
+  next_.reset();
+  unusual_ &= kAnnounced;  // retiring_ may be walked by who calls
+}
+
+// --- giving a connection up --------------------------------------------------------------------------------
+
+void TcpEndpoint::retire_if_idle(uint64_t idle_ms) {
+  if (!connected() || unusual_ != 0 || sending() || send_error_ != 0 || !current_.receiver.at_boundary())
+    return;
+  tcp_info info{};
+  socklen_t length = sizeof(info);
+  if (::getsockopt(fd(), IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return;
+  int unread = 0;
+  if (::ioctl(fd(), FIONREAD, &unread) != 0 || unread > 0) return;
+  if (std::min(info.tcpi_last_data_sent, info.tcpi_last_data_recv) >= idle_ms) retire_current();
+}
+
+// As soon as the segment that is being sent is out.
+void TcpEndpoint::retire_current() {
+  if (sending() && send_error_ == 0) {
+    unusual_ |= kRetireNext;
+    return;
+  }
+  unusual_ &= static_cast<uint8_t>(~kRetireNext);
+  retire(std::exchange(current_, Channel{UniqueFd(), FrameReceiver(config_.limits)}));
+  holding_back_ = false;
+  if (next_.valid()) use(std::move(next_));
+}
+
+void TcpEndpoint::retire(Channel channel) {
+  const SegmentHeader header = farewell(config_.limits);
+  const auto* bytes = reinterpret_cast<const std::byte*>(&header);
+  retiring_.push_back({std::move(channel), {bytes, bytes + sizeof(header)}});
+  unusual_ |= kRetiring;
+  say_farewell(retiring_.back());
+}
+
+// A connection that failed shows when it is read.
+void TcpEndpoint::say_farewell(Retiring& retiring) const {
+  const int socket = retiring.channel.socket.get();
+  const ssize_t n =
+      ::send(socket, retiring.unsent.data(), retiring.unsent.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+  if (n > 0) retiring.unsent.erase(retiring.unsent.begin(), retiring.unsent.begin() + n);
+  if (retiring.unsent.empty()) ::shutdown(socket, SHUT_WR);
+}
+
+bool TcpEndpoint::progress_unusual(SegmentSink& sink) {
+  // What was announced, and is no more if another thread took it, is watched again only by who arms anew.
+  bool moved = (unusual_ & kAnnounced) != 0;
+  unusual_ &= static_cast<uint8_t>(~kAnnounced);
+  if ((unusual_ & kRetireNext) != 0) retire_current();
+  for (size_t i = 0; (unusual_ & kRetiring) != 0 && i < retiring_.size();) {
+    Retiring& each = retiring_[i];
+    if (!each.unsent.empty()) say_farewell(each);
+    if (!each.channel.receiver.heard_farewell()) moved |= receive(each.channel, sink);
+    if (!each.unsent.empty() || !each.channel.receiver.heard_farewell()) {
+      ++i;
+      continue;
+    }
+    if (config_.keeper != nullptr) config_.keeper->keep(each.channel.socket.release(), {});
+    retiring_.erase(retiring_.begin() + static_cast<ptrdiff_t>(i));
+  }
+  if (!status_.ok() || retiring_.empty()) {
+    retiring_.clear();
+    unusual_ &= static_cast<uint8_t>(~kRetiring);
+  }
+  return moved;
 }
 
 // --- sending -----------------------------------------------------------------------------------------------
@@ -96,7 +182,7 @@ void TcpEndpoint::fail(Code code, const std::string& cause) {
 bool TcpEndpoint::try_send(const SegmentHeader& header, const std::byte* payload) {
   assert(header.length <= config_.traits.segment_bytes &&
          "a segment is longer than the endpoint's segment_bytes");
-  if (!socket_.valid() || sending() || send_error_ != 0) return false;
+  if (!connected() || sending() || send_error_ != 0) return refuse();
   holding_back_ = config_.one_of_several && header.length >= kHeldBackBytes && enough_on_its_way();
   if (holding_back_) return false;
   header_ = header;
@@ -105,6 +191,14 @@ bool TcpEndpoint::try_send(const SegmentHeader& header, const std::byte* payload
   sent_ = 0;
   flush();
   return true;
+}
+
+bool TcpEndpoint::refuse() {
+  if (connected() || !status_.ok() || wanted_since_ns_ != 0 || config_.wanting == nullptr) return false;
+  wanted_since_ns_ = now_ns();
+  config_.wanting->endpoints.push_back(this);
+  config_.wanting->attention.store(true, std::memory_order_relaxed);
+  return false;
 }
 
 // A rail's queue (an interface's, a switch's) swallows megabytes, which a slow rail then takes long to bring
@@ -160,7 +254,8 @@ bool TcpEndpoint::flush() {
 }
 
 void TcpEndpoint::let_go(uint32_t communicator) {
-  receiver_.let_go(communicator);
+  current_.receiver.let_go(communicator);
+  for (Retiring& each : retiring_) each.channel.receiver.let_go(communicator);
   if (!sending() || header_.communicator != communicator || header_.length == 0) return;
   if (payload_ == kept_.data()) return;
   kept_.assign(payload_, payload_ + header_.length);
@@ -169,48 +264,57 @@ void TcpEndpoint::let_go(uint32_t communicator) {
 
 // --- receiving ---------------------------------------------------------------------------------------------
 
+short TcpEndpoint::events_of(bool sends) {
+  return static_cast<short>(POLLIN | (sends ? POLLOUT : 0));
+}
+
 bool TcpEndpoint::progress(SegmentSink& sink) {
-  // What was announced, and is no more if another thread took it, is watched again only by who arms anew.
-  const bool announced = std::exchange(announced_, false);
-  if (!socket_.valid()) return announced;
-  bool moved = (sending() && send_error_ == 0 && flush()) || announced;
-  moved |= receive(sink);
+  bool moved = false;
+  if (unusual_ != 0) [[unlikely]]
+    moved = progress_unusual(sink);
+  if (!connected()) return moved;
+  moved |= sending() && send_error_ == 0 && flush();
+  moved |= receive(current_, sink);
   return moved;
 }
 
-bool TcpEndpoint::receive(SegmentSink& sink) {
+bool TcpEndpoint::receive(Channel& channel, SegmentSink& sink) {
   std::array<iovec, 2> pieces;
-  const int count = receiver_.want(pieces);
+  const int count = channel.receiver.want(pieces);
   ssize_t n = 0;
   if (count == 1) {
-    n = ::recv(fd(), pieces[0].iov_base, pieces[0].iov_len, MSG_DONTWAIT);
+    n = ::recv(channel.socket.get(), pieces[0].iov_base, pieces[0].iov_len, MSG_DONTWAIT);
   } else {
     msghdr message{};
     message.msg_iov = pieces.data();
     message.msg_iovlen = static_cast<size_t>(count);
-    n = ::recvmsg(fd(), &message, MSG_DONTWAIT);
+    n = ::recvmsg(channel.socket.get(), &message, MSG_DONTWAIT);
   }
   if (n <= 0) {
-    receive_failed(n == 0 ? 0 : errno);
+    receive_failed(channel, n == 0 ? 0 : errno);
     return false;
   }
-  if (const std::string fault = receiver_.got(static_cast<size_t>(n), sink); !fault.empty()) {
-    fail(Code::kRemoteError, fmt::format("it sent {}", fault));
+  if (const std::string fault = channel.receiver.got(static_cast<size_t>(n), sink); !fault.empty()) {
+    if (!channel.receiver.heard_farewell()) {
+      fail(Code::kRemoteError, fmt::format("it sent {}", fault));
+    } else if (&channel == &current_) {
+      retire_current();
+    }
   }
   return true;
 }
 
 // `error` 0: the end of the stream.
-void TcpEndpoint::receive_failed(int error) {
+void TcpEndpoint::receive_failed(const Channel& channel, int error) {
   if (error == EINTR) return;
   if (error == EAGAIN) {
-    if (send_error_ == 0) return;
+    if (send_error_ == 0 || &channel != &current_) return;
     return fail(Code::kRemoteError,
                 fmt::format("the connection failed while sending: {}", std::strerror(send_error_)));
   }
   if (error != 0)
     return fail(Code::kRemoteError, fmt::format("the connection failed: {}", std::strerror(error)));
-  ended_ = receiver_.at_boundary();
+  ended_ = channel.receiver.at_boundary();
   fail(Code::kRemoteError,
        ended_ ? "it closed the connection (its process ended, or left the communicator first)"
               : "it closed the connection in the middle of a segment (its process died)");

@@ -1,10 +1,17 @@
-// One TCP connection to one peer on one rail.
+// What goes between this rank and one peer on one rail: at most times over one TCP connection.
+//
+// A connection that was idle for long is given up, and another one is made when it is needed. Whoever gives
+// one up says farewell on it and ends its direction; then it reads on until the peer has said farewell too,
+// which it does as soon as it hears the other's. Nothing is lost, and nothing waits for the peer: what is to
+// be sent meanwhile goes over a new connection. Where both ends make one at the same time the one that the
+// higher rank dialed stays, and the other is given up. Of two that one rank dialed it has given up the first.
 //
 // Sending: header and payload go in one system call; what the kernel does not take at once follows in
 // progress(). Receiving: one system call per progress(), none while it is not connected (see frame.h for what
 // is read where).
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -17,6 +24,14 @@
 
 namespace comity::tcp {
 
+class TcpEndpoint;
+
+// Endpoints that have something to send and no connection.
+struct Wanting {
+  std::vector<TcpEndpoint*> endpoints;
+  std::atomic<bool>& attention;  // set when one is added
+};
+
 struct EndpointConfig {
   uint32_t peer = 0;
   uint32_t index = 0;     // among the endpoints of the pair
@@ -26,7 +41,8 @@ struct EndpointConfig {
   // Keeps little unsent data in the kernel, so that try_send() refuses early and a faster rail gets more
   // segments.
   bool one_of_several = false;
-  ConnectionKeeper* keeper = nullptr;  // outlives the endpoint; may be null
+  ConnectionKeeper* keeper = nullptr;  // these two outlive the endpoint; may be null
+  Wanting* wanting = nullptr;
 };
 
 class TcpEndpoint final : public Endpoint {
@@ -47,37 +63,72 @@ class TcpEndpoint final : public Endpoint {
   bool ended() const override { return ended_; }
   std::string describe() const override;
 
-  // Takes a connected, authenticated, non-blocking socket; once.
-  void attach(UniqueFd socket);
+  // Takes a connected, authenticated, non-blocking socket, which one of the two ranks dialed.
+  void attach(UniqueFd socket, bool by_higher = true);
+  // Gives the connection up if nothing has come or gone on it for so long.
+  void retire_if_idle(uint64_t idle_ms);
   // The first failure stays, and closes the socket.
   void fail(Code code, const std::string& cause);
 
-  bool connected() const { return socket_.valid(); }
+  bool connected() const { return current_.socket.valid(); }
+  bool ever_connected() const { return local_.length != 0; }
+  uint64_t wanted_since_ns() const { return wanted_since_ns_; }  // 0: nothing is refused for want of one
   bool sending() const { return sent_ < total_; }
   // The last segment was refused because enough is on its way; nothing wakes a sleeper when that ends.
   bool holding_back() const { return holding_back_; }
-  int fd() const { return socket_.get(); }
+  // Calls visit(descriptor, events) for each that something may come on, or go.
+  template <typename Visit>
+  void each_descriptor(Visit visit) const {
+    if (connected()) visit(current_.socket.get(), events_of(sending()));
+    if ((unusual_ & kRetiring) == 0) return;
+    for (const Retiring& each : retiring_) visit(each.channel.socket.get(), events_of(!each.unsent.empty()));
+  }
   uint32_t peer() const { return config_.peer; }
   uint32_t index() const { return config_.index; }
   // Readiness that a sleep saw and progress() has not looked at since.
-  bool announced() const { return announced_; }
-  void announce() { announced_ = true; }
+  bool announced() const { return (unusual_ & kAnnounced) != 0; }
+  void announce() { unusual_ |= kAnnounced; }
 
  private:
+  struct Channel {
+    UniqueFd socket;
+    FrameReceiver receiver;
+  };
+  // A connection that this end sends on no more.
+  struct Retiring {
+    Channel channel;
+    std::vector<std::byte> unsent;  // of the farewell
+  };
+  // What progress() looks at first, as a rule nothing.
+  enum Unusual : uint8_t { kAnnounced = 1, kRetiring = 2, kRetireNext = 4 };
+
+  static short events_of(bool sends);
+  bool refuse();
   bool enough_on_its_way();
   bool flush();
-  bool receive(SegmentSink& sink);
-  void receive_failed(int error);
+  bool receive(Channel& channel, SegmentSink& sink);
+  void receive_failed(const Channel& channel, int error);
+  bool progress_unusual(SegmentSink& sink);
+  void say_farewell(Retiring& retiring) const;
+  void retire(Channel channel);
+  void retire_current();
+  void use(UniqueFd socket);
+  void keep(UniqueFd socket, const std::vector<std::byte>& unsent) const;
   std::vector<std::byte> unsent_header() const;
   ssize_t write_some();
+  int fd() const { return current_.socket.get(); }
 
   EndpointConfig config_;
-  UniqueFd socket_;
+  Channel current_;
   SocketAddress local_;
   SocketAddress remote_;
   Status status_;
-  bool announced_ = false;
+  uint8_t unusual_ = 0;
   bool ended_ = false;
+  uint64_t wanted_since_ns_ = 0;
+  std::vector<Retiring> retiring_;
+  bool by_higher_ = false;  // current_, or next_
+  UniqueFd next_;           // takes current_'s place once its segment is out
 
   // The segment being sent: header_ then payload_, total_ bytes, sent_ of them gone.
   SegmentHeader header_;
@@ -90,8 +141,6 @@ class TcpEndpoint final : public Endpoint {
   uint32_t until_measured_ = 0;  // segments until most_on_its_way_ is measured again
   uint64_t most_on_its_way_ = 0;
   int send_error_ = 0;  // sending failed; what the peer had sent before is read first
-
-  FrameReceiver receiver_;
 };
 
 }  // namespace comity::tcp

@@ -1,7 +1,6 @@
 #include "transports/tcp/tcp_transport.h"
 
 #include <fmt/core.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <time.h>
 #include <unistd.h>
@@ -17,6 +16,7 @@
 #include "src/base/log.h"
 #include "transports/tcp/congestion.h"
 #include "transports/tcp/connector.h"
+#include "transports/tcp/door.h"
 #include "transports/tcp/rails.h"
 #include "transports/tcp/tcp_endpoint.h"
 
@@ -34,6 +34,9 @@ constexpr uint64_t kConnectPauseNs = 10'000;  // between looks at what is not co
 constexpr uint64_t kReachableWithinMs = 10'000;
 constexpr uint64_t kRedialNs = 1'000'000;
 constexpr uint64_t kHeldBackNs = 50'000;  // until a rail that holds back is asked again
+// The higher rank dials at its first call to the peer. A lower one that has something to send waits no longer
+// for that: the higher may not call for long.
+constexpr uint64_t kFirstContactNs = 20'000'000;
 
 struct Peer {
   bool reached = false;
@@ -46,7 +49,8 @@ struct Peer {
 class TcpTransport final : public Transport {
  public:
   explicit TcpTransport(const TransportContext& context)
-      : context_(context), acceptor_(context.secret, kHandshakeMs), peers_(context.nranks) {}
+      : context_(context), door_(context.secret, attention_), peers_(context.nranks) {}
+  ~TcpTransport() override { door_.close(); }
   Status open(const Settings& settings);
 
   std::string_view name() const override { return "tcp"; }
@@ -62,24 +66,33 @@ class TcpTransport final : public Transport {
   struct Dialing {
     Dialer dialer;
     TcpEndpoint* endpoint;
+    bool last_hope;  // the endpoint fails if this does
   };
   // A thread that sleeps, or is about to.
   struct Armed {
-    Sleeper* sleeper = nullptr;  // null: none; the entry is kept, so that no sleep allocates
-    uint32_t times = 0;          // by as many communicators
-    uint32_t first = 0;          // the sleeper's number of the first endpoint's descriptor
-    std::vector<TcpEndpoint*> endpoints;
+    Sleeper* sleeper = nullptr;           // null: none; the entry is kept, so that no sleep allocates
+    uint32_t times = 0;                   // by as many communicators
+    uint32_t first = 0;                   // the sleeper's number of the first endpoint's descriptor
+    std::vector<TcpEndpoint*> endpoints;  // by descriptor
   };
 
   Status listen_everywhere(const std::vector<NetworkInterface>& interfaces);
   uint8_t number_of(const NetworkInterface& interface) const;
   void make_endpoint(uint32_t peer, uint32_t index, uint32_t count);
-  void dial(TcpEndpoint& endpoint, const RailPair& pair, const RankAddress& peer);
+  void dial(TcpEndpoint& endpoint, bool last_hope);
+  void dial_for_wanting();
   void adopt(Acceptor::Accepted accepted);
   bool expected(const HandshakeHello& hello) const;
-  void attach(TcpEndpoint& endpoint, UniqueFd socket);
+  void attach(TcpEndpoint& endpoint, UniqueFd socket, bool from_higher);
+  Status take_arrived();
   Status step_connecting();
-  bool connecting() const { return awaited_ > 0 || !dialing_.empty() || acceptor_.has_strangers(); }
+  void step_dialing();
+  bool awaits() const;
+  // Connections are being made here, by who calls.
+  bool connecting() const {
+    return !dialing_.empty() || !wanting_.endpoints.empty() ||
+           (!door_.in_background() && (door_.has_strangers() || awaits()));
+  }
   Armed& armed_for(Sleeper* sleeper);
   void watch_endpoints(Armed& armed);
 
@@ -90,12 +103,15 @@ class TcpTransport final : public Transport {
   std::vector<std::byte> address_;
   std::string congestion_;
   uint64_t patience_ms_ = 60'000;
-  Acceptor acceptor_;
+  uint64_t idle_close_ms_ = 0;
+  std::atomic<bool> attention_{false};  // progress() has something to do
+  Door door_;
   std::vector<Peer> peers_;
   std::vector<Dialing> dialing_;
-  uint32_t awaited_ = 0;  // endpoints whose peer has not connected yet
-  std::map<std::pair<uint32_t, uint64_t>, UniqueFd>
-      early_;  // (rank, index): connected before endpoints() asked
+  Wanting wanting_{{}, attention_};
+  std::vector<TcpEndpoint*> made_;
+  // (rank, index): connected before endpoints() asked, in order where a peer gave one up meanwhile.
+  std::multimap<std::pair<uint32_t, uint64_t>, UniqueFd> early_;
   std::vector<Acceptor::Accepted> accepted_;
   uint64_t next_step_ns_ = 0;
 
@@ -117,11 +133,13 @@ Status TcpTransport::open(const Settings& settings) {
     return Status(Code::kInvalidArgument, fmt::format("COMITY_TCP_CONNECTIONS={}: from 1 to {} are possible",
                                                       connections, kMaxConnections));
   }
+  COMITY_ASSIGN_OR_RETURN(idle_close_ms_, settings.number("COMITY_IDLE_CLOSE_MS"));
   COMITY_ASSIGN_OR_RETURN(const auto interfaces, usable_interfaces(settings));
   self_.host = this_host();
   self_.connections = static_cast<uint32_t>(connections);
   COMITY_RETURN_IF_ERROR(listen_everywhere(interfaces));
   address_ = encode(self_);
+  door_.open(context_.background, idle_close_ms_ == 0 ? 0 : std::max<uint64_t>(idle_close_ms_ / 4, 1));
   return {};
 }
 
@@ -134,7 +152,7 @@ Status TcpTransport::listen_everywhere(const std::vector<NetworkInterface>& inte
   do {
     for (const NetworkInterface& interface : interfaces) {
       if (self_.rails.size() == kMaxRails) break;
-      auto bound = acceptor_.listen(interface.address, congestion_);
+      auto bound = door_.listen(interface.address, congestion_);
       if (!bound.ok()) {
         last = bound.status();
         COMITY_LOG_INFO("tcp: address {} of {} is left out: {}", interface.address.text(), interface.name,
@@ -189,6 +207,7 @@ Result<std::span<Endpoint* const>> TcpTransport::endpoints(uint32_t peer) {
   }
   Peer& to = peers_[peer];
   if (to.endpoints.empty()) {
+    COMITY_RETURN_IF_ERROR(take_arrived());
     const uint32_t connections = std::min(self_.connections, to.address.connections);
     const auto count = static_cast<uint32_t>(to.rails.size()) * connections;
     for (uint32_t index = 0; index < count; ++index) make_endpoint(peer, index, count);
@@ -210,6 +229,7 @@ void TcpTransport::make_endpoint(uint32_t peer, uint32_t index, uint32_t count) 
   config.interface = interface.name;
   config.one_of_several = count > 1;
   config.keeper = context_.connections;
+  config.wanting = &wanting_;
   config.traits.segment_bytes = count > 1 ? kSegmentBytesShared : kSegmentBytesAlone;
   config.traits.latency_ns = self_.host == to.address.host ? 5'000 : 15'000;
   const uint64_t bits_per_s = interface.speed_bits_per_s > 0 ? interface.speed_bits_per_s : 40'000'000'000u;
@@ -218,51 +238,37 @@ void TcpTransport::make_endpoint(uint32_t peer, uint32_t index, uint32_t count) 
   to.owned.push_back(std::make_unique<TcpEndpoint>(std::move(config)));
   TcpEndpoint& made = *to.owned.back();
   to.endpoints.push_back(&made);
-  if (!accepts) return dial(made, pair, to.address);
-  const auto early = early_.find({peer, index});
-  if (early == early_.end()) {
-    ++awaited_;
-    return;
-  }
-  attach(made, std::move(early->second));
-  early_.erase(early);
+  made_.push_back(&made);
+  wanting_.endpoints.reserve(made_.size());
+  const auto [early, end] = early_.equal_range({peer, index});
+  for (auto each = early; each != end; ++each) attach(made, std::move(each->second), accepts);
+  early_.erase(early, end);
+  if (!accepts && !made.connected()) dial(made, true);
+  attention_ = true;
 }
 
-// Of whoever dials, which is the higher rank.
-void TcpTransport::dial(TcpEndpoint& endpoint, const RailPair& pair, const RankAddress& peer) {
+void TcpTransport::dial(TcpEndpoint& endpoint, bool last_hope) {
+  const RankAddress& peer = peers_[endpoint.peer()].address;
+  const auto& rails = peers_[endpoint.peer()].rails;
+  const RailPair& pair = rails[endpoint.index() % rails.size()];
+  const bool higher = context_.rank > endpoint.peer();
   DialPlan plan;
-  const auto add_way = [&plan](const RailAddress& mine, const RailAddress& theirs) {
-    DialPlan::Way way{mine.address, theirs.address};
-    way.from.set_port(0);
-    if (way.to.family() ==
-        AF_INET6) {  // a link-local address is on our interface, whatever the peer calls its own
-      auto& to = reinterpret_cast<sockaddr_in6&>(way.to.storage);
-      to.sin6_scope_id = reinterpret_cast<const sockaddr_in6&>(mine.address.storage).sin6_scope_id;
-    }
-    plan.ways.push_back(way);
-  };
-  add_way(self_.rails[pair.higher], peer.rails[pair.lower]);
-  for (size_t mine = 0; pair.link_local && mine < self_.rails.size(); ++mine) {
-    for (const RailAddress& theirs : peer.rails) {
-      const RailAddress& own = self_.rails[mine];
-      const bool both = is_link_local(own) && is_link_local(theirs);
-      if (both && own.address.family() == theirs.address.family()) add_way(own, theirs);
-    }
-  }
+  plan.ways = ways_between(self_, peer, pair, higher);
   plan.secret = context_.secret;
   plan.hello = {SocketRole::kData, kEpoch,           context_.rank,
                 endpoint.peer(),   endpoint.index(), context_.communicator};
   plan.congestion = congestion_;
   plan.patience_ms = patience_ms_;
-  dialing_.push_back({Dialer(std::move(plan)), &endpoint});
+  dialing_.push_back({Dialer(std::move(plan)), &endpoint, last_hope});
   next_step_ns_ = 0;
 }
 
-void TcpTransport::attach(TcpEndpoint& endpoint, UniqueFd socket) {
-  endpoint.attach(std::move(socket));
-  connected_.push_back(&endpoint);
+// Both ends know of both, where each dialed.
+void TcpTransport::attach(TcpEndpoint& endpoint, UniqueFd socket, bool from_higher) {
+  if (!endpoint.ever_connected()) connected_.push_back(&endpoint);
+  endpoint.attach(std::move(socket), from_higher);
   for (Armed& armed : armed_) {
-    armed.endpoints.reserve(connected_.size());           // so that no sleep allocates
+    armed.endpoints.reserve(2 * connected_.size());       // so that no sleep allocates
     if (armed.sleeper != nullptr) armed.sleeper->ring();  // it does not watch this one yet
   }
   COMITY_LOG_DEBUG("rank {}: {} to rank {}", context_.rank, endpoint.describe(), endpoint.peer());
@@ -273,7 +279,7 @@ void TcpTransport::attach(TcpEndpoint& endpoint, UniqueFd socket) {
 bool TcpTransport::expected(const HandshakeHello& hello) const {
   return hello.role == SocketRole::kData && hello.epoch == kEpoch &&
          hello.communicator == context_.communicator && hello.peer_rank == context_.rank &&
-         hello.rank > context_.rank && hello.rank < context_.nranks &&
+         hello.rank != context_.rank && hello.rank < context_.nranks &&
          hello.detail < kMaxRails * kMaxConnections;
 }
 
@@ -286,36 +292,71 @@ void TcpTransport::adopt(Acceptor::Accepted accepted) {
   }
   Peer& from = peers_[hello.rank];
   if (from.endpoints.empty()) {
-    early_[{hello.rank, hello.detail}] = std::move(accepted.socket);
+    early_.emplace(std::pair(hello.rank, hello.detail), std::move(accepted.socket));
     return;
   }
-  TcpEndpoint* endpoint = hello.detail < from.owned.size() ? from.owned[hello.detail].get() : nullptr;
-  if (endpoint == nullptr || endpoint->connected() || !endpoint->status().ok()) {
-    COMITY_LOG_WARN(
-        "tcp: rank {} refused connection {} of rank {}: there is no such, or there is one already",
-        context_.rank, hello.detail, hello.rank);
+  if (hello.detail >= from.owned.size()) {
+    COMITY_LOG_WARN("tcp: rank {} refused connection {} of rank {}: there is no such", context_.rank,
+                    hello.detail, hello.rank);
     return;
   }
-  assert(awaited_ > 0);
-  --awaited_;
-  attach(*endpoint, std::move(accepted.socket));
+  attach(*from.owned[hello.detail], std::move(accepted.socket), hello.rank > context_.rank);
+}
+
+// What a peer dialed is taken into use, whoever had to.
+Status TcpTransport::take_arrived() {
+  door_.step();
+  if (door_.take(accepted_)) {
+    for (auto& accepted : accepted_) adopt(std::move(accepted));
+    accepted_.clear();
+  }
+  const Status status = door_.status();
+  return status.ok() || !awaits() ? Status() : status.in(fmt::format("tcp: rank {}", context_.rank));
+}
+
+bool TcpTransport::awaits() const {
+  return std::any_of(made_.begin(), made_.end(), [](const TcpEndpoint* endpoint) {
+    return !endpoint->connected() && endpoint->status().ok();
+  });
 }
 
 Status TcpTransport::progress() {
-  if (!connecting()) return {};
+  if (!attention_.load(std::memory_order_relaxed)) return {};
   const uint64_t start_ns = now_ns();
   if (start_ns < next_step_ns_) return {};
+  attention_.exchange(false, std::memory_order_acquire);
   COMITY_RETURN_IF_ERROR(step_connecting());
+  if (connecting()) attention_ = true;
   // Looking at many strangers takes long; what is connected already has most of the time.
   next_step_ns_ = now_ns() + std::max(kConnectPauseNs, 4 * (now_ns() - start_ns));
   return {};
 }
 
 Status TcpTransport::step_connecting() {
-  COMITY_RETURN_IF_ERROR(
-      acceptor_.step(awaited_ > 0, accepted_).in(fmt::format("tcp: rank {}", context_.rank)));
-  for (auto& accepted : accepted_) adopt(std::move(accepted));
-  accepted_.clear();
+  COMITY_RETURN_IF_ERROR(take_arrived());
+  if (door_.look_due(now_ns())) {
+    for (TcpEndpoint* endpoint : connected_) endpoint->retire_if_idle(idle_close_ms_);
+  }
+  dial_for_wanting();
+  step_dialing();
+  return {};
+}
+
+void TcpTransport::dial_for_wanting() {
+  const uint64_t now = now_ns();
+  std::erase_if(wanting_.endpoints, [&](TcpEndpoint* endpoint) {
+    const auto is_its = [endpoint](const Dialing& dialing) { return dialing.endpoint == endpoint; };
+    if (endpoint->connected() || !endpoint->status().ok() ||
+        std::any_of(dialing_.begin(), dialing_.end(), is_its))
+      return true;
+    const bool first = !endpoint->ever_connected();
+    if (first && now - endpoint->wanted_since_ns() < kFirstContactNs) return false;
+    dial(*endpoint, !first);
+    return true;
+  });
+}
+
+void TcpTransport::step_dialing() {
   const uint64_t at_ns = now_ns();
   for (size_t i = 0; i < dialing_.size();) {
     auto connected = dialing_[i].dialer.step(at_ns);
@@ -325,8 +366,8 @@ Status TcpTransport::step_connecting() {
     }
     TcpEndpoint& endpoint = *dialing_[i].endpoint;
     if (connected.ok()) {
-      attach(endpoint, dialing_[i].dialer.take());
-    } else {
+      attach(endpoint, dialing_[i].dialer.take(), context_.rank > endpoint.peer());
+    } else if (dialing_[i].last_hope && !endpoint.connected()) {
       endpoint.fail(
           connected.status().code(),
           fmt::format("rank {} {}; check firewalls and routes between the two, or name the network with "
@@ -336,7 +377,6 @@ Status TcpTransport::step_connecting() {
     if (i + 1 < dialing_.size()) dialing_[i] = std::move(dialing_.back());
     dialing_.pop_back();
   }
-  return {};
 }
 
 // --- sleeping ----------------------------------------------------------------------------------------------
@@ -358,12 +398,14 @@ void TcpTransport::arm(Sleeper& sleeper) {
   armed.sleeper = &sleeper;
   armed.times = 1;
   watch_endpoints(armed);
+  door_.add(sleeper);
   if (!connecting()) return;
   connecting_polled_.clear();
-  acceptor_.wait_for(awaited_ > 0, connecting_polled_);
+  if (!door_.in_background()) door_.wait_for(connecting_polled_);
   for (const Dialing& dialing : dialing_) connecting_polled_.push_back(dialing.dialer.waits_for());
   for (const pollfd& each : connecting_polled_) sleeper.watch(each.fd, each.events);
-  if (!dialing_.empty() || acceptor_.has_strangers()) sleeper.at_most(kRedialNs);
+  const bool strangers = !door_.in_background() && door_.has_strangers();
+  if (!dialing_.empty() || !wanting_.endpoints.empty() || strangers) sleeper.at_most(kRedialNs);
 }
 
 // Readiness that a sleep reported and nobody looked at does not end another sleep: the caller does not wait
@@ -371,13 +413,13 @@ void TcpTransport::arm(Sleeper& sleeper) {
 void TcpTransport::watch_endpoints(Armed& armed) {
   armed.endpoints.clear();
   for (TcpEndpoint* endpoint : connected_) {
-    if (!endpoint->connected()) continue;
     if (endpoint->holding_back()) armed.sleeper->at_most(kHeldBackNs);
     if (endpoint->announced()) continue;
-    const auto events = static_cast<short>(POLLIN | (endpoint->sending() ? POLLOUT : 0));
-    const uint32_t number = armed.sleeper->watch(endpoint->fd(), events);
-    if (armed.endpoints.empty()) armed.first = number;
-    armed.endpoints.push_back(endpoint);
+    endpoint->each_descriptor([&](int descriptor, short events) {
+      const uint32_t number = armed.sleeper->watch(descriptor, events);
+      if (armed.endpoints.empty()) armed.first = number;
+      armed.endpoints.push_back(endpoint);
+    });
   }
 }
 
@@ -387,6 +429,7 @@ void TcpTransport::disarm(Sleeper& sleeper) {
   for (uint32_t i = 0; i < armed.endpoints.size(); ++i) {
     if (sleeper.reported(armed.first + i) != 0) armed.endpoints[i]->announce();
   }
+  door_.remove(sleeper);
   armed.sleeper = nullptr;
 }
 

@@ -16,6 +16,8 @@
 //     transmitted() counts up   <---
 #pragma once
 
+#include <poll.h>
+
 #include <array>
 #include <atomic>
 #include <cstddef>
@@ -214,6 +216,26 @@ class ConnectionKeeper {
   virtual void keep(int socket, std::span<const std::byte> unsent) = 0;
 };
 
+// Work of a transport's that goes on while this rank makes no call.
+class BackgroundWork {
+ public:
+  virtual ~BackgroundWork() = default;
+  // Advances, on a thread that is not the engine's. Blocks for no more than a short lock. Appends what to
+  // wait for, descriptors that stay open until the next step() begins or end() has returned; returns in how
+  // many milliseconds it wants to be called at the latest.
+  virtual uint64_t step(std::vector<pollfd>& wait_for) = 0;
+};
+
+// Carries it out: the API implements it with the control thread.
+class Background {
+ public:
+  virtual ~Background() = default;
+  // Any thread. begin() does not block; after end(), which blocks for some ms, no step is under way or
+  // follows. In a child of fork() end() does nothing: the work goes on in its parent.
+  virtual void begin(BackgroundWork& work) = 0;
+  virtual void end(BackgroundWork& work) = 0;
+};
+
 // What a transport is made with. Pointers stay valid as long as the transport.
 struct TransportContext {
   uint32_t rank = 0;
@@ -222,6 +244,7 @@ struct TransportContext {
   std::array<std::byte, 32> secret{};  // every socket proves it
   DescriptorSource* descriptors = nullptr;
   ConnectionKeeper* connections = nullptr;  // null: closing a connection waits for the peer, up to 2 s
+  Background* background = nullptr;         // null: nothing goes on between calls
   std::string descriptor_socket_name;       // of this process
 };
 
