@@ -17,6 +17,7 @@
 #include "src/control/background.h"
 #include "tests/conformance/transport_party.h"
 #include "tests/support/spawn.h"
+#include "transports/tcp/rails.h"
 #include "transports/tcp/tcp_transport.h"
 
 namespace comity::tcp {
@@ -63,8 +64,9 @@ class Rank {
     transport_ = std::move(made).value();
   }
 
-  void reach(const Rank& other) {
-    EXPECT_TRUE(transport_->reach(1 - rank_, other.transport_->address()).ok());
+  void reach(const Rank& other) { reach(other.transport_->address()); }
+  void reach(const std::vector<std::byte>& address) {
+    EXPECT_TRUE(transport_->reach(1 - rank_, address).ok());
   }
   Endpoint& endpoint() { return *(*transport_->endpoints(1 - rank_))[0]; }
   // Whether the next segment was accepted.
@@ -106,9 +108,12 @@ class Rank {
 };
 
 struct Pair {
-  explicit Pair(const char* idle_ms)
+  using Address = std::vector<std::byte>;
+  explicit Pair(
+      const char* idle_ms,
+      const std::function<Address(Address)>& seen = [](Address address) { return address; })
       : idle("COMITY_IDLE_CLOSE_MS", idle_ms), lower(0, &background), higher(1, &background) {
-    lower.reach(higher);
+    lower.reach(seen(higher.transport().address()));
     higher.reach(lower);
   }
   void step() {
@@ -176,6 +181,24 @@ TEST(TcpIdlePair, AHigherRankReachesALowerOneThatMakesNoCall) {
   Pair pair("0");
   EXPECT_TRUE(wait_until([&] { return pair.higher.step(), pair.higher.send(); }));
   EXPECT_TRUE(wait_until([&] { return pair.step(), pair.lower.arrivals() == 1; }));
+}
+
+// As behind a firewall: the lower rank's connections come nowhere.
+TEST(TcpIdlePair, IsConnectedAnewByTheOneThatCanWhereTheOtherWaits) {
+  const size_t before = connections();
+  Pair pair("40", [](std::vector<std::byte> address) {
+    RankAddress elsewhere = *decode(address);
+    for (RailAddress& rail : elsewhere.rails) rail.address.set_port(1);
+    return encode(elsewhere);
+  });
+  pair.exchange(5);
+  ASSERT_TRUE(wait_until([&] { return pair.step(), connections() == before; }));
+  const uint64_t arrived = pair.higher.arrivals();
+  EXPECT_TRUE(wait_until([&] {
+    pair.step();
+    if (pair.lower.sent() == arrived) pair.lower.send();
+    return pair.higher.arrivals() == arrived + 1;
+  }));
 }
 
 TEST(TcpIdlePair, APeerThatIsGoneIsAnErrorWhenItIsNeededAgain) {

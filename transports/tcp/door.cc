@@ -1,10 +1,13 @@
 #include "transports/tcp/door.h"
 
+#include <time.h>
+
 #include <algorithm>
 #include <iterator>
 #include <utility>
 
 #include "src/base/clock.h"
+#include "src/base/log.h"
 
 namespace comity::tcp {
 namespace {
@@ -13,7 +16,45 @@ constexpr uint64_t kLongestMs = 60'000;
 constexpr uint64_t kStrangersMs = 100;  // their deadlines are looked at so often
 constexpr uint64_t kAgainMs = 100;      // after the system refused a descriptor
 
+// Addresses of one interface have one number, in the order of the rails.
+uint8_t number_of(const NetworkInterface& interface, const std::vector<NetworkInterface>& used,
+                  const std::vector<RailAddress>& rails) {
+  for (size_t i = 0; i < used.size(); ++i) {
+    const bool loops = interface.loopback && used[i].loopback;  // 127.0.0.1 and 127.0.0.2 are two rails
+    if (used[i].index == interface.index && !loops) return rails[i].interface;
+  }
+  return static_cast<uint8_t>(used.size());
+}
+
 }  // namespace
+
+// A new IPv6 address cannot be bound until the kernel knows that it is unique, which takes about two seconds:
+// that is waited for if there is no other.
+Result<std::vector<NetworkInterface>> Door::listen(const std::vector<NetworkInterface>& interfaces,
+                                                   const std::string& congestion,
+                                                   std::vector<RailAddress>& rails) {
+  const Deadline deadline = Deadline::after_ms(3'000);
+  std::vector<NetworkInterface> used;
+  Status last;
+  do {
+    for (const NetworkInterface& interface : interfaces) {
+      if (rails.size() == kMaxRails) break;
+      auto bound = acceptor_.listen(interface.address, congestion);
+      if (!bound.ok()) {
+        last = bound.status();
+        COMITY_LOG_INFO("tcp: address {} of {} is left out: {}", interface.address.text(), interface.name,
+                        last.message());
+        continue;
+      }
+      rails.push_back({*bound, interface.prefix_bits, number_of(interface, used, rails)});
+      used.push_back(interface);
+    }
+    const timespec pause{0, 50'000'000};
+    if (rails.empty()) ::nanosleep(&pause, nullptr);
+  } while (rails.empty() && !deadline.passed());
+  if (rails.empty()) return last.in("tcp");
+  return used;
+}
 
 void Door::open(Background* background, uint64_t look_every_ms) {
   background_ = background;

@@ -29,10 +29,12 @@ class Door final : public BackgroundWork {
   Door(const Door&) = delete;
   Door& operator=(const Door&) = delete;
 
-  // Before open(): as Acceptor::listen().
-  Result<SocketAddress> listen(const SocketAddress& address, const std::string& congestion) {
-    return acceptor_.listen(address, congestion);
-  }
+  // Before open(): listens on these, and adds to `rails` where; returns the interfaces of those rails. An
+  // address on which nothing can listen is left out, unless it is the last. Blocks, up to 3 s while a new
+  // IPv6 address is not usable yet. Errors: kSystemError.
+  Result<std::vector<NetworkInterface>> listen(const std::vector<NetworkInterface>& interfaces,
+                                               const std::string& congestion,
+                                               std::vector<RailAddress>& rails);
   void open(Background* background, uint64_t look_every_ms);
   void close();
   bool in_background() const { return background_ != nullptr; }

@@ -26,6 +26,7 @@ constexpr size_t kCoalesceBytes = 1024;
 constexpr uint64_t kPatienceMs = 2'000;
 constexpr uint32_t kHeldBackBytes = 32 * 1024;  // shorter segments always go
 constexpr uint32_t kMeasuredSegments = 16;
+constexpr uint64_t kMissedForLongNs = 250'000'000;
 
 SocketAddress remote_address_of(int fd) {
   SocketAddress address;
@@ -86,6 +87,7 @@ void TcpEndpoint::attach(UniqueFd socket, bool by_higher) {
   assert(socket.valid());
   if (!status_.ok()) return;
   wanted_since_ns_ = 0;
+  missed_since_ns_ = 0;
   if (connected() && by_higher_ && !by_higher)
     return retire({std::move(socket), FrameReceiver(config_.limits)});
   by_higher_ = by_higher;
@@ -201,6 +203,14 @@ bool TcpEndpoint::refuse() {
   return false;
 }
 
+// Whoever waits for a peer for long connects, too: it may be that only this end can.
+void TcpEndpoint::miss() {
+  if (!ever_connected() || wanted_since_ns_ != 0) return;
+  const uint64_t now = now_ns();
+  if (missed_since_ns_ == 0) missed_since_ns_ = now;
+  if (now - missed_since_ns_ >= kMissedForLongNs) refuse();
+}
+
 // A rail's queue (an interface's, a switch's) swallows megabytes, which a slow rail then takes long to bring
 // over while a faster one idles. So no more is under way than twice what the path holds: delivery rate times
 // least round trip, both as the kernel measures them, and at least two segments.
@@ -272,7 +282,10 @@ bool TcpEndpoint::progress(SegmentSink& sink) {
   bool moved = false;
   if (unusual_ != 0) [[unlikely]]
     moved = progress_unusual(sink);
-  if (!connected()) return moved;
+  if (!connected()) {
+    miss();
+    return moved;
+  }
   moved |= sending() && send_error_ == 0 && flush();
   moved |= receive(current_, sink);
   return moved;

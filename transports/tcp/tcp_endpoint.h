@@ -104,6 +104,7 @@ class TcpEndpoint final : public Endpoint {
 
   static short events_of(bool sends);
   bool refuse();
+  void miss();
   bool enough_on_its_way();
   bool flush();
   bool receive(Channel& channel, SegmentSink& sink);
@@ -126,6 +127,7 @@ class TcpEndpoint final : public Endpoint {
   uint8_t unusual_ = 0;
   bool ended_ = false;
   uint64_t wanted_since_ns_ = 0;
+  uint64_t missed_since_ns_ = 0;  // progress() found no connection any more; 0: it has one
   std::vector<Retiring> retiring_;
   bool by_higher_ = false;  // current_, or next_
   UniqueFd next_;           // takes current_'s place once its segment is out

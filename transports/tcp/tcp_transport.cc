@@ -63,10 +63,13 @@ class TcpTransport final : public Transport {
   void disarm(Sleeper& sleeper) override;
 
  private:
+  // If the peer cannot be reached. It may be that only the higher rank of the two reaches the other: then
+  // that one dials, at its first call, and later where it waits.
+  enum class Otherwise : uint8_t { kFail, kOnceMore, kWait };
   struct Dialing {
     Dialer dialer;
     TcpEndpoint* endpoint;
-    bool last_hope;  // the endpoint fails if this does
+    Otherwise otherwise;
   };
   // A thread that sleeps, or is about to.
   struct Armed {
@@ -76,10 +79,8 @@ class TcpTransport final : public Transport {
     std::vector<TcpEndpoint*> endpoints;  // by descriptor
   };
 
-  Status listen_everywhere(const std::vector<NetworkInterface>& interfaces);
-  uint8_t number_of(const NetworkInterface& interface) const;
   void make_endpoint(uint32_t peer, uint32_t index, uint32_t count);
-  void dial(TcpEndpoint& endpoint, bool last_hope);
+  void dial(TcpEndpoint& endpoint, Otherwise otherwise);
   void dial_for_wanting();
   void adopt(Acceptor::Accepted accepted);
   bool expected(const HandshakeHello& hello) const;
@@ -137,45 +138,10 @@ Status TcpTransport::open(const Settings& settings) {
   COMITY_ASSIGN_OR_RETURN(const auto interfaces, usable_interfaces(settings));
   self_.host = this_host();
   self_.connections = static_cast<uint32_t>(connections);
-  COMITY_RETURN_IF_ERROR(listen_everywhere(interfaces));
+  COMITY_ASSIGN_OR_RETURN(interfaces_, door_.listen(interfaces, congestion_, self_.rails));
   address_ = encode(self_);
   door_.open(context_.background, idle_close_ms_ == 0 ? 0 : std::max<uint64_t>(idle_close_ms_ / 4, 1));
   return {};
-}
-
-// An address on which nothing can listen is left out, unless it is the last. A new IPv6 address cannot be
-// bound until the kernel knows that it is unique, which takes about two seconds: that is waited for if there
-// is no other.
-Status TcpTransport::listen_everywhere(const std::vector<NetworkInterface>& interfaces) {
-  const Deadline deadline = Deadline::after_ms(3'000);
-  Status last;
-  do {
-    for (const NetworkInterface& interface : interfaces) {
-      if (self_.rails.size() == kMaxRails) break;
-      auto bound = door_.listen(interface.address, congestion_);
-      if (!bound.ok()) {
-        last = bound.status();
-        COMITY_LOG_INFO("tcp: address {} of {} is left out: {}", interface.address.text(), interface.name,
-                        last.message());
-        continue;
-      }
-      self_.rails.push_back({*bound, interface.prefix_bits, number_of(interface)});
-      interfaces_.push_back(interface);
-    }
-    const timespec pause{0, 50'000'000};
-    if (self_.rails.empty()) ::nanosleep(&pause, nullptr);
-  } while (self_.rails.empty() && !deadline.passed());
-  return self_.rails.empty() ? last.in("tcp") : Status();
-}
-
-// Addresses of one interface have one number, in the order of the rails.
-uint8_t TcpTransport::number_of(const NetworkInterface& interface) const {
-  for (size_t i = 0; i < interfaces_.size(); ++i) {
-    const bool loops =
-        interface.loopback && interfaces_[i].loopback;  // 127.0.0.1 and 127.0.0.2 are two rails
-    if (interfaces_[i].index == interface.index && !loops) return self_.rails[i].interface;
-  }
-  return static_cast<uint8_t>(interfaces_.size());
 }
 
 Status TcpTransport::reach(uint32_t peer, std::span<const std::byte> address) {
@@ -243,11 +209,11 @@ void TcpTransport::make_endpoint(uint32_t peer, uint32_t index, uint32_t count) 
   const auto [early, end] = early_.equal_range({peer, index});
   for (auto each = early; each != end; ++each) attach(made, std::move(each->second), accepts);
   early_.erase(early, end);
-  if (!accepts && !made.connected()) dial(made, true);
+  if (!accepts && !made.connected()) dial(made, Otherwise::kFail);
   attention_ = true;
 }
 
-void TcpTransport::dial(TcpEndpoint& endpoint, bool last_hope) {
+void TcpTransport::dial(TcpEndpoint& endpoint, Otherwise otherwise) {
   const RankAddress& peer = peers_[endpoint.peer()].address;
   const auto& rails = peers_[endpoint.peer()].rails;
   const RailPair& pair = rails[endpoint.index() % rails.size()];
@@ -259,7 +225,7 @@ void TcpTransport::dial(TcpEndpoint& endpoint, bool last_hope) {
                 endpoint.peer(),   endpoint.index(), context_.communicator};
   plan.congestion = congestion_;
   plan.patience_ms = patience_ms_;
-  dialing_.push_back({Dialer(std::move(plan)), &endpoint, last_hope});
+  dialing_.push_back({Dialer(std::move(plan)), &endpoint, otherwise});
   next_step_ns_ = 0;
 }
 
@@ -351,13 +317,15 @@ void TcpTransport::dial_for_wanting() {
       return true;
     const bool first = !endpoint->ever_connected();
     if (first && now - endpoint->wanted_since_ns() < kFirstContactNs) return false;
-    dial(*endpoint, !first);
+    const bool higher = context_.rank > endpoint->peer();
+    dial(*endpoint, first ? Otherwise::kWait : higher ? Otherwise::kFail : Otherwise::kOnceMore);
     return true;
   });
 }
 
 void TcpTransport::step_dialing() {
   const uint64_t at_ns = now_ns();
+  std::vector<TcpEndpoint*> again;
   for (size_t i = 0; i < dialing_.size();) {
     auto connected = dialing_[i].dialer.step(at_ns);
     if (connected.ok() && !*connected) {
@@ -367,7 +335,9 @@ void TcpTransport::step_dialing() {
     TcpEndpoint& endpoint = *dialing_[i].endpoint;
     if (connected.ok()) {
       attach(endpoint, dialing_[i].dialer.take(), context_.rank > endpoint.peer());
-    } else if (dialing_[i].last_hope && !endpoint.connected()) {
+    } else if (dialing_[i].otherwise == Otherwise::kOnceMore && !endpoint.connected()) {
+      again.push_back(&endpoint);
+    } else if (dialing_[i].otherwise == Otherwise::kFail && !endpoint.connected()) {
       endpoint.fail(
           connected.status().code(),
           fmt::format("rank {} {}; check firewalls and routes between the two, or name the network with "
@@ -377,6 +347,7 @@ void TcpTransport::step_dialing() {
     if (i + 1 < dialing_.size()) dialing_[i] = std::move(dialing_.back());
     dialing_.pop_back();
   }
+  for (TcpEndpoint* endpoint : again) dial(*endpoint, Otherwise::kFail);
 }
 
 // --- sleeping ----------------------------------------------------------------------------------------------
