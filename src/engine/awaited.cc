@@ -3,8 +3,10 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "src/base/log.h"
 #include "src/engine/communicator.h"
 
 namespace comity::engine {
@@ -89,13 +91,25 @@ void Communicator::take_silence_back() {
   options_.oversight->waiting_over();
 }
 
-Status Communicator::timed_out() const {
+// The call, and whom it waits for and for what.
+std::pair<std::string, std::string> Communicator::call_in_words() const {
   std::string awaited = alone_ != nullptr     ? in_words(*alone_)
                         : binding_ != nullptr ? executor_.awaited()
                         : exchanges()         ? exchange_->awaited()
                                               : "";
   if (awaited.empty()) awaited = "ranks that it does not speak to itself";
-  const std::string what = exchanges() ? "an exchange of messages" : fmt::format("collective {}", number_);
+  std::string what = exchanges() ? "an exchange of messages" : fmt::format("collective {}", number_);
+  return {std::move(what), std::move(awaited)};
+}
+
+void Communicator::warn_of_silence(uint64_t silent_ns) const {
+  const auto [what, awaited] = call_in_words();
+  COMITY_LOG_WARN("rank {}: {} has got no further for {} s; it waits for {} (COMITY_TIMEOUT ends such waits)",
+                  options_.rank, what, silent_ns / 1'000'000'000u, awaited);
+}
+
+Status Communicator::timed_out() const {
+  const auto [what, awaited] = call_in_words();
   const std::string within = patience_ns_ == 0
                                  ? fmt::format("COMITY_TIMEOUT ({} s)", options_.timeout_ns / 1'000'000'000u)
                                  : fmt::format("the {} ms that it had", patience_ns_ / 1'000'000u);

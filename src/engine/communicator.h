@@ -12,6 +12,8 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "comity/plugin/result.h"
@@ -138,6 +140,8 @@ class Communicator final : public BindingContext, public ExchangeContext, privat
   }
   // The error of a call that waited too long: names whom it waits for, and for what. Allocates.
   Status timed_out() const;
+  // Says the same in the log of a call that goes on waiting.
+  void warn_of_silence(uint64_t silent_ns) const;
 
   // Drops all bindings: the plans behind them changed. Not while a call is in flight.
   void forget_bindings();
@@ -156,6 +160,7 @@ class Communicator final : public BindingContext, public ExchangeContext, privat
   // FamilyMember.
   SegmentSink* sink_from(uint32_t family_rank) override;
 
+  std::pair<std::string, std::string> call_in_words() const;
   bool is_shared(uint32_t transport) const { return (options_.family_transports >> transport & 1u) != 0; }
   // The family, if its lock is needed for what the call in flight does.
   Family* to_hold() const {

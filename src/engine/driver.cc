@@ -24,6 +24,7 @@ constexpr uint64_t kYieldNs = 1'000'000;  // before sleeping, when every rank ha
 constexpr uint64_t kCrowdedYieldNs = 50'000;  // before sleeping, when ranks share cores
 
 constinit std::atomic<uint64_t> longest_sleep_ns{10'000'000};  // so that looks at the clock are no rarer
+constinit std::atomic<uint64_t> warning_after_ns{60'000'000'000};
 
 // A blocking call that was started.
 class OneCall final : public CallSource {
@@ -172,7 +173,7 @@ Status Driver::silence(CallSource& calls, uint64_t now_ns) const {
   Communicator& communicator = *calls.communicator_;
   if (calls.silent_since_ns_ == 0) {
     calls.silent_since_ns_ = calls.reported_at_ns_ = now_ns;
-    calls.marked_ = false;
+    calls.marked_ = calls.warned_ = false;
     if (now_ns - calls.told_at_ns_ < kTellEveryNs) return {};
     calls.told_at_ns_ = now_ns;
     communicator.tell_progress();
@@ -192,6 +193,8 @@ Status Driver::silence(CallSource& calls, uint64_t now_ns) const {
   if (late) return communicator.timed_out();
   calls.reported_at_ns_ = now_ns;
   communicator.report_silence();
+  if (silent_ns >= warning_after_ns.load(std::memory_order_relaxed) && !std::exchange(calls.warned_, true))
+    communicator.warn_of_silence(silent_ns);
   return {};
 }
 
@@ -266,6 +269,10 @@ void Driver::disarm(CallSource& calls) {
 
 void Driver::set_longest_sleep(uint64_t ns) {
   longest_sleep_ns.store(ns, std::memory_order_relaxed);
+}
+
+void Driver::set_warning_after(uint64_t ns) {
+  warning_after_ns.store(ns, std::memory_order_relaxed);
 }
 
 void Driver::wake() {

@@ -46,6 +46,7 @@ class CallSource {
   bool busy_ = false;
   bool armed_ = false;            // the thread sleeps, or is about to, for this call too
   bool marked_ = false;           // mark_ was taken in this silence
+  bool warned_ = false;           // of this silence
   uint64_t silent_since_ns_ = 0;  // 0: the call got on since the last look
   uint64_t reported_at_ns_ = 0;
   uint64_t told_at_ns_ = 0;
@@ -73,6 +74,8 @@ class Driver {
   // How long a sleep lasts that nothing ends; transports may ask for less. Tests lengthen it, so that a
   // wake-up that is lost shows. Any thread.
   static void set_longest_sleep(uint64_t ns);
+  // After what silence a call that waits is warned of, once: a minute. Tests shorten it. Any thread.
+  static void set_warning_after(uint64_t ns);
 
  private:
   enum class Step : uint8_t { kNone, kAdvanced, kOver };

@@ -1,6 +1,8 @@
 // The driver: what one communicator waits for delays nobody else's end, and a call is given up for silence
 // alone.
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <array>
 #include <atomic>
@@ -126,6 +128,35 @@ TEST(Silence, InSharedMemoryNamesTheRankThatDidNotCome) {
   });
   EXPECT_NE(said[0].find("it waits for rank 1 to enter the call"), std::string::npos) << said[0];
   EXPECT_EQ(said[0], said[2]);
+}
+
+// Standard error goes into a pipe, from which the test reads what was said.
+TEST(Silence, ThatLastsIsWarnedOfOnceAndNamesWhoIsWaitedFor) {
+  Ranks ranks(2);
+  std::array<int, 2> said{};
+  ASSERT_EQ(::pipe2(said.data(), O_CLOEXEC | O_NONBLOCK), 0);
+  const int before = ::dup(2);
+  ASSERT_EQ(::dup2(said[1], 2), 2);
+  engine::Driver::set_warning_after(1);
+  int64_t one = 1, out = 0, other = 0;
+  auto waiting = std::async(std::launch::async, [&] { return sum(ranks.comms[0], one, out); });
+  std::string text;
+  const bool warned = wait_until([&] {
+    std::array<char, 512> some{};
+    const ssize_t n = ::read(said[0], some.data(), some.size());
+    if (n > 0) text.append(some.data(), static_cast<size_t>(n));
+    return text.find("(COMITY_TIMEOUT ends such waits)") != std::string::npos;
+  });
+  EXPECT_EQ(sum(ranks.comms[1], one, other), comitySuccess) << comityGetLastError(nullptr);
+  EXPECT_EQ(waiting.get(), comitySuccess) << comityGetLastError(nullptr);
+  engine::Driver::set_warning_after(60'000'000'000);
+  ::dup2(before, 2);
+  for (const int each : {before, said[0], said[1]}) ::close(each);
+  EXPECT_TRUE(warned) << text;
+  EXPECT_NE(text.find("rank 0: collective 1 has got no further for 0 s; it waits for rank 1"),
+            std::string::npos)
+      << text;
+  EXPECT_EQ(out, 2);
 }
 
 TEST(Silence, OverSocketsNamesTheRankThatDidNotSend) {
