@@ -44,8 +44,10 @@ class LoopBackground::Job : public std::enable_shared_from_this<Job> {
     if (loop_.post([self = shared_from_this(), over] {
           self->unwatch();
           over->set_value();
-        }))
-      ended.wait_for(std::chrono::seconds(1));  // less only where the process exits
+        })) {
+      while (!loop_.stopped() && ended.wait_for(std::chrono::seconds(1)) == std::future_status::timeout)
+        continue;
+    }
   }
 
  private:

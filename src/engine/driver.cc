@@ -188,6 +188,7 @@ Status Driver::silence(CallSource& calls, uint64_t now_ns) const {
   if (!late && now_ns - calls.reported_at_ns_ < kReportAfterNs) return {};
   if (const uint64_t mark = communicator.mark(); mark != std::exchange(calls.mark_, mark)) {
     calls.silent_since_ns_ = calls.reported_at_ns_ = now_ns;
+    calls.warned_ = false;
     return {};
   }
   if (late) return communicator.timed_out();

@@ -2,9 +2,13 @@
 // that are reached while they make no call.
 #include <fmt/core.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <sys/socket.h>
 
+#include <algorithm>
+#include <cstring>
 #include <functional>
+#include <map>
 #include <memory>
 #include <random>
 #include <set>
@@ -15,6 +19,7 @@
 
 #include "src/base/clock.h"
 #include "src/control/background.h"
+#include "src/control/control.h"
 #include "tests/conformance/transport_party.h"
 #include "tests/support/spawn.h"
 #include "transports/tcp/rails.h"
@@ -58,6 +63,7 @@ class Rank {
     context.communicator = 77;
     context.secret.fill(std::byte{9});
     context.background = background;
+    context.connections = &keeper_;
     const ScopedEnv address("COMITY_SOCKET_ADDRESS", "127.0.0.1");
     auto made = make_tcp_transport(context);
     EXPECT_TRUE(made.ok()) << made.status().message();
@@ -100,6 +106,12 @@ class Rank {
   std::unique_ptr<Transport> take() { return std::move(transport_); }
 
  private:
+  struct Keeper final : ConnectionKeeper {
+    void keep(int socket, std::span<const std::byte> unsent) override {
+      control::finish_connection(UniqueFd(socket), {unsent.begin(), unsent.end()});
+    }
+  };
+  Keeper keeper_;
   uint32_t rank_;
   std::unique_ptr<Transport> transport_;
   std::vector<std::byte> payload_;
@@ -199,6 +211,101 @@ TEST(TcpIdlePair, IsConnectedAnewByTheOneThatCanWhereTheOtherWaits) {
     if (pair.lower.sent() == arrived) pair.lower.send();
     return pair.higher.arrivals() == arrived + 1;
   }));
+}
+
+// Segments of any length and number, of which several may be on their way at once.
+class Pieces final : public SegmentSink {
+ public:
+  std::byte* place(const SegmentHeader& header) override {
+    auto& piece = pieces_[header.number];
+    piece.resize(header.length);
+    return piece.data();
+  }
+  bool arrived(const SegmentHeader& header, const std::byte* payload) override {
+    std::byte* piece = place(header);
+    if (payload != piece) std::memcpy(piece, payload, header.length);
+    ++count_;
+    return true;
+  }
+  uint64_t count() const { return count_; }
+  bool all_hold(std::byte value) const {
+    return std::all_of(pieces_.begin(), pieces_.end(), [value](const auto& each) {
+      return std::all_of(each.second.begin(), each.second.end(),
+                         [value](std::byte one) { return one == value; });
+    });
+  }
+
+ private:
+  std::map<uint64_t, std::vector<std::byte>> pieces_;
+  uint64_t count_ = 0;
+};
+
+// Both ends of a pair of which the higher rank has given the connection up while the lower one made no call.
+class TcpHalfRetired : public testing::Test {
+ protected:
+  void SetUp() override {
+    pair.exchange(3);
+    ASSERT_TRUE(wait_until([&] { return pair.higher.step(), half_closed(); }));
+  }
+  // Whether a connection of this process has heard that nothing follows on it.
+  static bool half_closed() {
+    for (int fd = 3; fd < 1024; ++fd) {
+      pollfd polled{fd, POLLRDHUP, 0};
+      sockaddr_storage peer{};
+      socklen_t length = sizeof(peer);
+      const bool connected = ::getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &length) == 0;
+      if (connected && peer.ss_family == AF_INET && ::poll(&polled, 1, 0) == 1 &&
+          (polled.revents & POLLRDHUP) != 0)
+        return true;
+    }
+    return false;
+  }
+  // Whether the segment was accepted.
+  bool send(uint64_t number, uint32_t bytes) {
+    SegmentHeader header;
+    header.number = number;
+    header.length = bytes;
+    return below().try_send(header, payload.data());
+  }
+  void step_below() {
+    EXPECT_TRUE(pair.lower.transport().progress().ok());
+    below().progress(received_below);
+  }
+  void step_above() {
+    EXPECT_TRUE(pair.higher.transport().progress().ok());
+    above().progress(received);
+  }
+  Endpoint& below() { return pair.lower.endpoint(); }
+  Endpoint& above() { return pair.higher.endpoint(); }
+
+  Pair pair{"20"};
+  const std::vector<std::byte> payload{512 * 1024, std::byte{0x5a}};
+  Pieces received, received_below;
+};
+
+TEST_F(TcpHalfRetired, SegmentsThatAreHalfSentWhenTheFarewellIsHeardArrive) {
+  uint64_t accepted = 0;
+  while (send(accepted, 512 * 1024)) ++accepted;  // the last one is not out
+  ASSERT_GT(accepted, 1u);
+  for (int i = 0; i < 10; ++i) step_below();
+  EXPECT_TRUE(wait_until([&] { return step_below(), step_above(), received.count() == accepted; }));
+  EXPECT_TRUE(below().status().ok()) << below().status().message();
+  EXPECT_TRUE(above().status().ok()) << above().status().message();
+  EXPECT_TRUE(received.all_hold(std::byte{0x5a}));
+  EXPECT_TRUE(wait_until([&] { return step_below(), step_above(), send(accepted, 8); }));
+  EXPECT_TRUE(wait_until([&] { return step_below(), step_above(), received.count() == accepted + 1; }));
+}
+
+TEST_F(TcpHalfRetired, WhatAPeerSentOnEitherConnectionBeforeItLeftArrives) {
+  ASSERT_TRUE(send(0, 400'000));
+  const uint64_t before = pair.lower.sent();
+  EXPECT_TRUE(wait_until([&] { return step_below(), below().transmitted() == before + 1; }));
+  EXPECT_TRUE(wait_until([&] { return step_below(), send(1, 8); }));
+  EXPECT_TRUE(wait_until([&] { return step_below(), below().transmitted() == before + 2; }));
+  pair.lower.take().reset();
+  EXPECT_TRUE(wait_until([&] { return step_above(), !above().status().ok(); }));
+  EXPECT_EQ(received.count(), 2u);
+  EXPECT_TRUE(above().ended()) << above().status().message();
 }
 
 TEST(TcpIdlePair, APeerThatIsGoneIsAnErrorWhenItIsNeededAgain) {

@@ -139,7 +139,7 @@ Status Acceptor::take_waiting() {
 }
 
 Status Acceptor::step(bool take_new, std::vector<Accepted>& accepted) {
-  if (take_new) COMITY_RETURN_IF_ERROR(take_waiting());
+  const Status taken = take_new ? take_waiting() : Status();
   for (size_t i = 0; i < strangers_.size();) {
     Stranger& stranger = strangers_[i];
     const auto state = stranger.handshake.poll();
@@ -156,7 +156,7 @@ Status Acceptor::step(bool take_new, std::vector<Accepted>& accepted) {
     if (i + 1 < strangers_.size()) strangers_[i] = std::move(strangers_.back());
     strangers_.pop_back();
   }
-  return {};
+  return taken;
 }
 
 void Acceptor::wait_for(bool take_new, std::vector<pollfd>& polled) const {

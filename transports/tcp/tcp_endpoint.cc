@@ -4,7 +4,6 @@
 #include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
-#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
@@ -87,7 +86,6 @@ void TcpEndpoint::attach(UniqueFd socket, bool by_higher) {
   assert(socket.valid());
   if (!status_.ok()) return;
   wanted_since_ns_ = 0;
-  missed_since_ns_ = 0;
   if (connected() && by_higher_ && !by_higher)
     return retire({std::move(socket), FrameReceiver(config_.limits)});
   by_higher_ = by_higher;
@@ -129,7 +127,8 @@ void TcpEndpoint::retire_if_idle(uint64_t idle_ms) {
 
 // As soon as the segment that is being sent is out.
 void TcpEndpoint::retire_current() {
-  if (sending() && send_error_ == 0) {
+  if (send_error_ != 0) return fail_sending();
+  if (sending()) {
     unusual_ |= kRetireNext;
     return;
   }
@@ -147,12 +146,13 @@ void TcpEndpoint::retire(Channel channel) {
   say_farewell(retiring_.back());
 }
 
-// A connection that failed shows when it is read.
+// A connection that failed shows when it is read, if there is more to read.
 void TcpEndpoint::say_farewell(Retiring& retiring) const {
   const int socket = retiring.channel.socket.get();
   const ssize_t n =
       ::send(socket, retiring.unsent.data(), retiring.unsent.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
   if (n > 0) retiring.unsent.erase(retiring.unsent.begin(), retiring.unsent.begin() + n);
+  if (n < 0 && errno != EAGAIN && errno != EINTR) retiring.unsent.clear();
   if (retiring.unsent.empty()) ::shutdown(socket, SHUT_WR);
 }
 
@@ -160,23 +160,39 @@ bool TcpEndpoint::progress_unusual(SegmentSink& sink) {
   // What was announced, and is no more if another thread took it, is watched again only by who arms anew.
   bool moved = (unusual_ & kAnnounced) != 0;
   unusual_ &= static_cast<uint8_t>(~kAnnounced);
-  if ((unusual_ & kRetireNext) != 0) retire_current();
-  for (size_t i = 0; (unusual_ & kRetiring) != 0 && i < retiring_.size();) {
+  for (size_t i = 0; status_.ok() && i < retiring_.size();) {
     Retiring& each = retiring_[i];
     if (!each.unsent.empty()) say_farewell(each);
-    if (!each.channel.receiver.heard_farewell()) moved |= receive(each.channel, sink);
-    if (!each.unsent.empty() || !each.channel.receiver.heard_farewell()) {
+    if (brings_more(each.channel)) moved |= receive(each.channel, sink);
+    if (brings_more(each.channel) || (each.channel.socket.valid() && !each.unsent.empty())) {
       ++i;
       continue;
     }
-    if (config_.keeper != nullptr) config_.keeper->keep(each.channel.socket.release(), {});
+    if (config_.keeper != nullptr && each.channel.socket.valid())
+      config_.keeper->keep(each.channel.socket.release(), {});
     retiring_.erase(retiring_.begin() + static_cast<ptrdiff_t>(i));
   }
-  if (!status_.ok() || retiring_.empty()) {
-    retiring_.clear();
-    unusual_ &= static_cast<uint8_t>(~kRetiring);
-  }
+  moved |= progress_current(sink);
+  if (peer_ended_ && !brings_more()) fail_ended();
+  if (!status_.ok()) retiring_.clear();
+  if (retiring_.empty()) unusual_ &= static_cast<uint8_t>(~kRetiring);
   return moved;
+}
+
+bool TcpEndpoint::progress_current(SegmentSink& sink) {
+  if (!connected()) {
+    miss();
+    return false;
+  }
+  bool moved = sending() && send_error_ == 0 && flush();
+  if ((unusual_ & kRetireNext) != 0) retire_current();
+  if (brings_more(current_)) moved |= receive(current_, sink);
+  return moved;
+}
+
+bool TcpEndpoint::brings_more() const {
+  return brings_more(current_) || std::any_of(retiring_.begin(), retiring_.end(),
+                                              [](const Retiring& each) { return brings_more(each.channel); });
 }
 
 // --- sending -----------------------------------------------------------------------------------------------
@@ -196,18 +212,22 @@ bool TcpEndpoint::try_send(const SegmentHeader& header, const std::byte* payload
 }
 
 bool TcpEndpoint::refuse() {
-  if (connected() || !status_.ok() || wanted_since_ns_ != 0 || config_.wanting == nullptr) return false;
+  if (connected() || peer_ended_ || !status_.ok() || wanted_since_ns_ != 0 || config_.wanting == nullptr)
+    return false;
   wanted_since_ns_ = now_ns();
   config_.wanting->endpoints.push_back(this);
   config_.wanting->attention.store(true, std::memory_order_relaxed);
   return false;
 }
 
-// Whoever waits for a peer for long connects, too: it may be that only this end can.
+// The higher rank, which dialed at first, does so too when it has waited for the lower one for long: it may
+// be that only it can.
 void TcpEndpoint::miss() {
-  if (!ever_connected() || wanted_since_ns_ != 0) return;
+  if (!config_.higher || !ever_connected() || wanted_since_ns_ != 0) return;
   const uint64_t now = now_ns();
-  if (missed_since_ns_ == 0) missed_since_ns_ = now;
+  const bool waited_on = missed_at_ns_ != 0 && now - missed_at_ns_ < kMissedForLongNs / 2;
+  missed_at_ns_ = now;
+  if (!waited_on) missed_since_ns_ = now;
   if (now - missed_since_ns_ >= kMissedForLongNs) refuse();
 }
 
@@ -274,19 +294,14 @@ void TcpEndpoint::let_go(uint32_t communicator) {
 
 // --- receiving ---------------------------------------------------------------------------------------------
 
-short TcpEndpoint::events_of(bool sends) {
-  return static_cast<short>(POLLIN | (sends ? POLLOUT : 0));
-}
-
 bool TcpEndpoint::progress(SegmentSink& sink) {
-  bool moved = false;
   if (unusual_ != 0) [[unlikely]]
-    moved = progress_unusual(sink);
+    return progress_unusual(sink);
   if (!connected()) {
     miss();
-    return moved;
+    return false;
   }
-  moved |= sending() && send_error_ == 0 && flush();
+  bool moved = sending() && send_error_ == 0 && flush();
   moved |= receive(current_, sink);
   return moved;
 }
@@ -318,19 +333,31 @@ bool TcpEndpoint::receive(Channel& channel, SegmentSink& sink) {
 }
 
 // `error` 0: the end of the stream.
-void TcpEndpoint::receive_failed(const Channel& channel, int error) {
+void TcpEndpoint::receive_failed(Channel& channel, int error) {
   if (error == EINTR) return;
   if (error == EAGAIN) {
-    if (send_error_ == 0 || &channel != &current_) return;
-    return fail(Code::kRemoteError,
-                fmt::format("the connection failed while sending: {}", std::strerror(send_error_)));
+    if (send_error_ != 0 && &channel == &current_) fail_sending();
+    return;
   }
   if (error != 0)
     return fail(Code::kRemoteError, fmt::format("the connection failed: {}", std::strerror(error)));
-  ended_ = channel.receiver.at_boundary();
+  if (!channel.receiver.at_boundary()) {
+    return fail(Code::kRemoteError, "it closed the connection in the middle of a segment (its process died)");
+  }
+  if (&channel == &current_ && sending()) return fail_ended();
+  channel.socket.reset();
+  peer_ended_ = true;
+  if (!brings_more()) fail_ended();
+}
+
+void TcpEndpoint::fail_sending() {
   fail(Code::kRemoteError,
-       ended_ ? "it closed the connection (its process ended, or left the communicator first)"
-              : "it closed the connection in the middle of a segment (its process died)");
+       fmt::format("the connection failed while sending: {}", std::strerror(send_error_)));
+}
+
+void TcpEndpoint::fail_ended() {
+  ended_ = true;
+  fail(Code::kRemoteError, "it closed the connection (its process ended, or left the communicator first)");
 }
 
 }  // namespace comity::tcp

@@ -11,6 +11,8 @@
 // is read where).
 #pragma once
 
+#include <poll.h>
+
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -43,6 +45,7 @@ struct EndpointConfig {
   bool one_of_several = false;
   ConnectionKeeper* keeper = nullptr;  // these two outlive the endpoint; may be null
   Wanting* wanting = nullptr;
+  bool higher = true;  // this rank's number than the peer's
 };
 
 class TcpEndpoint final : public Endpoint {
@@ -79,9 +82,12 @@ class TcpEndpoint final : public Endpoint {
   // Calls visit(descriptor, events) for each that something may come on, or go.
   template <typename Visit>
   void each_descriptor(Visit visit) const {
-    if (connected()) visit(current_.socket.get(), events_of(sending()));
-    if ((unusual_ & kRetiring) == 0) return;
-    for (const Retiring& each : retiring_) visit(each.channel.socket.get(), events_of(!each.unsent.empty()));
+    const auto visit_channel = [&visit](const Channel& channel, bool sends) {
+      const auto events = static_cast<short>((brings_more(channel) ? POLLIN : 0) | (sends ? POLLOUT : 0));
+      if (channel.socket.valid() && events != 0) visit(channel.socket.get(), events);
+    };
+    visit_channel(current_, sending());
+    for (const Retiring& each : retiring_) visit_channel(each.channel, !each.unsent.empty());
   }
   uint32_t peer() const { return config_.peer; }
   uint32_t index() const { return config_.index; }
@@ -102,14 +108,21 @@ class TcpEndpoint final : public Endpoint {
   // What progress() looks at first, as a rule nothing.
   enum Unusual : uint8_t { kAnnounced = 1, kRetiring = 2, kRetireNext = 4 };
 
-  static short events_of(bool sends);
+  // Whether the peer has not said, or shown, that all has come.
+  static bool brings_more(const Channel& channel) {
+    return channel.socket.valid() && !channel.receiver.heard_farewell();
+  }
+  bool brings_more() const;
   bool refuse();
   void miss();
   bool enough_on_its_way();
   bool flush();
   bool receive(Channel& channel, SegmentSink& sink);
-  void receive_failed(const Channel& channel, int error);
+  void receive_failed(Channel& channel, int error);
+  void fail_sending();
+  void fail_ended();
   bool progress_unusual(SegmentSink& sink);
+  bool progress_current(SegmentSink& sink);
   void say_farewell(Retiring& retiring) const;
   void retire(Channel channel);
   void retire_current();
@@ -127,7 +140,9 @@ class TcpEndpoint final : public Endpoint {
   uint8_t unusual_ = 0;
   bool ended_ = false;
   uint64_t wanted_since_ns_ = 0;
-  uint64_t missed_since_ns_ = 0;  // progress() found no connection any more; 0: it has one
+  uint64_t missed_since_ns_ = 0;  // progress() has found no connection since, the last time at missed_at_ns_
+  uint64_t missed_at_ns_ = 0;
+  bool peer_ended_ = false;  // one of the connections ended without a farewell; others may still bring data
   std::vector<Retiring> retiring_;
   bool by_higher_ = false;  // current_, or next_
   UniqueFd next_;           // takes current_'s place once its segment is out

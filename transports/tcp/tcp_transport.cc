@@ -50,7 +50,7 @@ class TcpTransport final : public Transport {
  public:
   explicit TcpTransport(const TransportContext& context)
       : context_(context), door_(context.secret, attention_), peers_(context.nranks) {}
-  ~TcpTransport() override { door_.close(); }
+  ~TcpTransport() override;
   Status open(const Settings& settings);
 
   std::string_view name() const override { return "tcp"; }
@@ -89,6 +89,7 @@ class TcpTransport final : public Transport {
   Status step_connecting();
   void step_dialing();
   bool awaits() const;
+  bool is_stuck() const;  // somebody needs a connection that is not there
   // Connections are being made here, by who calls.
   bool connecting() const {
     return !dialing_.empty() || !wanting_.endpoints.empty() ||
@@ -121,6 +122,18 @@ class TcpTransport final : public Transport {
   std::vector<Armed> armed_{1};
   std::vector<pollfd> connecting_polled_;
 };
+
+// What peers connected and nobody took may bring what they sent, and they are to hear of an end in order.
+TcpTransport::~TcpTransport() {
+  const auto keep = [this](UniqueFd socket) {
+    if (socket.valid() && context_.connections != nullptr) context_.connections->keep(socket.release(), {});
+  };
+  door_.close();
+  static_cast<void>(door_.take(accepted_));
+  for (Acceptor::Accepted& each : accepted_) keep(std::move(each.socket));
+  for (auto& each : early_) keep(std::move(each.second));
+  for (Dialing& each : dialing_) keep(each.dialer.take());
+}
 
 // --- opening -----------------------------------------------------------------------------------------------
 
@@ -196,6 +209,7 @@ void TcpTransport::make_endpoint(uint32_t peer, uint32_t index, uint32_t count) 
   config.one_of_several = count > 1;
   config.keeper = context_.connections;
   config.wanting = &wanting_;
+  config.higher = !accepts;
   config.traits.segment_bytes = count > 1 ? kSegmentBytesShared : kSegmentBytesAlone;
   config.traits.latency_ns = self_.host == to.address.host ? 5'000 : 15'000;
   const uint64_t bits_per_s = interface.speed_bits_per_s > 0 ? interface.speed_bits_per_s : 40'000'000'000u;
@@ -233,6 +247,11 @@ void TcpTransport::dial(TcpEndpoint& endpoint, Otherwise otherwise) {
 void TcpTransport::attach(TcpEndpoint& endpoint, UniqueFd socket, bool from_higher) {
   if (!endpoint.ever_connected()) connected_.push_back(&endpoint);
   endpoint.attach(std::move(socket), from_higher);
+  // Others that are being dialed may be forgotten by then.
+  for (Dialing& dialing : dialing_) {
+    if (dialing.endpoint == &endpoint && dialing.otherwise == Otherwise::kFail)
+      dialing.otherwise = Otherwise::kOnceMore;
+  }
   for (Armed& armed : armed_) {
     armed.endpoints.reserve(2 * connected_.size());       // so that no sleep allocates
     if (armed.sleeper != nullptr) armed.sleeper->ring();  // it does not watch this one yet
@@ -277,7 +296,14 @@ Status TcpTransport::take_arrived() {
     accepted_.clear();
   }
   const Status status = door_.status();
-  return status.ok() || !awaits() ? Status() : status.in(fmt::format("tcp: rank {}", context_.rank));
+  return status.ok() || !is_stuck() ? Status() : status.in(fmt::format("tcp: rank {}", context_.rank));
+}
+
+bool TcpTransport::is_stuck() const {
+  return std::any_of(made_.begin(), made_.end(), [](const TcpEndpoint* endpoint) {
+    const bool needed = !endpoint->ever_connected() || endpoint->wanted_since_ns() != 0;
+    return needed && !endpoint->connected() && endpoint->status().ok();
+  });
 }
 
 bool TcpTransport::awaits() const {
@@ -291,8 +317,9 @@ Status TcpTransport::progress() {
   const uint64_t start_ns = now_ns();
   if (start_ns < next_step_ns_) return {};
   attention_.exchange(false, std::memory_order_acquire);
-  COMITY_RETURN_IF_ERROR(step_connecting());
-  if (connecting()) attention_ = true;
+  const Status stepped = step_connecting();
+  if (!stepped.ok() || connecting()) attention_ = true;
+  COMITY_RETURN_IF_ERROR(stepped);
   // Looking at many strangers takes long; what is connected already has most of the time.
   next_step_ns_ = now_ns() + std::max(kConnectPauseNs, 4 * (now_ns() - start_ns));
   return {};
@@ -370,6 +397,8 @@ void TcpTransport::arm(Sleeper& sleeper) {
   armed.times = 1;
   watch_endpoints(armed);
   door_.add(sleeper);
+  if (attention_.load(std::memory_order_acquire))
+    sleeper.at_most(kRedialNs);  // progress() looks only now and then
   if (!connecting()) return;
   connecting_polled_.clear();
   if (!door_.in_background()) door_.wait_for(connecting_polled_);
