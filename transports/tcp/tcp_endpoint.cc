@@ -56,11 +56,13 @@ TcpEndpoint::TcpEndpoint(EndpointConfig config)
 // peer sees that. Everything else was handed over as sent, and arrives.
 TcpEndpoint::~TcpEndpoint() {
   for (Retiring& each : retiring_) keep(std::move(each.channel.socket), each.unsent);
+  keep(std::move(next_), {});
   if (!connected() || (sending() && (total_ > sizeof(SegmentHeader) || send_error_ != 0))) return;
   keep(std::move(current_.socket), unsent_header());
 }
 
 void TcpEndpoint::keep(UniqueFd socket, const std::vector<std::byte>& unsent) const {
+  if (!socket.valid()) return;
   if (config_.keeper != nullptr) {
     config_.keeper->keep(socket.release(), unsent);
   } else {
@@ -86,7 +88,7 @@ void TcpEndpoint::attach(UniqueFd socket, bool by_higher) {
   assert(socket.valid());
   if (!status_.ok()) return;
   wanted_since_ns_ = 0;
-  if (connected() && by_higher_ && !by_higher)
+  if (connected() && by_higher_ && !by_higher && (next_.valid() || brings_more(current_)))
     return retire({std::move(socket), FrameReceiver(config_.limits)});
   by_higher_ = by_higher;
   if (!connected()) return use(std::move(socket));
@@ -185,14 +187,15 @@ bool TcpEndpoint::progress_current(SegmentSink& sink) {
     return false;
   }
   bool moved = sending() && send_error_ == 0 && flush();
-  if ((unusual_ & kRetireNext) != 0) retire_current();
+  if ((unusual_ & kRetireNext) != 0 && (send_error_ == 0 || !brings_more(current_))) retire_current();
   if (brings_more(current_)) moved |= receive(current_, sink);
   return moved;
 }
 
 bool TcpEndpoint::brings_more() const {
-  return brings_more(current_) || std::any_of(retiring_.begin(), retiring_.end(),
-                                              [](const Retiring& each) { return brings_more(each.channel); });
+  return next_.valid() || brings_more(current_) ||
+         std::any_of(retiring_.begin(), retiring_.end(),
+                     [](const Retiring& each) { return brings_more(each.channel); });
 }
 
 // --- sending -----------------------------------------------------------------------------------------------
@@ -356,7 +359,9 @@ void TcpEndpoint::fail_sending() {
 }
 
 void TcpEndpoint::fail_ended() {
-  ended_ = true;
+  if (!status_.ok()) return;
+  ended_ = std::none_of(retiring_.begin(), retiring_.end(),
+                        [](const Retiring& each) { return brings_more(each.channel); });
   fail(Code::kRemoteError, "it closed the connection (its process ended, or left the communicator first)");
 }
 

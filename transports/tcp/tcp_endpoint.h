@@ -75,6 +75,9 @@ class TcpEndpoint final : public Endpoint {
 
   bool connected() const { return current_.socket.valid(); }
   bool ever_connected() const { return local_.length != 0; }
+  bool needs_connection() const {
+    return !connected() && status_.ok() && (!ever_connected() || wanted_since_ns_ != 0);
+  }
   uint64_t wanted_since_ns() const { return wanted_since_ns_; }  // 0: nothing is refused for want of one
   bool sending() const { return sent_ < total_; }
   // The last segment was refused because enough is on its way; nothing wakes a sleeper when that ends.

@@ -300,10 +300,8 @@ Status TcpTransport::take_arrived() {
 }
 
 bool TcpTransport::is_stuck() const {
-  return std::any_of(made_.begin(), made_.end(), [](const TcpEndpoint* endpoint) {
-    const bool needed = !endpoint->ever_connected() || endpoint->wanted_since_ns() != 0;
-    return needed && !endpoint->connected() && endpoint->status().ok();
-  });
+  return std::any_of(made_.begin(), made_.end(),
+                     [](const TcpEndpoint* endpoint) { return endpoint->needs_connection(); });
 }
 
 bool TcpTransport::awaits() const {
@@ -360,11 +358,12 @@ void TcpTransport::step_dialing() {
       continue;
     }
     TcpEndpoint& endpoint = *dialing_[i].endpoint;
+    const bool needed = endpoint.needs_connection();
     if (connected.ok()) {
       attach(endpoint, dialing_[i].dialer.take(), context_.rank > endpoint.peer());
-    } else if (dialing_[i].otherwise == Otherwise::kOnceMore && !endpoint.connected()) {
+    } else if (dialing_[i].otherwise == Otherwise::kOnceMore && needed) {
       again.push_back(&endpoint);
-    } else if (dialing_[i].otherwise == Otherwise::kFail && !endpoint.connected()) {
+    } else if (dialing_[i].otherwise == Otherwise::kFail && needed) {
       endpoint.fail(
           connected.status().code(),
           fmt::format("rank {} {}; check firewalls and routes between the two, or name the network with "
