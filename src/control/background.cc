@@ -11,18 +11,6 @@
 #include "src/control/loop.h"
 
 namespace comity::control {
-namespace {
-
-class Descriptor final : public Pollable {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  int fd() const override { return fd_; }
-
- private:
-  int fd_;
-};
-
-}  // namespace
 
 class LoopBackground::Job : public std::enable_shared_from_this<Job> {
  public:
@@ -58,7 +46,7 @@ class LoopBackground::Job : public std::enable_shared_from_this<Job> {
     wait_for_.clear();
     const uint64_t within_ms = work_->step(wait_for_);
     for (const pollfd& each : wait_for_) {
-      Descriptor what(each.fd);
+      BorrowedStream what(each.fd);
       watched_.push_back(loop_.watch(what, static_cast<uint32_t>(each.events),
                                      [self = shared_from_this()](uint32_t) { self->step(); }));
     }

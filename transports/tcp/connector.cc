@@ -138,8 +138,8 @@ Status Acceptor::take_waiting() {
   return {};
 }
 
-Status Acceptor::step(bool take_new, std::vector<Accepted>& accepted) {
-  const Status taken = take_new ? take_waiting() : Status();
+Status Acceptor::step(std::vector<Accepted>& accepted) {
+  const Status taken = take_waiting();
   for (size_t i = 0; i < strangers_.size();) {
     Stranger& stranger = strangers_[i];
     const auto state = stranger.handshake.poll();
@@ -159,8 +159,8 @@ Status Acceptor::step(bool take_new, std::vector<Accepted>& accepted) {
   return taken;
 }
 
-void Acceptor::wait_for(bool take_new, std::vector<pollfd>& polled) const {
-  if (take_new && strangers_.size() < kMaxUnauthenticated) {
+void Acceptor::wait_for(std::vector<pollfd>& polled) const {
+  if (strangers_.size() < kMaxUnauthenticated) {
     for (const UniqueFd& listener : listeners_) polled.push_back({listener.get(), POLLIN, 0});
   }
   for (const Stranger& stranger : strangers_) {

@@ -79,12 +79,12 @@ class Acceptor {
   Acceptor(const Secret& secret, uint64_t handshake_ms) : secret_(secret), handshake_ms_(handshake_ms) {}
   // Adds a listener; returns its address with the port. Errors: kSystemError.
   Result<SocketAddress> listen(const SocketAddress& address, const std::string& congestion);
-  // Takes waiting connections if `take_new`, advances handshakes, appends what is proven to `accepted`.
+  // Takes waiting connections, advances handshakes, appends what is proven to `accepted`.
   // Errors: kSystemError (no descriptors).
-  Status step(bool take_new, std::vector<Accepted>& accepted);
+  Status step(std::vector<Accepted>& accepted);
   bool has_strangers() const { return !strangers_.empty(); }
   // Appends what to wait for.
-  void wait_for(bool take_new, std::vector<pollfd>& polled) const;
+  void wait_for(std::vector<pollfd>& polled) const;
 
  private:
   struct Stranger {

@@ -69,7 +69,7 @@ void Door::close() {
 
 void Door::advance() {
   std::vector<Acceptor::Accepted> proven;
-  Status status = acceptor_.step(true, proven);
+  Status status = acceptor_.step(proven);
   const std::lock_guard lock(mutex_);
   const bool news = !proven.empty() || (!status.ok() && status_.ok());
   status_ = std::move(status);
@@ -95,7 +95,7 @@ uint64_t Door::step(std::vector<pollfd>& wait_for) {
     within_ms = std::min(within_ms, (next - now) / 1'000'000u + 1);
   }
   if (!status().ok()) return std::min(within_ms, kAgainMs);
-  acceptor_.wait_for(true, wait_for);
+  acceptor_.wait_for(wait_for);
   return within_ms;
 }
 

@@ -52,7 +52,7 @@ class Door final : public BackgroundWork {
   void add(Sleeper& sleeper);
   void remove(Sleeper& sleeper);
   // Without a Background: what to wait for.
-  void wait_for(std::vector<pollfd>& polled) const { acceptor_.wait_for(true, polled); }
+  void wait_for(std::vector<pollfd>& polled) const { acceptor_.wait_for(polled); }
   bool has_strangers() const { return acceptor_.has_strangers(); }
 
   // BackgroundWork.
