@@ -11,6 +11,7 @@
 #include <numeric>
 #include <tuple>
 
+#include "tests/support/effort.h"
 #include "tests/support/reduce_reference.h"
 #include "tests/support/rounding.h"
 #include "tests/support/sim_world.h"
@@ -20,15 +21,10 @@ namespace {
 
 using algorithms::Accumulate;
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool kSanitized = true;
-#else
-constexpr bool kSanitized = false;
-#endif
-
 constexpr uint32_t kMostRanks = 17;
 constexpr uint64_t kShort = 37;
-constexpr uint64_t kLong = kSanitized ? 1500 : 5001;  // in the figures below, far beyond what latency rules
+constexpr uint64_t kLong =
+    kInstrumented ? 1500 : 5001;  // in the figures below, far beyond what latency rules
 constexpr RedOp kOps[] = {RedOp::kSum, RedOp::kAvg, RedOp::kProd};
 constexpr Collective kReductions[] = {Collective::kAllReduce, Collective::kReduce,
                                       Collective::kReduceScatter};
@@ -197,7 +193,7 @@ TEST_P(Rounding, OfWhatIsForcedIsWhatItStates) {
 }
 
 std::vector<uint32_t> rank_counts() {
-  if (kSanitized) return {2, 3, 4, 7, kMostRanks};  // the code is the same for those between
+  if (kInstrumented) return {2, 3, 4, 7, kMostRanks};  // the code is the same for those between
   std::vector<uint32_t> all(kMostRanks - 1);
   std::iota(all.begin(), all.end(), 2u);
   return all;

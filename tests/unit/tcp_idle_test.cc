@@ -41,16 +41,21 @@ bool wait_until(const std::function<bool()>& finished, uint64_t limit_ms = 20'00
   return true;
 }
 
-// Connected sockets over the loopback among this process's descriptors.
-size_t connections() {
+// Connected sockets over the loopback among this process's descriptors, for which `counts(descriptor)`.
+template <typename Counts>
+size_t connections(Counts counts) {
   size_t count = 0;
   for (int fd = 3; fd < 1024; ++fd) {
     sockaddr_storage peer{};
     socklen_t length = sizeof(peer);
-    if (::getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &length) == 0 && peer.ss_family == AF_INET)
-      ++count;
+    const bool connected = ::getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &length) == 0;
+    if (connected && peer.ss_family == AF_INET && counts(fd)) ++count;
   }
   return count;
+}
+
+size_t connections() {
+  return connections([](int) { return true; });
 }
 
 // One of two ranks, with what it has sent and received.
@@ -249,16 +254,10 @@ class TcpHalfRetired : public testing::Test {
   }
   // Whether a connection of this process has heard that nothing follows on it.
   static bool half_closed() {
-    for (int fd = 3; fd < 1024; ++fd) {
-      pollfd polled{fd, POLLRDHUP, 0};
-      sockaddr_storage peer{};
-      socklen_t length = sizeof(peer);
-      const bool connected = ::getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &length) == 0;
-      if (connected && peer.ss_family == AF_INET && ::poll(&polled, 1, 0) == 1 &&
-          (polled.revents & POLLRDHUP) != 0)
-        return true;
-    }
-    return false;
+    return connections([](int fd) {
+             pollfd polled{fd, POLLRDHUP, 0};
+             return ::poll(&polled, 1, 0) == 1 && (polled.revents & POLLRDHUP) != 0;
+           }) > 0;
   }
   // Whether the segment was accepted.
   bool send(uint64_t number, uint32_t bytes) {
