@@ -8,10 +8,12 @@
 #include <stddef.h>
 #include <string.h>
 
-/* `whole` floats are the larger of a rank's two buffers; a block is the nranks-th part. */
+/* `whole` floats are the larger of a rank's two buffers; a block is the nranks-th part. Blocks of lengths of
+ * their own: `counts` and `begins` by peer, of what is sent as of what is received. */
 struct mpi_call {
   float *send, *recv;
   int whole, block, rank, nranks, in_place;
+  int *counts, *begins;
 };
 
 enum { kReduced = -1, kRoot = 0 };
@@ -26,6 +28,7 @@ struct mpi_collective {
   const char* name;
   int has_in_place;
   int in_blocks;                           /* one of a rank's buffers, or both, are a block for each rank */
+  int varies;                              /* the blocks have lengths of their own */
   int input_is_block, input_of_root_alone; /* else: the whole, of every rank */
   void (*run)(const struct mpi_call* c);
   /* The i-th piece that this rank must hold; 0 when there are no more. */
@@ -68,6 +71,16 @@ static void run_reduce_scatter(const struct mpi_call* c) {
 
 static void run_all_to_all(const struct mpi_call* c) {
   MPI_Alltoall(c->send, c->block, MPI_FLOAT, c->recv, c->block, MPI_FLOAT, MPI_COMM_WORLD);
+}
+
+/* What two ranks give each other, in units of elements. */
+static int mpi_pair_units(int one, int other, int nranks) {
+  return 1 + (one + other) % nranks;
+}
+
+static void run_all_to_all_v(const struct mpi_call* c) {
+  MPI_Alltoallv(c->send, c->counts, c->begins, MPI_FLOAT, c->recv, c->counts, c->begins, MPI_FLOAT,
+                MPI_COMM_WORLD);
 }
 
 static void run_gather(const struct mpi_call* c) {
@@ -135,6 +148,15 @@ static int expect_own_blocks(const struct mpi_call* c, int i, struct mpi_piece* 
   return more;
 }
 
+static int expect_varying_blocks(const struct mpi_call* c, int i, struct mpi_piece* piece) {
+  if (i == c->nranks) return 0;
+  const int unit = c->counts[i] / mpi_pair_units(i, c->rank, c->nranks);
+  int units_before = 0;
+  for (int to = 0; to < c->rank; ++to) units_before += mpi_pair_units(i, to, c->nranks);
+  *piece = (struct mpi_piece){i, (size_t)c->begins[i], (size_t)(units_before * unit), (size_t)c->counts[i]};
+  return 1;
+}
+
 static int expect_from_before(const struct mpi_call* c, int i, struct mpi_piece* piece) {
   return one_piece(piece, i, (c->rank + c->nranks - 1) % c->nranks, 0, c->whole);
 }
@@ -147,16 +169,17 @@ static int expect_nothing(const struct mpi_call* c, int i, struct mpi_piece* pie
 }
 
 static const struct mpi_collective kCollectives[] = {
-    {"all_reduce", 1, 0, 0, 0, run_all_reduce, expect_sum},
-    {"reduce", 1, 0, 0, 0, run_reduce, expect_sum_on_root},
-    {"broadcast", 1, 0, 0, 1, run_broadcast, expect_roots},
-    {"all_gather", 1, 1, 1, 0, run_all_gather, expect_blocks},
-    {"reduce_scatter", 1, 1, 0, 0, run_reduce_scatter, expect_block_of_sum},
-    {"all_to_all", 0, 1, 0, 0, run_all_to_all, expect_own_blocks},
-    {"gather", 1, 1, 1, 0, run_gather, expect_blocks_on_root},
-    {"scatter", 1, 1, 0, 1, run_scatter, expect_block_of_root},
-    {"send_recv", 0, 0, 0, 0, run_send_recv, expect_from_before},
-    {"barrier", 0, 0, 0, 0, run_barrier, expect_nothing},
+    {"all_reduce", 1, 0, 0, 0, 0, run_all_reduce, expect_sum},
+    {"reduce", 1, 0, 0, 0, 0, run_reduce, expect_sum_on_root},
+    {"broadcast", 1, 0, 0, 0, 1, run_broadcast, expect_roots},
+    {"all_gather", 1, 1, 0, 1, 0, run_all_gather, expect_blocks},
+    {"reduce_scatter", 1, 1, 0, 0, 0, run_reduce_scatter, expect_block_of_sum},
+    {"all_to_all", 0, 1, 0, 0, 0, run_all_to_all, expect_own_blocks},
+    {"all_to_all_v", 0, 1, 1, 0, 0, run_all_to_all_v, expect_varying_blocks},
+    {"gather", 1, 1, 0, 1, 0, run_gather, expect_blocks_on_root},
+    {"scatter", 1, 1, 0, 0, 1, run_scatter, expect_block_of_root},
+    {"send_recv", 0, 0, 0, 0, 0, run_send_recv, expect_from_before},
+    {"barrier", 0, 0, 0, 0, 0, run_barrier, expect_nothing},
 };
 
 #endif /* COMITY_PERF_PEERS_MPI_CALLS_H_ */

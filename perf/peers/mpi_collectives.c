@@ -45,6 +45,7 @@ struct job {
   float period[2 * kPeriod];     /* this rank's input, twice */
   float sum_period[2 * kPeriod]; /* the sum of all ranks' */
   float *send, *recv;
+  int *counts, *begins; /* by peer, of blocks of lengths of their own */
   double* times_us;
 };
 
@@ -202,11 +203,27 @@ static double line_now_ns(struct job* job) {
   return best;
 }
 
+/* Lays out blocks of one to nranks units (all_to_all_v_perf); their sum. */
+static int vary(struct job* job, int elements) {
+  const int n = job->nranks, unit = elements / (n * (n + 1) / 2);
+  int sum = 0;
+  for (int peer = 0; peer < n; ++peer) {
+    job->counts[peer] = unit * mpi_pair_units(job->rank, peer, n);
+    job->begins[peer] = sum;
+    sum += job->counts[peer];
+  }
+  return sum;
+}
+
 /* Measures one size and placement; rank 0 prints its JSON object. Wrong elements on this rank. */
 static size_t measure(struct job* job, size_t bytes, int in_place) {
-  const int block = (int)(bytes / sizeof(float)) / job->nranks;
-  const int whole = job->options.collective->in_blocks ? block * job->nranks : (int)(bytes / sizeof(float));
-  const struct mpi_call call = {job->send, job->recv, whole, block, job->rank, job->nranks, in_place};
+  const struct mpi_collective* collective = job->options.collective;
+  const int elements = (int)(bytes / sizeof(float)), block = elements / job->nranks;
+  const int whole = collective->varies      ? vary(job, elements)
+                    : collective->in_blocks ? block * job->nranks
+                                            : elements;
+  const struct mpi_call call = {job->send,   job->recv, whole,       block,      job->rank,
+                                job->nranks, in_place,  job->counts, job->begins};
   double call_us = 0; /* of the last one: the first ones pay for what is kept afterwards */
   for (int i = 0; i < job->options.warmup; ++i) call_us = timed_call(job, &call, (size_t)i);
   const int calls = calls_for(job, bytes, call_us);
@@ -240,7 +257,10 @@ static void prepare(struct job* job) {
   job->send = aligned_alloc(4096, (job->options.max_bytes + 4095) / 4096 * 4096);
   job->recv = aligned_alloc(4096, (job->options.max_bytes + 4095) / 4096 * 4096);
   job->times_us = calloc((size_t)job->options.calls, sizeof(double));
-  if (job->send == NULL || job->recv == NULL || job->times_us == NULL) die("no memory");
+  job->counts = calloc(2 * (size_t)job->nranks, sizeof(int));
+  if (job->send == NULL || job->recv == NULL || job->times_us == NULL || job->counts == NULL)
+    die("no memory");
+  job->begins = job->counts + job->nranks;
   memset(job->send, 0, job->options.max_bytes);
   memset(job->recv, 0, job->options.max_bytes);
 }

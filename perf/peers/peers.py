@@ -107,10 +107,10 @@ def line_up(arguments, programs, wire, collective="all_reduce"):
 # ---- Measuring -------------------------------------------------------------------------------------------------
 
 
-def loads(arguments):
+def loads(arguments, collective):
     """One per band of sizes, cut to what was asked for."""
     if arguments.all:
-        return [everything.load(arguments)]
+        return [everything.load(arguments, collective)]
     found = []
     for low, high in BANDS:
         sizes = [size for size in (8 << 2 * i for i in range(20)) if low <= size <= high]
@@ -145,7 +145,7 @@ def measure_wire(arguments, programs, wire, collective="all_reduce"):
         field = [contender for contender in field if contender.tuned]
     for number in range(arguments.runs):
         print(f"peers: {collective}, {wire.name}, round {number + 1} of {arguments.runs}, {len(field)} contenders", flush=True)
-        for load in loads(arguments):
+        for load in loads(arguments, collective):
             for contender in field:
                 measure_once(contender, load, times, failures)
         if number == 0:
