@@ -1,50 +1,31 @@
 #include "src/api/assembly.h"
 
 #include <fmt/core.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <exception>
 #include <mutex>
 #include <optional>
+#include <set>
 
 #include "comity/comity.h"
 #include "src/api/calibrate.h"
 #include "src/api/layout.h"
 #include "src/api/rank_parts.h"
+#include "src/api/transports.h"
 #include "src/base/cpu_mask.h"
 #include "src/base/fork.h"
 #include "src/base/log.h"
 #include "src/base/settings.h"
-#include "src/base/text.h"
 #include "src/base/this_host.h"
 #include "src/device/host/arena.h"
 #include "src/device/registry.h"
-#include "transports/shm/shm_transport.h"
-#include "transports/tcp/tcp_transport.h"
 
 namespace comity::api {
 namespace {
 
 constexpr uint8_t kUnreached = UINT8_MAX;
-constexpr const char* kTransportNames[] = {"shm", "tcp"};  // in order of preference
-
-Result<std::vector<std::string>> wanted_transports(const Settings& settings) {
-  const std::string& text = settings.text("COMITY_TRANSPORTS");
-  std::vector<std::string> wanted;
-  for (const std::string_view name : split(text)) wanted.emplace_back(name);
-  for (const std::string& name : wanted) {
-    if (std::find(std::begin(kTransportNames), std::end(kTransportNames), name) ==
-        std::end(kTransportNames)) {
-      return Status(
-          Code::kInvalidArgument,
-          fmt::format("COMITY_TRANSPORTS=\"{}\": there is no transport \"{}\"; there are shm and tcp", text,
-                      name));
-    }
-  }
-  if (wanted.empty()) wanted.assign(std::begin(kTransportNames), std::end(kTransportNames));
-  return wanted;
-}
-
 // In the same words on every rank.
 Status could_not_set_up(uint32_t rank, const Status& why) {
   return Status(why.code(), fmt::format("rank {} could not set up: {}", rank, why.message()));
@@ -135,23 +116,32 @@ class Builder {
     context.connections = &family.connections;
     context.background = &family.background;
     context.descriptor_socket_name = family.descriptor_socket_name;
-    COMITY_ASSIGN_OR_RETURN(const auto wanted, wanted_transports(config_.settings));
-    const bool sockets = std::find(wanted.begin(), wanted.end(), "tcp") != wanted.end();
-    for (const char* name : kTransportNames) {
-      if (std::find(wanted.begin(), wanted.end(), name) == wanted.end()) continue;
-      const bool in_memory = std::string_view(name) == "shm";
-      auto made =
-          in_memory ? shm::make_shm_transport(context) : tcp::make_tcp_transport(context, config_.settings);
-      if (!made.ok() && in_memory && sockets) {
-        COMITY_LOG_WARN("{}: no shared memory, using sockets: {}", name_of_rank(rank_, config_),
-                        made.status().message());
-        made = shm::make_absent_transport(made.status());
-      }
-      if (!made.ok()) return made.status().in(name);
-      std::unique_ptr<Transport>& kept = in_memory ? made_->memory : family.sockets;
-      kept = std::move(made).value();
-      made_->add(*kept);
+    COMITY_ASSIGN_OR_RETURN(wanted_, wanted_transports(config_.settings));
+    for (const std::string& name : wanted_.names) COMITY_RETURN_IF_ERROR(open_transport(name, context));
+    offer_.chosen = wanted_.chosen;
+    for (const Transport* transport : made_->transports())
+      offer_.addresses.emplace_back(transport->name(), transport->address());
+    if (!offer_.addresses.empty()) return {};
+    return Status(Code::kSystemError, fmt::format("no transport could be opened: {}", could_not_open_));
+  }
+
+  // One that cannot be had is no fault while there is another.
+  Status open_transport(const std::string& name, const TransportContext& context) {
+    const TransportKind& kind = *transport_kind(name);
+    auto made = kind.make(context, config_.settings);
+    if (!made.ok()) {
+      could_not_open_ +=
+          fmt::format("{}{}: {}", could_not_open_.empty() ? "" : "; ", name, made.status().message());
+      if (wanted_.names.size() == 1 || made.status().code() == Code::kInvalidArgument)
+        return made.status().in(name);
+      COMITY_LOG_WARN("{}: goes on without {}: {}", name_of_rank(rank_, config_), name,
+                      made.status().message());
+      return {};
     }
+    std::unique_ptr<Transport>& kept =
+        kind.in_memory ? made_->memory : made_->family->transports.emplace_back();
+    kept = std::move(made).value();
+    made_->add(*kept);
     return {};
   }
 
@@ -160,10 +150,8 @@ class Builder {
     COMITY_ASSIGN_OR_RETURN(view_, local_view());
     ByteWriter mine;
     mine.put_text(machine).put(usable_cpus()).put(topology::digest_of(view_));
-    for (const Transport* transport : made_->transports())
-      mine.put_text(transport->name()).put_blob(transport->address());
+    put(mine, offer_);
     COMITY_ASSIGN_OR_RETURN(const auto all, made_->control->all_gather(mine.take(), deadline_));
-    addresses_.resize(nranks_);
     CpuMask cpus{};
     uint32_t sharers = 0;
     for (uint32_t peer = 0; peer < nranks_; ++peer) {
@@ -175,16 +163,9 @@ class Builder {
         ++sharers;
         cpus = join(cpus, its_cpus);
       }
-      for (const Transport* transport : made_->transports()) {
-        const std::string name = reader.get_text();
-        const auto blob = reader.get_blob();
-        if (!reader.ok() || name != transport->name()) {
-          return Status(Code::kInvalidUsage,
-                        fmt::format("rank {} has other transports than rank {}: set COMITY_TRANSPORTS alike",
-                                    peer, rank_));
-        }
-        addresses_[peer].emplace_back(blob.begin(), blob.end());
-      }
+      offers_.push_back(get_transport_offer(reader));
+      if (!reader.at_end())
+        return Status(Code::kRemoteError, fmt::format("rank {} sent damaged addresses", peer));
     }
     made_->places.oversubscribed = sharers > count(cpus);
     one_machine_ = sharers == nranks_;
@@ -200,9 +181,11 @@ class Builder {
       bool failed = false;
       for (uint32_t peer = 0; peer < nranks_; ++peer) {
         if (peer == rank_) continue;
-        const Status status = made_->memory->reach(peer, addresses_[peer][0]);
+        const Bytes* address = offers_[peer].address_of("shm");
+        if (address == nullptr) continue;
+        const Status status = made_->memory->reach(peer, *address);
         if (status.ok()) {
-          made_->places.transport_of_peer[peer] = 0;
+          made_->places.transport_of_peer[peer] = index_of(*made_->memory);
           lowest = std::min(lowest, peer);
         } else if (status.code() != Code::kUnsupported) {
           COMITY_LOG_WARN("{}: shared memory with rank {} failed, using sockets: {}",
@@ -230,28 +213,71 @@ class Builder {
     }
     COMITY_ASSIGN_OR_RETURN(const auto grouped, topology::from_hosts(hosts));
     made_->places.host_of_rank = grouped.group_of_rank;
-    return made_->layout.agree(views, grouped.group_of_rank, has_memory(), rank_);
+    return made_->layout.agree(views, grouped.group_of_rank, transports_in_use(), rank_);
   }
 
-  bool has_memory() const { return made_->memory != nullptr && made_->memory->name() == "shm"; }
+  bool has_memory() const { return made_->memory != nullptr; }
+
+  uint8_t index_of(const Transport& transport) const {
+    const auto& all = made_->transports();
+    return static_cast<uint8_t>(std::find(all.begin(), all.end(), &transport) - all.begin());
+  }
+
+  // Equal on all ranks: inside a host, and across, what any two ranks might use.
+  TransportsInUse transports_in_use() const {
+    TransportsInUse use;
+    std::set<std::string> across;
+    for (const TransportOffer& offer : offers_) {
+      for (const auto& [name, address] : offer.addresses) {
+        if (name == "shm") {
+          use.shm = true;
+        } else {
+          across.insert(name);
+        }
+      }
+    }
+    if (!across.empty()) use.across = fmt::format("{}", fmt::join(across, "+"));
+    return use;
+  }
 
   Status reach_the_rest() {
-    const size_t last = made_->transports().size() - 1;
     RankParts::Places& places = made_->places;
     for (uint32_t peer = 0; peer < nranks_; ++peer) {
       if (peer == rank_) continue;
       const bool together = places.host_of_rank[peer] == places.host_of_rank[rank_];
       if (together && places.transport_of_peer[peer] != kUnreached) continue;
-      if (made_->family->sockets == nullptr) {
-        return Status(
-            Code::kInvalidUsage,
-            fmt::format("rank {} is on another host than rank {} and COMITY_TRANSPORTS allows no sockets",
-                        peer, rank_));
-      }
-      COMITY_RETURN_IF_ERROR(made_->family->sockets->reach(peer, addresses_[peer][last]));
-      places.transport_of_peer[peer] = static_cast<uint8_t>(last);
+      COMITY_ASSIGN_OR_RETURN(places.transport_of_peer[peer], reach_across(peer));
     }
     return {};
+  }
+
+  // By which of the transports to other hosts; both ranks come to the same.
+  Result<uint8_t> reach_across(uint32_t peer) {
+    std::vector<Candidate> candidates;
+    std::vector<uint8_t> indexes;
+    std::string refused;
+    for (const auto& transport : made_->family->transports) {
+      const Bytes* address = offers_[peer].address_of(transport->name());
+      if (address == nullptr) continue;
+      const Status reached = transport->reach(peer, *address);
+      if (reached.ok()) {
+        candidates.push_back({std::string(transport->name()), transport->figures(peer)});
+        indexes.push_back(index_of(*transport));
+      } else if (reached.code() == Code::kUnsupported) {
+        refused += fmt::format("; {}", reached.message());
+      } else {
+        return reached;
+      }
+    }
+    if (!candidates.empty()) {
+      const auto& [lower, higher] = std::minmax(peer, rank_);
+      return indexes[choose_transport(offers_[lower], offers_[higher], candidates)];
+    }
+    return Status(
+        Code::kInvalidUsage,
+        fmt::format("nothing joins rank {}, which has {}, to rank {}, which has {}, on another host{}{}{}",
+                    rank_, offer_.names(), peer, offers_[peer].names(), refused,
+                    could_not_open_.empty() ? "" : "; could not be opened: ", could_not_open_));
   }
 
   Status agree(const char* when) {
@@ -272,9 +298,12 @@ class Builder {
   Deadline deadline_;
   bool one_machine_ = false;
   std::unique_ptr<RankParts> made_;
-  std::vector<std::vector<Bytes>> addresses_;  // by rank, by transport
-  std::string view_;                           // what this process sees of its machine
-  std::vector<uint64_t> view_digests_;         // by rank
+  WantedTransports wanted_;
+  TransportOffer offer_;
+  std::string could_not_open_;
+  std::vector<TransportOffer> offers_;  // by rank
+  std::string view_;                    // what this process sees of its machine
+  std::vector<uint64_t> view_digests_;  // by rank
 };
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "src/control/background.h"
 #include "src/control/descriptor_fetch.h"
 
 namespace comity::api {
@@ -41,6 +42,10 @@ void ControlConnections::keep(int socket, std::span<const std::byte> unsent) {
   UniqueFd owned = own_fd(socket);
   if (!faulty_.load(std::memory_order_relaxed))
     control::finish_connection(std::move(owned), Bytes(unsent.begin(), unsent.end()));
+}
+
+void ControlConnections::linger(std::unique_ptr<Lingering> connections) {
+  if (!faulty_.load(std::memory_order_relaxed)) control::linger(std::move(connections));
 }
 
 Status SessionOversight::verdict() const {

@@ -32,6 +32,7 @@ class ControlConnections final : public ConnectionKeeper {
   // How the last communicator that used the connections ended. Any thread.
   void set_faulty(bool faulty) { faulty_.store(faulty, std::memory_order_relaxed); }
   void keep(int socket, std::span<const std::byte> unsent) override;
+  void linger(std::unique_ptr<Lingering> connections) override;
 
  private:
   std::atomic<bool> faulty_{false};

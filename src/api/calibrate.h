@@ -36,10 +36,6 @@ namespace comity::api {
 std::vector<std::pair<uint32_t, uint32_t>> sampled_pairs(const topology::Topology& topology,
                                                          bool one_machine);
 
-struct PathFigures {
-  uint64_t latency_ns = 0;             // one way
-  uint64_t bandwidth_bytes_per_s = 0;  // one way
-};
 struct PathEnds {
   engine::Link& link;    // with a lane at least; used by both ends in step
   Transport& transport;  // that progresses it

@@ -40,7 +40,6 @@ void enter_for_good(comityComm_t comm) {
 std::unique_ptr<Assembly> take_assembly(comityComm_t comm) {
   if (comm->queue != nullptr) comm->queue->dispatcher().drain(*comm->queue);
   const std::lock_guard lock(comm->mutex);
-  comm->registrations.clear();
   return std::move(comm->assembly);
 }
 

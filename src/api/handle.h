@@ -64,8 +64,6 @@ struct comityComm {
   std::thread worker;  // worker.h; and what it has still to do, a list: it holds nothing while it is empty
   bool works = false;
   std::list<std::function<void()>> errands;
-  uintptr_t next_registration = 1;
-  std::unordered_map<uintptr_t, std::pair<uintptr_t, size_t>> registrations;  // number: address, bytes
 };
 
 namespace comity::api {

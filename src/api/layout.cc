@@ -49,7 +49,7 @@ Result<std::string> local_view() {
 }
 
 Status Layout::agree(std::span<const topology::View> views, const std::vector<uint32_t>& group_of_rank,
-                     bool shm, uint32_t rank) {
+                     const TransportsInUse& transports, uint32_t rank) {
   COMITY_ASSIGN_OR_RETURN(auto agreed, topology::agree(views, group_of_rank));
   if (rank == 0) {
     for (const std::string& difference : agreed.differences)
@@ -57,10 +57,10 @@ Status Layout::agree(std::span<const topology::View> views, const std::vector<ui
   }
   graph_ = std::move(agreed.graph);
   for (uint32_t group : group_of_rank) placement_.node_of_rank.push_back(agreed.host_node[group]);
-  placement_.inside = shm ? topology::Way::kMemory : topology::Way::kLoopback;
-  placement_.direct = shm;
-  placement_.inside_transport = shm ? "shm" : "tcp";
-  placement_.across_transport = "tcp";
+  placement_.inside = transports.shm ? topology::Way::kMemory : topology::Way::kLoopback;
+  placement_.direct = transports.shm;
+  placement_.inside_transport = transports.shm ? "shm" : transports.across;
+  placement_.across_transport = transports.across;
   topology::complete_for_planning(graph_, placement_);
   return topology::validate(graph_);
 }

@@ -24,12 +24,18 @@ struct Measured {
   uint64_t bandwidth_bytes_per_s = 0;
 };
 
+// What joins ranks, of all that any of them has.
+struct TransportsInUse {
+  bool shm = false;
+  std::string across = "tcp";  // names, joined by +
+};
+
 class Layout {
  public:
-  // Views by rank; groups are ranks that share memory (all one's own where `shm` is not in use). Warns of
+  // Views by rank; groups are ranks that share memory (all one's own where shm is not in use). Warns of
   // differences on rank 0. Errors: those of topology::agree().
-  Status agree(std::span<const topology::View> views, const std::vector<uint32_t>& group_of_rank, bool shm,
-               uint32_t rank);
+  Status agree(std::span<const topology::View> views, const std::vector<uint32_t>& group_of_rank,
+               const TransportsInUse& transports, uint32_t rank);
   void take(const Measured& measured);
   // Of these ranks alone, in this order: the same graph, with what was measured.
   Layout restricted_to(std::span<const uint32_t> ranks) const;

@@ -47,9 +47,9 @@ extern "C" comityResult_t comityCommRegister(comityComm_t comm, void* buff, size
                        static_cast<void*>(handle))});
     }
     const std::lock_guard lock(comm->mutex);
-    const uintptr_t number = comm->next_registration++;
-    comm->registrations.emplace(number, std::pair(address, size));
-    *handle = reinterpret_cast<void*>(number);
+    if (comm->assembly == nullptr) return remember(comity::api::check_handle(comm, "comityCommRegister"));
+    const uint64_t number = comm->assembly->engine().hints().add({static_cast<const std::byte*>(buff), size});
+    *handle = reinterpret_cast<void*>(static_cast<uintptr_t>(number));
     return comitySuccess;
   });
 }
@@ -59,7 +59,8 @@ extern "C" comityResult_t comityCommDeregister(comityComm_t comm, void* handle) 
     if (Status status = comity::api::check_handle(comm, "comityCommDeregister"); !status.ok())
       return remember(status);
     const std::lock_guard lock(comm->mutex);
-    if (comm->registrations.erase(reinterpret_cast<uintptr_t>(handle)) != 0) return comitySuccess;
+    const auto number = static_cast<uint64_t>(reinterpret_cast<uintptr_t>(handle));
+    if (comm->assembly != nullptr && comm->assembly->engine().hints().remove(number)) return comitySuccess;
     return remember({Code::kInvalidArgument,
                      fmt::format("{}: {} is no registration of this communicator",
                                  comity::api::caller_of({"comityCommDeregister", comm, nullptr}), handle)});

@@ -48,7 +48,7 @@ void RankParts::make_engine(uint32_t index) {
   options.family = &family->engine;
   options.index = index;
   for (size_t i = 0; i < transports_.size(); ++i) {
-    if (transports_[i] == family->sockets.get()) options.family_transports |= 1u << i;
+    if (family->owns(transports_[i])) options.family_transports |= 1u << i;
   }
   options.family_rank = places.family_rank;
   engine_ = std::make_unique<engine::Communicator>(std::move(options));

@@ -2,6 +2,7 @@
 // communicator of a unique id, and split.cc for those that come from it.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -26,8 +27,13 @@ struct FamilyParts {
   control::LoopBackground background;
   std::unique_ptr<ControlDescriptors> descriptors;
   std::string descriptor_socket_name;
+  std::vector<std::unique_ptr<Transport>> transports;  // to other hosts. Under the lock of `engine`
   engine::Family engine;
-  std::unique_ptr<Transport> sockets;  // null: none. Under the lock of `engine`.
+
+  bool owns(const Transport* transport) const {
+    return std::any_of(transports.begin(), transports.end(),
+                       [transport](const auto& each) { return each.get() == transport; });
+  }
 };
 
 class RankParts final : public Assembly {

@@ -178,10 +178,10 @@ class Splitter {
     return members_.size() > 1 ? open_transports() : Status();
   }
 
-  // The same ones in the same order as the parent has: sockets are the family's.
+  // The same ones in the same order as the parent has: those to other hosts are the family's.
   Status open_transports() {
     for (Transport* transport : parent_.transports()) {
-      if (transport == parent_.family->sockets.get()) {
+      if (parent_.family->owns(transport)) {
         made_->add(*transport);
         continue;
       }

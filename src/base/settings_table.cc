@@ -76,7 +76,8 @@ constexpr Setting kSettings[] = {
      0, 1'000'000'000},
     {"COMITY_TOPO_FILE", "", false, "a file that `comity topo` wrote",
      "describes this machine, instead of discovery"},
-    {"COMITY_TRANSPORTS", "", true, "shm, tcp, comma-separated", "transports to use; default: all"},
+    {"COMITY_TRANSPORTS", "", false, "shm, tcp, ucx, comma-separated",
+     "transports to use, the preferred one first; default: shm and tcp, by what joins two ranks best"},
 };
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "src/control/background.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <future>
@@ -11,6 +12,67 @@
 #include "src/control/loop.h"
 
 namespace comity::control {
+namespace {
+
+constexpr uint64_t kStepEveryMs = 2;   // at first: peers leave at about the same time
+constexpr uint64_t kStepLaterMs = 50;  // after kStepsAtFirst of these
+constexpr uint32_t kStepsAtFirst = 100;
+constexpr uint64_t kAliveMs = 600'000;  // a peer's user may compute for long
+constexpr uint64_t kEndingMs = 5'000;
+
+// Connections that linger.
+class Lingerers {
+ public:
+  void add(Loop& loop, std::unique_ptr<Lingering> connections) {
+    if (!std::exchange(told_of_end_, true)) loop.at_end([this, &loop] { on_end(loop); });
+    loop.hold();
+    lingering_.push_back({std::move(connections), loop.now_ns()});
+    steps_ = 0;
+    if (timer_ == 0) step(loop);
+  }
+
+ private:
+  struct One {
+    std::unique_ptr<Lingering> connections;
+    uint64_t since_ns;
+  };
+
+  void on_end(Loop& loop) {
+    ending_since_ns_ = loop.now_ns();
+    steps_ = 0;
+    loop.cancel(std::exchange(timer_, 0));
+    step(loop);
+  }
+
+  void step(Loop& loop) {
+    timer_ = 0;
+    const uint64_t now = loop.now_ns();
+    std::erase_if(lingering_, [&](One& one) {
+      const uint64_t since = loop.ending() ? std::max(one.since_ns, ending_since_ns_) : one.since_ns;
+      const uint64_t limit_ms = loop.ending() ? kEndingMs : kAliveMs;
+      const bool over = one.connections->step() || now - since >= limit_ms * 1'000'000u;
+      if (over) loop.release();
+      return over;
+    });
+    if (lingering_.empty()) return;
+    timer_ =
+        loop.after_ms(steps_++ < kStepsAtFirst ? kStepEveryMs : kStepLaterMs, [this, &loop] { step(loop); });
+  }
+
+  std::vector<One> lingering_;
+  uint64_t timer_ = 0;
+  uint64_t ending_since_ns_ = 0;
+  uint32_t steps_ = 0;
+  bool told_of_end_ = false;
+};
+
+}  // namespace
+
+void linger(std::unique_ptr<Lingering> connections) {
+  Loop& loop = Loop::instance();
+  const auto carried = std::make_shared<std::unique_ptr<Lingering>>(std::move(connections));
+  static_cast<void>(loop.post([&loop, carried] { loop.part<Lingerers>().add(loop, std::move(*carried)); }));
+}
 
 class LoopBackground::Job : public std::enable_shared_from_this<Job> {
  public:

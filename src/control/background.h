@@ -22,4 +22,8 @@ class LoopBackground final : public Background {
   std::map<BackgroundWork*, std::shared_ptr<Job>> jobs_;
 };
 
+// Steps these connections of a transport's on the control thread until they are done. The end of the process
+// waits for them for a few seconds. Any thread; never blocks.
+void linger(std::unique_ptr<Lingering> connections);
+
 }  // namespace comity::control

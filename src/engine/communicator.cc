@@ -31,6 +31,7 @@ Communicator::Communicator(CommunicatorOptions options) : options_(std::move(opt
     for (uint32_t rank = 0; rank < members.size(); ++rank) rank_of_family_rank_[members[rank]] = rank;
     options_.family->enter(options_.index, *this);
   }
+  make_call_memory();
   alone_pieces_.resize(2 * size_t{options_.nranks} + 2);
 }
 
@@ -61,7 +62,8 @@ Result<Link*> Communicator::make_link(uint32_t peer) {
     own_connections_[peer] = std::make_unique<Connections>(endpoints);
     connections = own_connections_[peer].get();
   }
-  links_[peer] = std::make_unique<Link>(peer, options_.index, *connections, options_.release);
+  links_[peer] =
+      std::make_unique<Link>(peer, options_.index, *connections, options_.release, memories_[number].get());
   return links_[peer].get();
 }
 
@@ -133,9 +135,7 @@ Status Communicator::provide_memory(const Binding& binding, Device& device) {
   const uint64_t scratch = binding.shape.window * binding.scratch_bytes;
   COMITY_RETURN_IF_ERROR(provide_bounce(binding.shape.window * binding.bounce_bytes));
   if (!binding.on_device) {
-    if (scratch > host_scratch_.bytes()) host_scratch_ = Mapping(scratch);
-    if (host_scratch_.valid()) return {};
-    return Status(Code::kSystemError, fmt::format("no memory for {} bytes of scratch", scratch));
+    return provide(host_scratch_, scratch, "scratch");
   }
   if (scratch <= device_scratch_bytes_ && scratch_device_ == &device) return {};
   if (device_scratch_ != nullptr) COMITY_RETURN_IF_ERROR(scratch_device_->release(device_scratch_));
@@ -201,6 +201,8 @@ Status Communicator::start(const Call& call) {
   const uint64_t announced = announce(record);
   in_flight_ = true;
   binding_ = *binding;
+  if ((binding_->transports & registering_) != 0) [[unlikely]]
+    begin_memory(call, block_bytes);
   if (binding_->group_alone && block_bytes <= kMaxGroupTile) {
     alone_call_.signature = group_signature(announced, 0, binding_->groups[0].order);
     start_group_alone(*binding_, call, block_bytes);
@@ -290,6 +292,8 @@ Status Communicator::start_exchange(const Call& call) {
   exchange_transports_ = 0;
   exchanged_ = call.exchange;
   in_flight_ = true;
+  if (registering_ != 0) [[unlikely]]
+    end_memory();
   if (Status begun = exchange_->begin(call.exchange, *this); !begun.ok()) fail(std::move(begun));
   return error_;
 }
@@ -349,6 +353,8 @@ Progress Communicator::advance() {
     return progress;
   }
   if (progress != Progress::kDone) return trouble(progress);
+  if (registering_ != 0) [[unlikely]]
+    end_memory();
   in_flight_ = false;
   return progress;
 }
@@ -389,6 +395,7 @@ Progress Communicator::give_up(Status status) {
     exchange_->abandon();
   else if (in_flight_ && alone_ == nullptr)
     executor_.abandon();
+  abandon_memory();
   in_flight_ = false;
   if (!error_.ok()) return Progress::kFailed;
   undecided_ = std::move(status);

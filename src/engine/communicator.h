@@ -29,6 +29,7 @@
 #include "src/engine/executor.h"
 #include "src/engine/family.h"
 #include "src/engine/plan_source.h"
+#include "src/engine/registrations.h"
 
 namespace comity::engine {
 
@@ -143,6 +144,9 @@ class Communicator final : public BindingContext, public ExchangeContext, privat
   // Says the same in the log of a call that goes on waiting.
   void warn_of_silence(uint64_t silent_ns) const;
 
+  // Memory that the caller says will stay and be used again. Any thread.
+  MemoryHints& hints() { return hints_; }
+
   // Drops all bindings: the plans behind them changed. Not while a call is in flight.
   void forget_bindings();
   const BindingCache& bindings() const { return bindings_; }
@@ -171,6 +175,11 @@ class Communicator final : public BindingContext, public ExchangeContext, privat
     return is_shared(transport) && options_.family->shared() ? options_.family : nullptr;
   }
   Result<Link*> make_link(uint32_t peer);
+  void make_call_memory();
+  void begin_memory(const Call& call, uint64_t block_bytes);
+  void end_memory();
+  void abandon_memory();
+  Status provide(Mapping& mapping, uint64_t bytes, const char* what);
   bool awaits_device() const;
   Progress advance();
   Progress trouble(Progress progress);
@@ -240,6 +249,10 @@ class Communicator final : public BindingContext, public ExchangeContext, privat
   Device* scalar_device_ = nullptr;                   // that copies it there; null: nobody
   Token scalar_token_ = 0;
   BindingCache bindings_;
+  MemoryHints hints_;
+  uint32_t registering_ = 0;  // bit i: transport i registers memory
+  std::vector<std::unique_ptr<Registrations>> own_registrations_;
+  std::vector<std::unique_ptr<CallMemory>> memories_;          // by transport; null: it registers none
   std::vector<std::unique_ptr<Connections>> own_connections_;  // by peer; null: the family's, or none yet
   std::vector<std::unique_ptr<Link>> links_;                   // by peer
   std::vector<uint32_t> rank_of_family_rank_;                  // UINT32_MAX: no member

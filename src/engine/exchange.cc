@@ -194,8 +194,8 @@ bool Exchange::advance(Stream& stream) {
 }
 
 void Exchange::post(Stream& stream, const PointToPoint& message, std::byte* memory, uint64_t bytes) {
-  const MessagePart part{stream.part_offset, bytes, message_signature(message.type, bytes_of(message)),
-                         stream.tag};
+  const MessagePart part{stream.part_offset, bytes, bytes_of(message),
+                         message_signature(message.type, bytes_of(message)), stream.tag};
   if (stream.sends()) {
     stream.link->post_exchange_send(memory, part, *this);
   } else {

@@ -31,6 +31,11 @@ std::byte* Connections::place(const SegmentHeader& header) {
   return dropped_.data();
 }
 
+Claim Connections::claim(const SegmentHeader& header) {
+  if (SegmentSink* sink = sink_of(header.communicator)) return sink->claim(header);
+  return SegmentSink::claim(header);
+}
+
 bool Connections::arrived(const SegmentHeader& header, const std::byte* payload) {
   if (SegmentSink* sink = sink_of(header.communicator)) return sink->arrived(header, payload);
   return header.communicator < family_->next_index_;
@@ -97,6 +102,12 @@ Result<Connections*> Family::connections(Transport& transport, uint32_t family_r
     made = std::make_unique<Connections>(endpoints, *this, family_rank);
   }
   return made.get();
+}
+
+Registrations& Family::registrations(Transport& transport) {
+  auto& made = registrations_[&transport];
+  if (made == nullptr) made = std::make_unique<Registrations>(transport);
+  return *made;
 }
 
 }  // namespace comity::engine

@@ -25,6 +25,7 @@
 #include "comity/plugin/result.h"
 #include "comity/plugin/transport.h"
 #include "src/engine/mapping.h"
+#include "src/engine/registrations.h"
 
 namespace comity::engine {
 
@@ -53,6 +54,7 @@ class Connections final : public SegmentSink {
   // The peer's number in the family, by which its connections call it.
   uint32_t family_rank() const { return family_rank_; }
   uint32_t segment_bytes() const { return endpoints_.front()->traits().segment_bytes; }
+  uint32_t put_bytes() const { return endpoints_.front()->traits().put_bytes; }
   // This endpoint accepted another segment: its number among all that it did, from 1.
   uint64_t count_accepted(size_t at) { return ++accepted_[at]; }
   // The memory of this communicator's calls is given back to its owner.
@@ -60,6 +62,7 @@ class Connections final : public SegmentSink {
 
   // SegmentSink, for a family.
   std::byte* place(const SegmentHeader& header) override;
+  Claim claim(const SegmentHeader& header) override;
   bool arrived(const SegmentHeader& header, const std::byte* payload) override;
 
  private:
@@ -96,6 +99,8 @@ class Family {
   // Those to a rank of the family over a transport that is the family's, connecting if they are new. Under
   // the lock. Errors: those of Transport::endpoints().
   Result<Connections*> connections(Transport& transport, uint32_t family_rank);
+  // What is registered with a transport that is the family's. Under the lock.
+  Registrations& registrations(Transport& transport);
 
   // Of several threads that wait for the family's connections each sleeps on all of them, and is rung when
   // another did something with them. All under the lock, taken by Hold. Puts the sleeper on the list for a
@@ -135,6 +140,7 @@ class Family {
   std::vector<std::pair<const FamilyMember*, Sleeper*>> sleepers_;
   std::unordered_map<uint32_t, FamilyMember*> member_of_index_;
   std::map<std::pair<const Transport*, uint32_t>, std::unique_ptr<Connections>> connections_;
+  std::map<const Transport*, std::unique_ptr<Registrations>> registrations_;
 };
 
 }  // namespace comity::engine

@@ -10,7 +10,15 @@
 // Beside the plans' lanes there is one for Sends and Recvs, made when it is first used. The signature of its
 // messages is their type and length. A message of no bytes is one segment of a header alone.
 //
-// One thread at a time. After construction nothing here allocates, locks or logs.
+// Over one-sided transports a large message is put where its receiver says:
+//
+//   post_recv    ready: the message whole, or the staging slots where its segments are reduced  ---->  kept
+//   post_send    segments within the window                                      <----  put, with the header
+//   A sender that nobody is ready for offers its message once: so its receiver can compare signatures.
+//
+// In four files: link.cc posts and sends, link_receive.cc takes in, link_put.cc puts, link_state.cc says how
+// it stands. One thread at a time. After construction nothing here allocates, locks or logs, but what
+// registers memory.
 #pragma once
 
 #include <array>
@@ -25,6 +33,7 @@
 #include "comity/plugin/transport.h"
 #include "src/engine/family.h"
 #include "src/engine/mapping.h"
+#include "src/engine/registrations.h"
 #include "src/plan/plan.h"
 
 namespace comity::engine {
@@ -69,14 +78,20 @@ struct Differing {
 struct MessagePart {
   uint64_t offset = 0;  // in the message
   uint64_t bytes = 0;   // 0 only of a message of no bytes
+  uint64_t whole = 0;   // bytes of the message
   uint64_t signature = 0;
   uint32_t tag = 0;
 };
 
 class Link final : public SegmentSink {
  public:
-  // `connections` outlive the link. `communicator`: its index in its family.
-  Link(uint32_t peer, uint32_t communicator, Connections& connections, ReleaseRule rule);
+  // `connections` and `memory` outlive the link. `communicator`: its index in its family. `memory`: null where
+  // the transport registers none.
+  Link(uint32_t peer, uint32_t communicator, Connections& connections, ReleaseRule rule,
+       CallMemory* memory = nullptr);
+  ~Link() override;
+  Link(const Link&) = delete;
+  Link& operator=(const Link&) = delete;
 
   // Makes lanes 0..count-1 usable. May allocate; not on the hot path. Keeps what exists. kSystemError: no
   // memory.
@@ -123,12 +138,17 @@ class Link final : public SegmentSink {
   uint32_t peer() const { return peer_; }
   // The number of this link's last segment among all on that endpoint.
   uint64_t segments_sent_on(size_t endpoint) const { return accepted_[endpoint]; }
+  // Payload bytes that came in whole segments, and of those the ones that were copied here, from where they
+  // arrived to where they belong.
+  uint64_t bytes_received() const { return bytes_received_; }
+  uint64_t bytes_copied() const { return bytes_copied_; }
   // Forgets posted receives and sends (after an error or abort): nothing is delivered to their memory any
   // more.
   void fence();
 
   // SegmentSink.
   std::byte* place(const SegmentHeader& header) override;
+  Claim claim(const SegmentHeader& header) override;
   bool arrived(const SegmentHeader& header, const std::byte* payload) override;
 
  private:
@@ -150,6 +170,8 @@ class Link final : public SegmentSink {
   };
   struct Send {
     const std::byte* source = nullptr;
+    const Registration* registration = nullptr;
+    bool put = false;
     uint64_t bytes = 0, first = 0, segments = 0, next = 0;  // next: segments handed to endpoints
     uint64_t offset = 0;                                    // of its first byte in its message
     uint64_t signature = 0;
@@ -158,6 +180,8 @@ class Link final : public SegmentSink {
   };
   struct Receive {
     ReceiveAction action;
+    bool put = false;
+    bool untold = false;  // the peer is to hear where it is put
     uint64_t bytes = 0, first = 0, segments = 0, consumed = 0;
     uint64_t offset = 0;
     uint64_t signature = 0;
@@ -167,6 +191,18 @@ class Link final : public SegmentSink {
   struct InFlight {
     uint32_t endpoint = 0;
     uint64_t accepted = 0;  // its number on that endpoint
+  };
+  // The peer's word on a message. `body.segments` 0: none.
+  struct Ready {
+    uint64_t first = 0, signature = 0;
+    ReadyBody body;
+  };
+  // What a lane has where messages are put. Numbers plus one; 0: none.
+  struct Puts {
+    std::array<Ready, kPosted> ready{};  // of messages that are not sent, in any order
+    uint64_t offered = 0;                // message
+    uint64_t offer_from = 0;             // the peer's, while its receive is not posted
+    uint64_t offer_signature = 0;
   };
   struct LaneTx {
     Ring<Send> posted;
@@ -192,9 +228,10 @@ class Link final : public SegmentSink {
     LaneTx tx;
     LaneRx rx;
     std::optional<Differing> differing;
+    std::unique_ptr<Puts> puts;  // null: nothing is put
   };
 
-  Status make_staging(Lane& lane) const;
+  Status make_staging(Lane& lane);
   bool expects_nothing() const;
   // Null if the header names no lane.
   Lane* lane_of(const SegmentHeader& header) {
@@ -202,6 +239,7 @@ class Link final : public SegmentSink {
   }
   Lane* open_lane(const SegmentHeader& header);
   bool acceptable(const LaneRx& rx, const SegmentHeader& header) const;
+  std::byte* place_of(LaneRx& rx, const Receive* receive, const SegmentHeader& header);
   Receive* receive_of(LaneRx& rx, uint64_t number);
   bool fits(const Receive& receive, const SegmentHeader& header) const;
   void take_staged(Lane& lane, Receive& receive);
@@ -211,6 +249,19 @@ class Link final : public SegmentSink {
   bool pump(uint32_t number, Lane& lane);
   bool hand_over(uint32_t number, Lane& lane, Send& send);
   bool acknowledge(uint32_t number, LaneRx& rx);
+  bool accepted(size_t at, Lane& lane, const SegmentHeader& header, Send& send);
+  // link_put.cc
+  bool is_put(uint64_t bytes) const { return put_bytes_ != 0 && bytes >= put_bytes_; }
+  const Registration* registration_of(const std::byte* data, uint64_t bytes, bool needed);
+  Claim claimed(std::byte* data, const MemoryRange& whole);
+  bool pump_puts(uint32_t number, Lane& lane);
+  bool tell_ready(uint32_t number, Lane& lane, Receive& receive);
+  bool put_over(Lane& lane, Send& send, SegmentHeader& header);
+  bool offer(Lane& lane, const SegmentHeader& header);
+  const Ready* ready_for(const Lane& lane, uint64_t number) const;
+  bool on_ready(Lane& lane, const SegmentHeader& header, const std::byte* payload);
+  bool on_offer(Lane& lane, const SegmentHeader& header);
+  void meet_offer(Lane& lane, uint32_t number, const Receive& receive);
   bool acknowledgement_due(const LaneRx& rx) const { return rx.done - rx.published >= acknowledge_after_; }
   bool open() const;
   bool handed_over() const;
@@ -227,10 +278,13 @@ class Link final : public SegmentSink {
   uint32_t peer_;
   uint32_t communicator_;
   uint32_t segment_bytes_;
+  uint32_t put_bytes_;  // 0: nothing is put
   ReleaseRule rule_;
   uint32_t acknowledge_after_;  // segments: half of the window, or each at once if sends wait for `done`
   bool mismatch_ = false;
+  uint64_t bytes_received_ = 0, bytes_copied_ = 0;
   Connections& connections_;
+  CallMemory* memory_;
   SegmentSink* sink_;  // of what comes on them: this link, or whatever finds the one that a segment names
   std::vector<Endpoint*> endpoints_;
   std::vector<uint64_t> accepted_;  // by endpoint: the number of this link's last segment on it

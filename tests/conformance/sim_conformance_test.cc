@@ -18,6 +18,12 @@ Backend backend(std::string name, uint64_t seed, const sim::NetworkOptions& opti
   return {std::move(name), [seed, options](uint32_t nranks) { return make_sim(seed, nranks, options); }};
 }
 
+sim::NetworkOptions puts() {
+  sim::NetworkOptions options;
+  options.put_bytes = 1024;
+  return options;
+}
+
 std::vector<Backend> backends() {
   sim::NetworkOptions rails;
   rails.rails = 3;
@@ -30,11 +36,16 @@ std::vector<Backend> backends() {
   rough.stall_percent = 60;
   rough.link.jitter_ns = 100'000;
   rough.segment_bytes = 1024;
-  return {backend("mixed", 1, {}), backend("rails", 2, rails), backend("direct", 3, direct),
-          backend("placed", 4, placed), backend("rough", 5, rough)};
+  sim::NetworkOptions claimed;
+  claimed.delivery = sim::Delivery::kClaimed;
+  return {backend("mixed", 1, {}),        backend("rails", 2, rails), backend("direct", 3, direct),
+          backend("placed", 4, placed),   backend("rough", 5, rough), backend("claimed", 6, claimed),
+          backend("one_sided", 7, puts())};
 }
 
 INSTANTIATE_TEST_SUITE_P(Sim, TransportConformance, testing::ValuesIn(backends()), name_of_backend);
+INSTANTIATE_TEST_SUITE_P(Sim, TransportPuts, testing::Values(backend("one_sided", 7, puts())),
+                         name_of_backend);
 
 }  // namespace
 }  // namespace comity::conformance

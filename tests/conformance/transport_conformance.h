@@ -17,7 +17,8 @@
 //   name_of_backend);
 //   INSTANTIATE_TEST_SUITE_P(Mine, TransportSleep, testing::Values(Backend{"mine", make}), name_of_backend);
 //
-// and link comity_transport_conformance. TransportSleep is for transports that live in real time.
+// and link comity_transport_conformance. TransportSleep is for transports that live in real time,
+// TransportPuts for those that put messages where their receiver says.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -59,5 +60,6 @@ std::string name_of_backend(const testing::TestParamInfo<Backend>& info);
 
 class TransportConformance : public testing::TestWithParam<Backend> {};
 class TransportSleep : public testing::TestWithParam<Backend> {};
+class TransportPuts : public testing::TestWithParam<Backend> {};
 
 }  // namespace comity::conformance

@@ -7,7 +7,10 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
+#include <set>
+#include <utility>
 #include <vector>
 
 #include "tests/conformance/transport_conformance.h"
@@ -28,6 +31,8 @@ class Recorder final : public SegmentSink {
     std::vector<std::byte> payload;
   };
   std::byte* place(const SegmentHeader& header) override;
+  // Of every third segment "not yet", at first.
+  Claim claim(const SegmentHeader& header) override;
   bool arrived(const SegmentHeader& header, const std::byte* payload) override;
 
   std::vector<Arrival> arrivals;
@@ -37,8 +42,10 @@ class Recorder final : public SegmentSink {
   std::array<std::atomic<uint64_t>, kLanes> by_lane{};
 
  private:
-  bool guards_intact() const;
-  std::vector<std::byte> placed_;  // guard, payload, guard; empty: nothing is placed
+  using Key = std::pair<uint16_t, uint64_t>;      // lane, number
+  std::map<Key, std::vector<std::byte>> placed_;  // guard, payload, guard
+  std::set<Key> put_off_;
+  uint64_t claims_ = 0;
 };
 
 // One end of a connection with what it wants to send.
@@ -53,6 +60,8 @@ class Channel {
   bool poll();
   // One try_send() past the queue, of memory that stays the caller's.
   bool offer(const SegmentHeader& header, const std::byte* payload);
+  // The same with try_put().
+  bool put(const SegmentHeader& header, const SourceMemory& payload, const RemoteMemory& to, uint64_t offset);
   void join(const Channel& remote) { remote_ = remote.recorder_.get(); }
   bool sent_all() const { return queued_.empty(); }
   uint64_t accepted() const { return accepted_; }

@@ -135,6 +135,14 @@ SimWorldOptions options_of(uint32_t nranks, uint64_t seed = 1) {
   return options;
 }
 
+// How long messages come: as a stream, when they are asked for, or put where their receiver says.
+std::vector<sim::NetworkOptions> every_way() {
+  std::vector<sim::NetworkOptions> ways(3);
+  ways[1].delivery = sim::Delivery::kClaimed;
+  ways[2].put_bytes = 1024;
+  return ways;
+}
+
 // Each rank sends to each, itself included, some messages of all lengths.
 void run_all_to_all(SimWorldOptions options, bool devices) {
   std::mt19937_64 random(options.seed);
@@ -183,9 +191,28 @@ TEST(Exchange, SegmentsThatOvertakeEachOtherArriveWhole) {
 }
 
 TEST(Exchange, HostAndDeviceMemoryMixInOneExchange) {
-  for (uint64_t seed = 1; seed <= 5; ++seed) {
-    run_all_to_all(options_of(3, seed), true);
-    if (testing::Test::HasFatalFailure()) return;
+  for (const sim::NetworkOptions& way : every_way()) {
+    for (uint64_t seed = 1; seed <= 5; ++seed) {
+      SimWorldOptions options = options_of(3, seed);
+      options.network = way;
+      run_all_to_all(options, true);
+      if (testing::Test::HasFatalFailure()) return;
+    }
+  }
+}
+
+TEST(Exchange, LongMessagesThatAreClaimedOrPutArriveWholeOverSeveralRails) {
+  for (sim::NetworkOptions way : every_way()) {
+    way.rails = 3;
+    way.link.jitter_ns = 50'000;
+    for (uint64_t seed = 1; seed <= 5; ++seed) {
+      SimWorldOptions options = options_of(4, seed);
+      options.network = way;
+      run_all_to_all(options, false);
+      options.release = engine::ReleaseRule::kDone;
+      run_all_to_all(options, false);
+      if (testing::Test::HasFatalFailure()) return;
+    }
   }
 }
 
@@ -259,8 +286,11 @@ TEST(Exchange, MessagesThatDifferAreAnErrorThatNamesBoth) {
         Case{0, 10, DataType::kInt32, "rank 0 sent 0 int32, rank 1 receives 10 int32"},
         Case{40'000, 0, DataType::kInt32, "rank 0 sent 40000 int32, rank 1 receives 0 int32"},
         Case{100, 40'000, DataType::kInt32, "rank 0 sent 100 int32, rank 1 receives 40000 int32"}}) {
-    for (const uint64_t late : {0u, 200u}) {
-      SimWorld world(options_of(2));
+    for (const auto& [late, way] :
+         std::vector<std::pair<uint32_t, size_t>>{{0, 0}, {200, 0}, {0, 1}, {200, 1}, {0, 2}, {200, 2}}) {
+      SimWorldOptions options = options_of(2);
+      options.network = every_way()[way];
+      SimWorld world(options);
       // Alike before and after.
       const std::vector<PointToPoint> sends{{true, 1, DataType::kInt32, 5, a.data()},
                                             {true, 1, DataType::kInt32, it.sent, a.data()},
@@ -268,10 +298,10 @@ TEST(Exchange, MessagesThatDifferAreAnErrorThatNamesBoth) {
       const std::vector<PointToPoint> receives{{false, 0, DataType::kInt32, 5, b.data()},
                                                {false, 0, it.type, it.received, b.data()},
                                                {false, 0, DataType::kInt32, 7, b.data()}};
-      const Status status =
-          world.run({exchange_of(sends), exchange_of(receives)}, {0, static_cast<uint32_t>(late)});
-      EXPECT_EQ(status.code(), Code::kInvalidUsage);
-      EXPECT_NE(status.message().find(it.words), std::string_view::npos) << status.message();
+      const Status status = world.run({exchange_of(sends), exchange_of(receives)}, {0, late});
+      EXPECT_EQ(status.code(), Code::kInvalidUsage) << "way " << way;
+      EXPECT_NE(status.message().find(it.words), std::string_view::npos)
+          << "way " << way << ": " << status.message();
     }
   }
 }

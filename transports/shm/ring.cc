@@ -33,7 +33,7 @@ bool RingEndpoint::find_peer() {
   return true;
 }
 
-bool RingEndpoint::try_send(const SegmentHeader& header, const std::byte* payload) {
+bool RingEndpoint::try_send(const SegmentHeader& header, const SourceMemory& payload) {
   if (!status_.ok()) return false;
   if (sent_ - sent_consumed_ == kRingSlots) {
     if (their_control_ == nullptr && !find_peer()) return false;
@@ -45,8 +45,8 @@ bool RingEndpoint::try_send(const SegmentHeader& header, const std::byte* payloa
   slot.header = header;
   if (header.length != 0) {
     assert(header.length <= kRingSegmentBytes);
-    copy_host(header.length <= kSlotInlineBytes ? slot.payload : out_->payloads[at], payload, header.length,
-              false);
+    copy_host(header.length <= kSlotInlineBytes ? slot.payload : out_->payloads[at], payload.data,
+              header.length, false);
   }
   slot.number.store(++sent_, std::memory_order_release);
   if (*options_.sleepers) full_fence();

@@ -11,7 +11,8 @@ namespace comity::sim {
 
 SimEndpoint::SimEndpoint(EventQueue& events, const EndpointConfig& config)
     : events_(events), config_(config), random_(config.seed) {
-  traits_ = {config.options.segment_bytes, config.out.latency_ns, config.out.bandwidth_bytes_per_s};
+  traits_ = {config.options.segment_bytes, config.out.latency_ns, config.out.bandwidth_bytes_per_s,
+             config.options.put_bytes, config.options.delivery != Delivery::kClaimed};
   if (random_.chance(config.options.stall_percent)) {  // still connecting
     stalled_until_ns_ = events_.now_ns() + 1 + random_.up_to(config.options.stall_ns);
     events_.schedule(stalled_until_ns_, *this, EventKind::kWake);
@@ -39,15 +40,28 @@ bool SimEndpoint::stalled() {
   return true;
 }
 
-bool SimEndpoint::try_send(const SegmentHeader& header, const std::byte* payload) {
+bool SimEndpoint::try_send(const SegmentHeader& header, const SourceMemory& payload) {
   assert(header.length <= traits_.segment_bytes && "a segment is longer than the endpoint's segment_bytes");
-  assert((header.length == 0 || payload != nullptr) && "a segment with a length and no payload");
+  assert((header.length == 0 || payload.data != nullptr) && "a segment with a length and no payload");
   if (!status_.ok() || sending_ || stalled()) return false;
   sending_ = true;
   out_header_ = header;
-  out_payload_ = payload;
+  out_payload_ = payload.data;
+  if (header.kind == SegmentKind::kReady) {
+    out_ready_.assign(payload.data, payload.data + header.length);
+    out_payload_ = out_ready_.data();
+  }
   ++accepted_;
   events_.schedule(events_.now_ns() + wire_ns(header.length), *this, EventKind::kDepart);
+  return true;
+}
+
+bool SimEndpoint::try_put(const SegmentHeader& header, const SourceMemory& payload, const RemoteMemory& to,
+                          uint64_t offset) {
+  assert(payload.registration != nullptr && "a segment is put from memory that is not registered");
+  if (!try_send(header, payload)) return false;
+  out_to_ = to;
+  out_to_offset_ = offset;
   return true;
 }
 
@@ -74,6 +88,8 @@ void SimEndpoint::depart() {
   }
   Segment segment{out_header_, {}, false};
   if (out_header_.length > 0) segment.payload.assign(out_payload_, out_payload_ + out_header_.length);
+  segment.to = out_to_;
+  segment.to_offset = out_to_offset_;
   ++transmitted_;
   fly(std::move(segment));
 }
@@ -91,11 +107,56 @@ void SimEndpoint::arrive() {
   last_header_ = flying_.front().header;
   arrived_.push_back(std::move(flying_.front()));
   flying_.pop_front();
+  if ((last_header_.flags & kSegmentPut) != 0 && !put(arrived_.back())) {
+    other_->fail("remote access error");
+    fail("the peer put what it may not");
+  }
+}
+
+// As a network card does it, whatever the receiver's processor is at.
+bool SimEndpoint::put(const Segment& segment) {
+  std::byte* to = events_.exposed(segment.to, segment.to_offset, segment.payload.size());
+  if (to == nullptr) return false;
+  std::memcpy(to, segment.payload.data(), segment.payload.size());
+  return true;
 }
 
 bool SimEndpoint::progress(SegmentSink& sink) {
+  if (!traits_.in_order) return deliver_claimed(sink);
   bool moved = false;
   while (status_.ok() && !arrived_.empty() && deliver(sink)) moved = true;
+  return moved;
+}
+
+bool SimEndpoint::deliver_claimed(SegmentSink& sink) {
+  bool moved = false;
+  for (size_t i = 0; status_.ok() && i < arrived_.size();) {
+    if (i == 0 && arrived_.front().closes) {
+      fail("the peer closed the connection");
+      return true;
+    }
+    const Segment& segment = arrived_[i];
+    const bool eager = segment.payload.size() <= kSimEagerBytes;
+    Claim claim;
+    if (!segment.closes && !eager) claim = sink.claim(segment.header);
+    if (!claim.acceptable) {
+      fail("the receiver refused a segment's header");
+      return true;
+    }
+    if (segment.closes || (!eager && claim.memory.data == nullptr)) {
+      ++i;
+      continue;
+    }
+    const Segment taken = std::move(arrived_[i]);
+    arrived_.erase(arrived_.begin() + static_cast<ptrdiff_t>(i));
+    const std::byte* payload = taken.payload.empty() ? nullptr : taken.payload.data();
+    if (!eager) {
+      std::memcpy(claim.memory.data, taken.payload.data(), taken.payload.size());
+      payload = claim.memory.data;
+    }
+    if (!sink.arrived(taken.header, payload)) fail("the receiver refused a segment");
+    moved = true;
+  }
   return moved;
 }
 
@@ -111,7 +172,8 @@ bool SimEndpoint::deliver(SegmentSink& sink) {
     std::memcpy(placed_, segment.payload.data(), segment.payload.size());
     return finish(sink, std::exchange(placed_, nullptr));
   }
-  if (segment.header.length == 0) return finish(sink, nullptr);
+  if (segment.header.length == 0 || (segment.header.flags & kSegmentPut) != 0) return finish(sink, nullptr);
+  if (segment.header.kind == SegmentKind::kReady) return finish(sink, segment.payload.data());
   const Delivery delivery = config_.options.delivery;
   const bool direct = delivery == Delivery::kDirect || (delivery == Delivery::kMixed && random_.chance(50));
   return direct ? finish(sink, segment.payload.data()) : start_place(sink, segment);

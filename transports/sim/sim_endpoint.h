@@ -27,6 +27,8 @@ class EventQueue {
   virtual ~EventQueue() = default;
   virtual uint64_t now_ns() const = 0;
   virtual void schedule(uint64_t at_ns, SimEndpoint& endpoint, EventKind kind) = 0;
+  // Where `bytes` at byte `offset` of memory lie that a rank exposed; null: not, or no more, registered.
+  virtual std::byte* exposed(const RemoteMemory& memory, uint64_t offset, uint64_t bytes) const = 0;
 };
 
 struct EndpointConfig {
@@ -45,7 +47,9 @@ class SimEndpoint final : public Endpoint {
   void join(SimEndpoint& other) { other_ = &other; }
 
   const EndpointTraits& traits() const override { return traits_; }
-  bool try_send(const SegmentHeader& header, const std::byte* payload) override;
+  bool try_send(const SegmentHeader& header, const SourceMemory& payload) override;
+  bool try_put(const SegmentHeader& header, const SourceMemory& payload, const RemoteMemory& to,
+               uint64_t offset) override;
   uint64_t transmitted() const override { return transmitted_; }
   bool progress(SegmentSink& sink) override;
   const Status& status() const override { return status_; }
@@ -68,7 +72,9 @@ class SimEndpoint final : public Endpoint {
   struct Segment {
     SegmentHeader header;
     std::vector<std::byte> payload;
-    bool closes = false;  // the end of the stream instead of a segment
+    bool closes = false;   // the end of the stream instead of a segment
+    RemoteMemory to = {};  // kSegmentPut: where it goes
+    uint64_t to_offset = 0;
   };
 
   uint64_t wire_ns(uint64_t payload_bytes) const;
@@ -77,6 +83,8 @@ class SimEndpoint final : public Endpoint {
   void fly(Segment segment);
   void arrive();
   bool deliver(SegmentSink& sink);
+  bool deliver_claimed(SegmentSink& sink);
+  bool put(const Segment& segment);
   bool start_place(SegmentSink& sink, const Segment& segment);
   bool finish(SegmentSink& sink, const std::byte* payload);
 
@@ -91,6 +99,9 @@ class SimEndpoint final : public Endpoint {
   bool sending_ = false;
   SegmentHeader out_header_;
   const std::byte* out_payload_ = nullptr;
+  std::vector<std::byte> out_ready_;  // the payload of kReady
+  RemoteMemory out_to_;
+  uint64_t out_to_offset_ = 0;
   uint64_t accepted_ = 0;
   uint64_t transmitted_ = 0;
   uint64_t stalled_until_ns_ = 0;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <cstring>
 #include <map>
 #include <queue>
 #include <set>
@@ -52,7 +53,14 @@ class Network::Impl final : public EventQueue {
     events_.push({at_ns, scheduled_++, &endpoint, kind});
   }
 
+  std::byte* exposed(const RemoteMemory& memory, uint64_t offset, uint64_t bytes) const override;
+
   SimEndpoint& endpoint(uint32_t self, uint32_t peer, uint32_t rail);
+  uint64_t register_memory(std::byte* data, uint64_t bytes);
+  void forget_memory(uint64_t key) { memory_.erase(key); }
+  uint64_t registered() const { return memory_.size(); }
+  uint64_t registrations_made() const { return next_key_ - 1; }
+  uint32_t put_bytes() const { return options_.put_bytes; }
   bool advance();
   void fail_rank(uint32_t rank);
   void leave(uint32_t rank);
@@ -78,8 +86,26 @@ class Network::Impl final : public EventQueue {
   uint64_t handled_ = 0;
   uint64_t trace_ = 0;
   std::map<Key, std::unique_ptr<SimEndpoint>> endpoints_;
-  std::set<uint32_t> dead_;  // ranks that died or left
+  std::set<uint32_t> dead_;                          // ranks that died or left
+  std::map<uint64_t, std::span<std::byte>> memory_;  // by key
+  uint64_t next_key_ = 1;
 };
+
+uint64_t Network::Impl::register_memory(std::byte* data, uint64_t bytes) {
+  memory_.emplace(next_key_, std::span(data, bytes));
+  return next_key_++;
+}
+
+std::byte* Network::Impl::exposed(const RemoteMemory& memory, uint64_t offset, uint64_t bytes) const {
+  ByteReader reader(memory.words);
+  const auto key = reader.get<uint64_t>();
+  const auto start = reader.get<uint64_t>();
+  const auto found = memory_.find(key);
+  if (found == memory_.end()) return nullptr;
+  const uint64_t size = found->second.size();
+  if (start > size || offset > size - start || bytes > size - start - offset) return nullptr;
+  return found->second.data() + start + offset;
+}
 
 std::unique_ptr<SimEndpoint> Network::Impl::make_endpoint(const Key& key) {
   EndpointConfig config;
@@ -151,6 +177,22 @@ void Network::Impl::leave(uint32_t rank) {
 
 namespace {
 
+class SimRegistration final : public Registration {
+ public:
+  SimRegistration(std::weak_ptr<Network::Impl> network, std::byte* data, uint64_t key)
+      : network_(std::move(network)), data_(data), key_(key) {}
+  ~SimRegistration() override {
+    if (const auto network = network_.lock()) network->forget_memory(key_);
+  }
+  std::byte* data() const { return data_; }
+  uint64_t key() const { return key_; }
+
+ private:
+  std::weak_ptr<Network::Impl> network_;
+  std::byte* data_;
+  uint64_t key_;
+};
+
 class SimTransport final : public Transport {
  public:
   SimTransport(std::weak_ptr<Network::Impl> network, uint32_t rank, uint32_t nranks)
@@ -167,6 +209,13 @@ class SimTransport final : public Transport {
   Result<std::span<Endpoint* const>> endpoints(uint32_t peer) override;
   Status progress() override { return {}; }
   GroupProvider* group(std::span<const uint32_t>) override { return nullptr; }
+  uint64_t registers_from() const override {
+    const auto network = network_.lock();
+    return network == nullptr ? 0 : network->put_bytes();
+  }
+  Result<std::unique_ptr<Registration>> register_memory(const Device* device, std::byte* data,
+                                                        uint64_t bytes) override;
+  RemoteMemory expose(const TargetMemory& memory) const override;
   void arm(Sleeper& sleeper) override { sleeper.at_most(0); }
   void disarm(Sleeper&) override {}
 
@@ -190,6 +239,22 @@ Status SimTransport::reach(uint32_t peer, std::span<const std::byte> address) {
                               endpoints_.size(), rank));
   }
   return {};
+}
+
+Result<std::unique_ptr<Registration>> SimTransport::register_memory(const Device*, std::byte* data,
+                                                                    uint64_t bytes) {
+  const auto network = network_.lock();
+  if (network == nullptr) return Status(Code::kSystemError, "the network is gone");
+  return std::unique_ptr<Registration>(
+      std::make_unique<SimRegistration>(network, data, network->register_memory(data, bytes)));
+}
+
+RemoteMemory SimTransport::expose(const TargetMemory& memory) const {
+  const auto& registration = static_cast<const SimRegistration&>(*memory.registration);
+  const uint64_t words[2] = {registration.key(), static_cast<uint64_t>(memory.data - registration.data())};
+  RemoteMemory exposed;
+  std::memcpy(exposed.words.data(), words, sizeof(words));
+  return exposed;
 }
 
 Result<std::span<Endpoint* const>> SimTransport::endpoints(uint32_t peer) {
@@ -226,6 +291,13 @@ uint64_t Network::trace_hash() const {
 }
 uint64_t Network::event_count() const {
   return impl_->event_count();
+}
+
+uint64_t Network::registered() const {
+  return impl_->registered();
+}
+uint64_t Network::registrations_made() const {
+  return impl_->registrations_made();
 }
 
 void Network::fail_at(uint32_t from, uint32_t to, uint32_t rail, uint64_t segment) {

@@ -39,7 +39,11 @@ enum class Delivery : uint8_t {
   kMixed,   // by seed, per segment, one of the following
   kPlaced,  // place(), copy, arrived() with that memory; sometimes apart in time, as a stream's partial read
   kDirect,  // arrived() alone, with memory of the transport
+  // claim(): what is longer than kSimEagerBytes stays with its sender until there is a place for it, and is
+  // passed by what comes after it.
+  kClaimed,
 };
+inline constexpr uint32_t kSimEagerBytes = 256;
 
 struct NetworkOptions {
   LinkModel link;
@@ -51,6 +55,9 @@ struct NetworkOptions {
   uint64_t stall_ns = 2000;       // longest time for which it goes on refusing
   uint32_t split_percent = 25;    // chance that a placed payload completes later than it was placed, 0..100
   Delivery delivery = Delivery::kMixed;
+  // Messages of at least so many bytes are put where their receiver says, into memory that is registered
+  // there when they arrive; else the connection fails, as hardware does it. 0: none.
+  uint32_t put_bytes = 0;
 };
 
 class Network {
@@ -75,6 +82,9 @@ class Network {
   uint64_t trace_hash() const;
   // Events carried out so far.
   uint64_t event_count() const;
+  // Memory that is registered at present, and how often any was.
+  uint64_t registered() const;
+  uint64_t registrations_made() const;
 
   // The `segment`-th segment (from 0) that `from` sends to `to` on `rail` is lost and breaks the connection:
   // `from`'s end fails when the segment would have left, `to`'s one latency later, and what has not arrived

@@ -200,14 +200,14 @@ bool TcpEndpoint::brings_more() const {
 
 // --- sending -----------------------------------------------------------------------------------------------
 
-bool TcpEndpoint::try_send(const SegmentHeader& header, const std::byte* payload) {
+bool TcpEndpoint::try_send(const SegmentHeader& header, const SourceMemory& payload) {
   assert(header.length <= config_.traits.segment_bytes &&
          "a segment is longer than the endpoint's segment_bytes");
   if (!connected() || sending() || send_error_ != 0) return refuse();
   holding_back_ = config_.one_of_several && header.length >= kHeldBackBytes && enough_on_its_way();
   if (holding_back_) return false;
   header_ = header;
-  payload_ = payload;
+  payload_ = payload.data;
   total_ = sizeof(SegmentHeader) + header.length;
   sent_ = 0;
   flush();

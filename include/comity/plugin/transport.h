@@ -12,8 +12,20 @@
 //
 //   sender's engine                 transport                  receiver's engine
 //     try_send(header, payload) ---> ... bytes ... ---> place(header) -> where the payload goes (streams)
+//                                               or ---> claim(header) -> the same, or "not yet" (rendezvous)
 //                                                  ---> arrived(header, payload)
 //     transmitted() counts up   <---
+//
+// Nothing in the middle copies a large message, by what the transport can do:
+//
+//   stream      the receiver's memory is asked for as a payload begins to come (place); it waits for nobody
+//   rendezvous  a payload stays with its sender until its receive is posted (claim), and goes there
+//   one-sided   the receiver says beforehand where a message may be put (SegmentKind::kReady), in the words of
+//               its transport (Transport::expose); the sender puts it there (Endpoint::try_put), and then says
+//               so. Messages below EndpointTraits::put_bytes are sent like any others
+//
+// Memory is handed over by reference: where it lies, whose it is, and what the transport made of it before
+// (Registration). What a transport does not reach it is never given: the engine copies that to the host.
 #pragma once
 
 #include <poll.h>
@@ -41,6 +53,9 @@ inline constexpr uint32_t kSegmentsInFlight = 8;
 enum class SegmentKind : uint8_t {
   kData = 1,  // `length` payload bytes
   kDone = 2,  // no payload: `done` alone
+  kReady =
+      3,  // the receiver's word on where a message may be put, which begins with segment `number`: ReadyBody
+  kOffer = 4,  // no payload: the sender waits for such a word on its message that begins with `number`
 };
 
 // Little-endian on every wire, 48 bytes, before the payload.
@@ -58,6 +73,50 @@ struct SegmentHeader {
 };
 static_assert(sizeof(SegmentHeader) == 48);
 inline constexpr uint8_t kSegmentLast = 1;  // last of its message
+inline constexpr uint8_t kSegmentPut = 2;   // its bytes lie where its receiver said already
+
+// What a transport made of memory that its hardware is to reach by itself: pinned pages, keys. It ends with
+// this object, on any thread; the transport outlives it.
+class Registration {
+ public:
+  virtual ~Registration() = default;
+};
+
+// Memory by reference. Implicitly of a pointer to the host's.
+template <typename Byte>
+struct MemoryReference {
+  Byte* data = nullptr;
+  const Registration* registration = nullptr;  // covers it, and is of the transport that gets it; null: none
+  const Device* device = nullptr;              // whose it is; null: memory that the CPU addresses
+
+  MemoryReference() = default;
+  // NOLINTNEXTLINE(google-explicit-constructor)
+  MemoryReference(Byte* its_data, const Registration* its_registration = nullptr)
+      : data(its_data), registration(its_registration) {}
+};
+using SourceMemory = MemoryReference<const std::byte>;
+using TargetMemory = MemoryReference<std::byte>;
+
+// Memory of this rank in words that a peer's end of the transport understands: address and keys.
+struct RemoteMemory {
+  std::array<std::byte, 48> words{};
+};
+
+// The payload of kReady. Segment i of the message may be put at byte i * segment_bytes of `memory`; of a
+// message that goes through slots, at (number % slots) * segment_bytes.
+struct ReadyBody {
+  uint64_t segments = 0;
+  uint32_t slots = 0;  // 0: the message lies there whole
+  uint32_t reserved = 0;
+  RemoteMemory memory;
+};
+static_assert(sizeof(ReadyBody) == 64);
+
+// An answer to SegmentSink::claim().
+struct Claim {
+  bool acceptable = true;  // false: as null of place()
+  TargetMemory memory;     // where the payload goes; data null: not yet
+};
 
 // Where arriving segments go; implemented by the engine. Called from within Endpoint::progress().
 class SegmentSink {
@@ -67,9 +126,18 @@ class SegmentSink {
   // header is not acceptable (unknown lane, number outside the window, wrong length): the endpoint then fails
   // with kRemoteError.
   virtual std::byte* place(const SegmentHeader& header) = 0;
-  // The payload lies at `payload`: what place() returned, or memory of the transport that is valid during
-  // this call only (transports whose bytes are addressable skip place()). kDone segments come here with null.
-  // False: as null above.
+  // The same for a transport that can leave the payload with its sender: "not yet" while the receive that it
+  // is for is not posted. It is asked again at each progress(); meanwhile other segments of the endpoint are
+  // claimed and arrive, in any order.
+  virtual Claim claim(const SegmentHeader& header) {
+    Claim claim;
+    claim.memory.data = place(header);
+    claim.acceptable = claim.memory.data != nullptr;
+    return claim;
+  }
+  // The payload lies at `payload`: what place() or claim() returned, or memory of the transport that is valid
+  // during this call only (transports whose bytes are addressable skip both). Segments without payload, and
+  // those with kSegmentPut, come here with null. False: as null above.
   virtual bool arrived(const SegmentHeader& header, const std::byte* payload) = 0;
 };
 
@@ -77,6 +145,16 @@ struct EndpointTraits {
   uint32_t segment_bytes = 64 * 1024;              // longest payload of one segment; equal on both ends
   uint64_t latency_ns = 1000;                      // one way, small message; an estimate before calibration
   uint64_t bandwidth_bytes_per_s = 1'000'000'000;  // one way
+  // Messages of at least so many bytes are put where their receiver says; 0: none. Equal on both ends, a
+  // multiple of 64, at most segment_bytes.
+  uint32_t put_bytes = 0;
+  bool in_order = true;  // segments arrive in the order in which they were accepted
+};
+
+// What a path is like, one way.
+struct PathFigures {
+  uint64_t latency_ns = 0;
+  uint64_t bandwidth_bytes_per_s = 0;
 };
 
 class Endpoint {
@@ -85,8 +163,15 @@ class Endpoint {
   virtual const EndpointTraits& traits() const = 0;
   // Accepts a segment for transmission, or returns false: not now (still connecting, or the previous segment
   // is not out yet). Never blocks. On acceptance the header is copied; the payload must stay valid and
-  // unchanged until transmitted() counts it. kDone segments have no payload.
-  virtual bool try_send(const SegmentHeader& header, const std::byte* payload) = 0;
+  // unchanged until transmitted() counts it, but that of kReady, which is copied. kDone and kOffer have none.
+  virtual bool try_send(const SegmentHeader& header, const SourceMemory& payload) = 0;
+  // The same for a segment of a message that the peer is ready for: `length` bytes of `payload`, which is
+  // registered, are put at byte `offset` of `to`, and then the peer hears of the header, with kSegmentPut.
+  // For endpoints with put_bytes.
+  virtual bool try_put(const SegmentHeader& /*header*/, const SourceMemory& /*payload*/,
+                       const RemoteMemory& /*to*/, uint64_t /*offset*/) {
+    return false;
+  }
   // Number of accepted segments whose payload may be overwritten as far as this connection is concerned.
   // Monotone.
   virtual uint64_t transmitted() const = 0;
@@ -94,8 +179,10 @@ class Endpoint {
   virtual bool progress(SegmentSink& sink) = 0;
   // The memory that this communicator's segments come from and go to is about to be given back, in the middle
   // of them, while others go on using the connection: what is left of one that is being sent is copied, what
-  // is still to come of one that place() gave memory for is thrown away and not told. Never blocks; may
-  // allocate. For transports that copy at once there is nothing to do.
+  // is still to come of one that place() or claim() gave memory for is thrown away and not told. May
+  // allocate; does not block, but where hardware must be stopped that uses the memory, some ms: then the
+  // endpoint fails if it cannot be stopped otherwise. For transports that copy at once there is nothing to
+  // do.
   virtual void let_go(uint32_t communicator) { static_cast<void>(communicator); }
   // True once the peer ended the connection in order: all that it sent here was delivered, and status() is an
   // error, since nothing follows.
@@ -206,6 +293,14 @@ class DescriptorSource {
                                                  std::span<const uint32_t> held) = 0;
 };
 
+// Connections that are done, of a library that closes them itself: what is left to be said and heard on them.
+class Lingering {
+ public:
+  virtual ~Lingering() = default;  // closes them, at once; in a child of fork() it is not called
+  // Advances, on a thread that is not the engine's; never blocks. True: nothing of what was sent can be lost.
+  virtual bool step() = 0;
+};
+
 // Takes over connections that are done, whose last bytes may still be on their way: the API implements it
 // with the control plane.
 class ConnectionKeeper {
@@ -214,6 +309,9 @@ class ConnectionKeeper {
   // Takes the connected, non-blocking stream socket: sends `unsent`, ends its direction, reads and discards
   // what comes, and closes it when nothing of what was sent can be lost any more. Never blocks.
   virtual void keep(int socket, std::span<const std::byte> unsent) = 0;
+  // The same for such connections: steps them every few ms until they are done, for a limited time at the end
+  // of the process. By default they are closed.
+  virtual void linger(std::unique_ptr<Lingering> /*connections*/) {}
 };
 
 // Work of a transport's that goes on while this rank makes no call.
@@ -282,9 +380,12 @@ class Transport {
   // What peers need to reach this rank; gathered by everyone before the first reach(). At most 4 KiB.
   virtual const std::vector<std::byte>& address() const = 0;
   // Looks at a peer's address, and prepares what can be prepared without it (mapping its memory; no
-  // connection). May block some ms. kUnsupported: this transport does not join the two; any other error is a
-  // failure to say so.
+  // connection). May block some ms. kUnsupported: this transport does not join the two, which both find (but
+  // where memory is shared); any other error is a failure to say so.
   virtual Status reach(uint32_t peer, std::span<const std::byte> address) = 0;
+  // What joins this rank to a reached peer, before anything is measured; equal on both ends. Of several
+  // transports that join a pair the one is used whose figures are best.
+  virtual PathFigures figures(uint32_t /*peer*/) const { return {15'000, 2'000'000'000}; }
   // The endpoints to a reached peer, one per connection, connecting if they are new: they accept segments
   // once they are up. The same pointers at every call; owned by the transport. Both ranks call it for the
   // pair before they exchange anything.
@@ -292,6 +393,19 @@ class Transport {
   // Advances what belongs to no endpoint yet (accepting, handshakes). Never blocks; nearly free when idle. An
   // error is fatal to the transport.
   virtual Status progress() = 0;
+  // --- memory ---
+  // Whether its endpoints take memory of this device as it is.
+  virtual bool reaches(const Device& device) const { return device.host_addressable(); }
+  // From how many bytes of a message on registered memory serves better than other; 0: registrations serve
+  // nothing. At most EndpointTraits::put_bytes where that is not 0: such messages need them.
+  virtual uint64_t registers_from() const { return 0; }
+  // Registers `bytes` > 0 of this device's memory (null: memory that the CPU addresses) for all endpoints. May
+  // block: pages are pinned. kSystemError names the limit; kUnsupported.
+  virtual Result<std::unique_ptr<Registration>> register_memory(const Device* device, std::byte* data,
+                                                                uint64_t bytes);
+  // `memory`, which is registered, as peers may name it; for transports with put_bytes. Never blocks.
+  virtual RemoteMemory expose(const TargetMemory& /*memory*/) const { return {}; }
+
   // A provider over these ranks (all reached, this one among them, ascending), or null: all members get one
   // or none does. Where this rank alone cannot have it (no room), progress() fails from then on, because the
   // others would wait for it. Owned by the transport; equal members give the same provider.
@@ -311,5 +425,9 @@ class Transport {
   virtual void arm(Sleeper& sleeper) = 0;
   virtual void disarm(Sleeper& sleeper) = 0;
 };
+
+inline Result<std::unique_ptr<Registration>> Transport::register_memory(const Device*, std::byte*, uint64_t) {
+  return Status(Code::kUnsupported, std::string(name()) + " registers no memory");
+}
 
 }  // namespace comity

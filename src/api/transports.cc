@@ -1,0 +1,122 @@
+#include "src/api/transports.h"
+
+#include <fmt/core.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <iterator>
+
+#include "src/base/text.h"
+#include "transports/shm/shm_transport.h"
+#include "transports/tcp/tcp_transport.h"
+#include "transports/ucx/ucx_transport.h"
+
+namespace comity::api {
+namespace {
+
+constexpr size_t kMostTransports = 16;
+constexpr uint64_t kComparedBytes = 256 * 1024;
+
+constexpr TransportKind kKinds[] = {
+    {"shm", true,
+     [](const TransportContext& context, const Settings&) { return shm::make_shm_transport(context); }},
+    {"ucx", false,
+     [](const TransportContext& context, const Settings&) { return ucx::make_ucx_transport(context); }},
+    {"tcp", false,
+     [](const TransportContext& context, const Settings& settings) {
+       return tcp::make_tcp_transport(context, settings);
+     }},
+};
+// UCX serves fabrics that nothing else here does, and changes the process that opens it: it is asked for.
+constexpr std::string_view kDefault[] = {"shm", "tcp"};
+
+std::string all_names() {
+  std::vector<std::string_view> names;
+  for (const TransportKind& kind : kKinds) names.push_back(kind.name);
+  return fmt::format("{}", fmt::join(names, ", "));
+}
+
+uint64_t time_ns(const PathFigures& figures) {
+  const uint64_t bandwidth = std::max<uint64_t>(figures.bandwidth_bytes_per_s, 1);
+  return figures.latency_ns + kComparedBytes * 1'000'000'000u / bandwidth;
+}
+
+}  // namespace
+
+std::span<const TransportKind> transport_kinds() {
+  return kKinds;
+}
+
+const TransportKind* transport_kind(std::string_view name) {
+  const auto* found = std::find_if(std::begin(kKinds), std::end(kKinds),
+                                   [name](const TransportKind& kind) { return kind.name == name; });
+  return found == std::end(kKinds) ? nullptr : found;
+}
+
+Result<WantedTransports> wanted_transports(const Settings& settings) {
+  const std::string& text = settings.text("COMITY_TRANSPORTS");
+  WantedTransports wanted;
+  for (const std::string_view name : split(text)) {
+    if (transport_kind(name) == nullptr) {
+      return Status(Code::kInvalidArgument,
+                    fmt::format("COMITY_TRANSPORTS=\"{}\": there is no transport \"{}\"; there are {}", text,
+                                name, all_names()));
+    }
+    if (std::find(wanted.names.begin(), wanted.names.end(), name) == wanted.names.end())
+      wanted.names.emplace_back(name);
+  }
+  wanted.chosen = !wanted.names.empty();
+  if (!wanted.chosen) wanted.names.assign(std::begin(kDefault), std::end(kDefault));
+  return wanted;
+}
+
+// --- offers ------------------------------------------------------------------------------------------------
+
+const Bytes* TransportOffer::address_of(std::string_view name) const {
+  for (const auto& [its_name, address] : addresses) {
+    if (its_name == name) return &address;
+  }
+  return nullptr;
+}
+
+std::string TransportOffer::names() const {
+  std::vector<std::string_view> all;
+  for (const auto& [name, address] : addresses) all.push_back(name);
+  return fmt::format("{}", fmt::join(all, ", "));
+}
+
+void put(ByteWriter& writer, const TransportOffer& offer) {
+  writer.put(static_cast<uint8_t>(offer.chosen)).put(static_cast<uint32_t>(offer.addresses.size()));
+  for (const auto& [name, address] : offer.addresses) writer.put_text(name).put_blob(address);
+}
+
+TransportOffer get_transport_offer(ByteReader& reader) {
+  TransportOffer offer;
+  offer.chosen = reader.get<uint8_t>() == 1;
+  const auto count = reader.get<uint32_t>();
+  for (uint32_t i = 0; i < count && i < kMostTransports && reader.ok(); ++i) {
+    std::string name = reader.get_text();
+    const auto blob = reader.get_blob();
+    offer.addresses.emplace_back(std::move(name), Bytes(blob.begin(), blob.end()));
+  }
+  return offer;
+}
+
+// --- choosing ----------------------------------------------------------------------------------------------
+
+size_t choose_transport(const TransportOffer& lower, const TransportOffer& higher,
+                        std::span<const Candidate> candidates) {
+  if (const TransportOffer* chooser = lower.chosen ? &lower : higher.chosen ? &higher : nullptr) {
+    for (const auto& [name, address] : chooser->addresses) {
+      for (size_t i = 0; i < candidates.size(); ++i) {
+        if (candidates[i].name == name) return i;
+      }
+    }
+  }
+  const auto best = std::min_element(candidates.begin(), candidates.end(), [](const auto& a, const auto& b) {
+    return std::pair(time_ns(a.figures), a.name) < std::pair(time_ns(b.figures), b.name);
+  });
+  return static_cast<size_t>(best - candidates.begin());
+}
+
+}  // namespace comity::api
