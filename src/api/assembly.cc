@@ -115,6 +115,8 @@ class Builder {
     context.descriptors = family.descriptors.get();
     context.connections = &family.connections;
     context.background = &family.background;
+    family.mail = made_->control->mail();
+    context.mail = family.mail.get();
     context.descriptor_socket_name = family.descriptor_socket_name;
     COMITY_ASSIGN_OR_RETURN(wanted_, wanted_transports(config_.settings));
     for (const std::string& name : wanted_.names) COMITY_RETURN_IF_ERROR(open_transport(name, context));

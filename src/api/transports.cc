@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 #include <fmt/ranges.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <iterator>
@@ -10,6 +11,7 @@
 #include "transports/shm/shm_transport.h"
 #include "transports/tcp/tcp_transport.h"
 #include "transports/ucx/ucx_transport.h"
+#include "transports/verbs/verbs_transport.h"
 
 namespace comity::api {
 namespace {
@@ -20,6 +22,10 @@ constexpr uint64_t kComparedBytes = 256 * 1024;
 constexpr TransportKind kKinds[] = {
     {"shm", true,
      [](const TransportContext& context, const Settings&) { return shm::make_shm_transport(context); }},
+    {"verbs", false,
+     [](const TransportContext& context, const Settings& settings) {
+       return verbs::make_verbs_transport(context, settings);
+     }},
     {"ucx", false,
      [](const TransportContext& context, const Settings&) { return ucx::make_ucx_transport(context); }},
     {"tcp", false,
@@ -28,7 +34,12 @@ constexpr TransportKind kKinds[] = {
      }},
 };
 // UCX serves fabrics that nothing else here does, and changes the process that opens it: it is asked for.
-constexpr std::string_view kDefault[] = {"shm", "tcp"};
+constexpr std::string_view kDefault[] = {"shm", "verbs", "tcp"};
+
+// Without RDMA nothing of it is opened, nor said.
+bool serves_here(std::string_view name) {
+  return name != "verbs" || ::access("/sys/class/infiniband", F_OK) == 0;
+}
 
 std::string all_names() {
   std::vector<std::string_view> names;
@@ -66,7 +77,9 @@ Result<WantedTransports> wanted_transports(const Settings& settings) {
       wanted.names.emplace_back(name);
   }
   wanted.chosen = !wanted.names.empty();
-  if (!wanted.chosen) wanted.names.assign(std::begin(kDefault), std::end(kDefault));
+  for (const std::string_view name : kDefault) {
+    if (!wanted.chosen && serves_here(name)) wanted.names.emplace_back(name);
+  }
   return wanted;
 }
 

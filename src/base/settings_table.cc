@@ -76,8 +76,26 @@ constexpr Setting kSettings[] = {
      0, 1'000'000'000},
     {"COMITY_TOPO_FILE", "", false, "a file that `comity topo` wrote",
      "describes this machine, instead of discovery"},
-    {"COMITY_TRANSPORTS", "", false, "shm, tcp, ucx, comma-separated",
-     "transports to use, the preferred one first; default: shm and tcp, by what joins two ranks best"},
+    {"COMITY_TRANSPORTS", "", false, "shm, verbs, ucx, tcp, comma-separated",
+     "transports to use, the preferred one first; default: shm, verbs where there are ports, and tcp, by "
+     "what "
+     "joins two ranks best"},
+    {"COMITY_VERBS_DEVICES", "", false, "names, comma-separated, as mlx5_0,mlx5_1:1",
+     "RDMA devices and ports to use; several are rails; default: all"},
+    {"COMITY_VERBS_GID_INDEX", "", false, "a number",
+     "which address of a RoCE port is used; default: RoCE v2 with IPv4, if there is one", 0, 255},
+    {"COMITY_VERBS_MTU", "0", false, "256, 512, 1024, 2048 or 4096",
+     "longest packet of RDMA connections; 0: what both ports carry", 0, 4096},
+    {"COMITY_VERBS_QUEUE_PAIRS", "2", false, "a number from 1 to 8",
+     "RDMA connections per peer and rail, which take different ways through a network", 1, 8},
+    {"COMITY_VERBS_RETRIES", "6", false, "a number from 0 to 7",
+     "how often an RDMA device sends a packet again before the connection fails; 7 has no end on some", 0, 7},
+    {"COMITY_VERBS_SERVICE_LEVEL", "0", false, "a number from 0 to 15", "service level of RDMA connections",
+     0, 15},
+    {"COMITY_VERBS_TIMEOUT", "14", false, "a number from 1 to 31",
+     "after 4.096 us times two to this power an RDMA device sends a packet again", 1, 31},
+    {"COMITY_VERBS_TRAFFIC_CLASS", "0", false, "a number from 0 to 255", "traffic class of RoCE connections",
+     0, 255},
 };
 
 }  // namespace

@@ -12,5 +12,7 @@ inline constexpr const char* kBootId = "/proc/sys/kernel/random/boot_id";
 std::string boot_id(const std::string& procfs = "/proc");
 // The inode of this process's network namespace, 0 where it cannot be told.
 uint64_t network_namespace();
+// Both, hashed: what identifies this machine and network namespace to other ranks.
+uint64_t machine_hash();
 
 }  // namespace comity

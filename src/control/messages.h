@@ -52,6 +52,7 @@ enum class MessageType : uint16_t {
   kWaits = 33,      // up: what a rank waits for
   kWhoWaits = 34,   // down: what do you wait for?
   kGone = 35,       // down, from one that leaves the tree: who is gone
+  kLetter = 37,     // any way: from one rank to another
   kScopeLate = 36,  // up: a member waits no longer for a gathering; whoever has not come is at fault
 };
 

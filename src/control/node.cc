@@ -255,6 +255,8 @@ bool Node::on_any_message(Neighbour& neighbour, MessageType type, std::span<cons
       return on_parted(neighbour.rank, payload);
     case MessageType::kShared:
       return on_shared(neighbour.channel.get(), payload);
+    case MessageType::kLetter:
+      return on_letter(neighbour.channel.get(), payload);
     case MessageType::kLeavingAck:
       neighbour.knows = true;
       check_left();

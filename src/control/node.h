@@ -23,8 +23,8 @@
 // user, until everybody below it has left too, or its process ends; its neighbours then close the connection
 // without a fault.
 //
-// Everything is on the control thread but what says otherwise. In six files: node.cc joins and reads
-// messages, node_faults.cc holds faults and mends, node_verdicts.cc decides, node_scopes.cc has the
+// Everything is on the control thread but what says otherwise. In seven files: node.cc joins and reads
+// messages, node_mail.cc passes letters on, node_faults.cc holds faults and mends, node_verdicts.cc decides, node_scopes.cc has the
 // communicators, node_processes.cc hears of ends, node_leave.cc leaves.
 #pragma once
 
@@ -49,6 +49,7 @@
 #include "src/control/inquest.h"
 #include "src/control/joining.h"
 #include "src/control/loop.h"
+#include "src/control/mail.h"
 #include "src/control/mending.h"
 #include "src/control/process_watch.h"
 #include "src/control/ring_search.h"
@@ -84,6 +85,7 @@ class Node final : public TreePort, public std::enable_shared_from_this<Node> {
   // This rank suspects the calls [first, last] of `scope`.
   void report(const std::shared_ptr<Scope>& scope, uint64_t first, uint64_t last);
   Waits& waits() { return waits_; }
+  const std::shared_ptr<Letterbox>& letterbox() const { return letterbox_; }
   const Secret& data_secret() const { return data_secret_; }
   uint64_t communicator() const override { return communicator_; }
   uint32_t rank() const override { return options_.rank; }
@@ -102,6 +104,7 @@ class Node final : public TreePort, public std::enable_shared_from_this<Node> {
   void begin_work();
   // Finishes if its user left, all neighbours know, and nobody is below it or the process ends.
   void check_left();
+  void post_letter(uint32_t to, Bytes content);
   Gathering& gathering() { return gathering_; }
   ScopedGathering& scoped_gathering() { return scoped_gathering_; }
   RingSearch& ring_search() { return ring_search_; }
@@ -207,6 +210,10 @@ class Node final : public TreePort, public std::enable_shared_from_this<Node> {
   bool on_ended(std::span<const std::byte> payload);
   Neighbour* neighbour(uint32_t rank);
 
+  // node_mail.cc
+  bool on_letter(const Channel* from, std::span<const std::byte> payload);
+  void pass_on(Letter letter, const Channel* from);
+
   // node_leave.cc
   void leave_tree(const std::shared_ptr<Scope>& last, bool orderly);
   void leave_in_order();
@@ -225,6 +232,7 @@ class Node final : public TreePort, public std::enable_shared_from_this<Node> {
   const uint64_t communicator_;
   const Secret data_secret_;
   const std::shared_ptr<Scope> base_;
+  const std::shared_ptr<Letterbox> letterbox_ = std::make_shared<Letterbox>();
   Waits waits_;
 
   // Control thread only:

@@ -59,6 +59,23 @@ Status status_of(const Verdict& verdict) {
   return Status(verdict.code, verdict.message);
 }
 
+class TreeMail final : public Mail {
+ public:
+  TreeMail(Loop& loop, std::shared_ptr<Node> node) : loop_(loop), node_(std::move(node)) {}
+  ~TreeMail() override { TreeMail::close(); }
+  void open(MailReceiver& receiver) override { node_->letterbox()->open(receiver); }
+  void close() override { node_->letterbox()->close(); }
+  void send(uint32_t to, std::span<const std::byte> letter) override {
+    loop_.post([node = node_, to, content = Bytes(letter.begin(), letter.end())] {
+      node->post_letter(to, content);
+    });
+  }
+
+ private:
+  Loop& loop_;
+  std::shared_ptr<Node> node_;
+};
+
 class TreeSession final : public Session {
  public:
   TreeSession(Loop& loop, std::shared_ptr<Node> node, std::shared_ptr<Scope> scope,
@@ -84,6 +101,7 @@ class TreeSession final : public Session {
     });
   }
   Status conclude(const Status& why) override;
+  std::unique_ptr<Mail> mail() override { return std::make_unique<TreeMail>(loop_, node_); }
   void begin_work() override {
     loop_.post([node = node_] { node->begin_work(); });
   }

@@ -13,8 +13,10 @@
 namespace comity::conformance {
 namespace {
 
-uint32_t segment_bytes_of(Parties& parties) {
-  return parties.channel(0, 1).endpoint().traits().segment_bytes;
+// The longest payload that is sent, and not put.
+uint32_t longest_of(Parties& parties) {
+  const EndpointTraits& traits = parties.channel(0, 1).endpoint().traits();
+  return traits.put_bytes == 0 ? traits.segment_bytes : traits.put_bytes - 64;
 }
 
 SegmentHeader header_of(uint32_t lane, uint64_t number, uint32_t bytes) {
@@ -31,7 +33,7 @@ SegmentHeader header_of(uint32_t lane, uint64_t number, uint32_t bytes) {
 TEST_P(TransportConformance, DeliversEverySizeOnceAndInOrder) {
   Parties parties(GetParam(), 2);
   parties.open(0, 1);
-  const uint32_t most = segment_bytes_of(parties);
+  const uint32_t most = longest_of(parties);
   ASSERT_GE(most, 1024u);
   for (size_t i = 0; i < parties.endpoint_count(0, 1); ++i) {
     for (const uint32_t bytes :
@@ -77,7 +79,7 @@ TEST_P(TransportConformance, EveryHeaderFieldArrivesIntact) {
 TEST_P(TransportConformance, InterleavedLanesKeepTheOrderOfTheEndpoint) {
   Parties parties(GetParam(), 2);
   parties.open(0, 1);
-  const uint32_t most = segment_bytes_of(parties);
+  const uint32_t most = longest_of(parties);
   std::mt19937 random(11);
   for (int n = 0; n < 120; ++n) {
     const uint32_t bytes = random() % 4 == 0 ? 1 + random() % most : 1 + random() % 256;
@@ -90,7 +92,7 @@ TEST_P(TransportConformance, InterleavedLanesKeepTheOrderOfTheEndpoint) {
 TEST_P(TransportConformance, BothDirectionsAreFullAtOnce) {
   Parties parties(GetParam(), 2);
   parties.open(0, 1);
-  const uint32_t most = segment_bytes_of(parties);
+  const uint32_t most = longest_of(parties);
   for (size_t i = 0; i < parties.endpoint_count(0, 1); ++i) {
     for (uint32_t n = 0; n < 48; ++n) {
       parties.channel(0, 1, i).queue(n % kLanes, most);
@@ -104,7 +106,7 @@ TEST_P(TransportConformance, BothDirectionsAreFullAtOnce) {
 TEST_P(TransportConformance, OneDirectionFlowsWhileTheOtherIsSilent) {
   Parties parties(GetParam(), 2);
   parties.open(0, 1);
-  const uint32_t most = segment_bytes_of(parties);
+  const uint32_t most = longest_of(parties);
   for (uint32_t n = 0; n < 64; ++n) parties.channel(1, 0).queue(0, most);
   EXPECT_TRUE(parties.run_until_delivered());
   parties.expect_delivered();
@@ -115,7 +117,7 @@ TEST_P(TransportConformance, OneDirectionFlowsWhileTheOtherIsSilent) {
 TEST_P(TransportConformance, RefusalTakesNothing) {
   Parties parties(GetParam(), 2);
   parties.open(0, 1);
-  const uint32_t most = segment_bytes_of(parties);
+  const uint32_t most = longest_of(parties);
   Endpoint& out = parties.channel(0, 1).endpoint();
   std::vector<std::vector<std::byte>> payloads;
   uint64_t accepted = 0;
@@ -144,7 +146,7 @@ TEST_P(TransportConformance, RefusalTakesNothing) {
 TEST_P(TransportConformance, ManyPeersAtOnce) {
   Parties parties(GetParam(), 7);
   parties.open_all();
-  const uint32_t most = segment_bytes_of(parties);
+  const uint32_t most = longest_of(parties);
   std::mt19937 random(3);
   for (uint32_t self = 0; self < parties.size(); ++self) {
     for (uint32_t peer = 0; peer < parties.size(); ++peer) {
@@ -307,7 +309,7 @@ TEST_P(TransportPuts, BytesLieWhereTheReceiverSaidBeforeItHearsOfThem) {
   Parties parties(GetParam(), 2);
   parties.open(0, 1);
   Endpoint& out = parties.channel(0, 1).endpoint();
-  const uint32_t most = segment_bytes_of(parties);
+  const uint32_t most = parties.channel(0, 1).endpoint().traits().segment_bytes;
   ASSERT_GT(out.traits().put_bytes, 0u);
   ASSERT_LE(out.traits().put_bytes, most);
   Registered from(parties.transport(0), 4 * size_t{most}, std::byte{0});
@@ -343,7 +345,7 @@ TEST_P(TransportPuts, MemoryThatIsRegisteredNoMoreFailsThePairInBoundedTime) {
   Parties parties(GetParam(), 2);
   parties.open(0, 1);
   Endpoint& out = parties.channel(0, 1).endpoint();
-  const uint32_t most = segment_bytes_of(parties);
+  const uint32_t most = parties.channel(0, 1).endpoint().traits().segment_bytes;
   Registered from(parties.transport(0), most, std::byte{1}), to(parties.transport(1), most, std::byte{0xA5});
   const RemoteMemory named = parties.transport(1).expose({to.memory.data(), to.registration.get()});
   to.registration.reset();
@@ -467,7 +469,7 @@ TEST_P(TransportSleep, RanksOnThreadsOfTheirOwnExchangeAll) {
   constexpr uint32_t kRanks = 3;
   Parties parties(GetParam(), kRanks);
   parties.open_all();
-  const uint32_t most = segment_bytes_of(parties);
+  const uint32_t most = longest_of(parties);
   std::mt19937 random(9);
   for (uint32_t self = 0; self < kRanks; ++self) {
     for (uint32_t peer = 0; peer < kRanks; ++peer) {

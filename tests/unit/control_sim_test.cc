@@ -29,6 +29,47 @@ TEST(ControlSim, RanksMeetFormTheTreeAndGather) {
   });
 }
 
+// --- Letters ---------------------------------------------------------------------------------------------
+
+class Received final : public MailReceiver {
+ public:
+  void came(uint32_t from, std::span<const std::byte> letter) override {
+    by_sender[from].emplace_back(letter.begin(), letter.end());
+  }
+  std::map<uint32_t, std::vector<Bytes>> by_sender;
+};
+
+TEST(ControlSim, LettersComeOnceAndInTheOrderOfTheirPair) {
+  for_each_seed(20, [](uint64_t seed) {
+    World world(seed, kRanks);
+    Ranks ranks(world, kRanks);
+    ASSERT_TRUE(ranks.join_all());
+    std::vector<Received> received(kRanks);
+    const auto open = [&](uint32_t rank) { ranks[rank].node().letterbox()->open(received[rank]); };
+    for (uint32_t rank = 0; rank < kRanks; rank += 2) open(rank);
+    for (uint32_t number = 0; number < 3; ++number) {
+      for (uint32_t from = 0; from < kRanks; ++from) {
+        ranks[from].loop().post([&, from, number] {
+          for (uint32_t to = 0; to < kRanks; ++to)
+            ranks[from].node().post_letter(to, bytes_of(std::to_string(to * 10 + number)));
+        });
+      }
+    }
+    world.run_for_ms(2'000);
+    for (uint32_t rank = 1; rank < kRanks; rank += 2) open(rank);  // what came before is kept
+    for (uint32_t to = 0; to < kRanks; ++to) {
+      ASSERT_EQ(received[to].by_sender.size(), kRanks) << "to " << to;
+      for (const auto& [from, letters] : received[to].by_sender) {
+        const std::vector<Bytes> sent = {bytes_of(std::to_string(to * 10)),
+                                         bytes_of(std::to_string(to * 10 + 1)),
+                                         bytes_of(std::to_string(to * 10 + 2))};
+        EXPECT_EQ(letters, sent) << from << " to " << to;
+      }
+      ranks[to].node().letterbox()->close();
+    }
+  });
+}
+
 TEST(ControlSim, TheSameSeedReplaysExactlyAndAnotherDoesNot) {
   const auto trace_of = [](uint64_t seed) {
     World world(seed, kRanks);

@@ -9,7 +9,6 @@
 #include "src/base/bytes.h"
 #include "src/base/handshake.h"
 #include "src/base/interface_facts.h"
-#include "src/base/this_host.h"
 
 namespace comity::tcp {
 namespace {
@@ -115,15 +114,6 @@ Result<RankAddress> decode(std::span<const std::byte> bytes) {
   }
   if (!reader.at_end()) return Status(Code::kInvalidArgument, "an address of the tcp transport is too long");
   return address;
-}
-
-uint64_t this_host() {
-  ByteWriter writer;
-  writer.put_text(boot_id()).put(network_namespace());
-  const auto hash = hash_of(writer.bytes());
-  uint64_t host = 0;
-  std::memcpy(&host, hash.data(), sizeof(host));
-  return host;
 }
 
 bool is_link_local(const RailAddress& rail) {

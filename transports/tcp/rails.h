@@ -35,8 +35,6 @@ std::vector<std::byte> encode(const RankAddress& address);
 // kInvalidArgument: not such an address, or a bound is broken.
 Result<RankAddress> decode(std::span<const std::byte> bytes);
 
-// Identifies this machine and network namespace.
-uint64_t this_host();
 // "10.0.0.1:5000, [fd00::1]:5000", for errors.
 std::string describe(const RankAddress& address);
 

@@ -14,6 +14,7 @@
 
 #include "src/base/berth.h"
 #include "src/base/log.h"
+#include "src/base/this_host.h"
 #include "transports/tcp/congestion.h"
 #include "transports/tcp/connector.h"
 #include "transports/tcp/door.h"
@@ -149,7 +150,7 @@ Status TcpTransport::open(const Settings& settings) {
   }
   COMITY_ASSIGN_OR_RETURN(idle_close_ms_, settings.number("COMITY_IDLE_CLOSE_MS"));
   COMITY_ASSIGN_OR_RETURN(const auto interfaces, usable_interfaces(settings));
-  self_.host = this_host();
+  self_.host = machine_hash();
   self_.connections = static_cast<uint32_t>(connections);
   COMITY_ASSIGN_OR_RETURN(interfaces_, door_.listen(interfaces, congestion_, self_.rails));
   address_ = encode(self_);

@@ -161,7 +161,7 @@ class Endpoint {
  public:
   virtual ~Endpoint() = default;
   virtual const EndpointTraits& traits() const = 0;
-  // Accepts a segment for transmission, or returns false: not now (still connecting, or the previous segment
+  // Accepts a segment for transmission (with put_bytes: one that is shorter than that), or returns false: not now (still connecting, or the previous segment
   // is not out yet). Never blocks. On acceptance the header is copied; the payload must stay valid and
   // unchanged until transmitted() counts it, but that of kReady, which is copied. kDone and kOffer have none.
   virtual bool try_send(const SegmentHeader& header, const SourceMemory& payload) = 0;
@@ -314,6 +314,28 @@ class ConnectionKeeper {
   virtual void linger(std::unique_ptr<Lingering> /*connections*/) {}
 };
 
+// Takes what other ranks' ends of the same transport send by Mail.
+class MailReceiver {
+ public:
+  virtual ~MailReceiver() = default;
+  // On a thread that is not the engine's. Blocks for no more than a short lock.
+  virtual void came(uint32_t from, std::span<const std::byte> letter) = 0;
+};
+
+// Letters between ranks over the authenticated control plane: what a connection needs to begin. The API
+// implements it. Once sent a letter comes, in the order of its pair, unless a rank between the two dies.
+class Mail {
+ public:
+  virtual ~Mail() = default;
+  // Any thread; neither blocks but for a short lock. What came before open() comes then; after close() no
+  // came() is under way or follows.
+  virtual void open(MailReceiver& receiver) = 0;
+  virtual void close() = 0;
+  // At most kMaxLetterBytes. Any thread; does not block.
+  virtual void send(uint32_t to, std::span<const std::byte> letter) = 0;
+};
+inline constexpr size_t kMaxLetterBytes = 4096;
+
 // Work of a transport's that goes on while this rank makes no call.
 class BackgroundWork {
  public:
@@ -343,6 +365,7 @@ struct TransportContext {
   DescriptorSource* descriptors = nullptr;
   ConnectionKeeper* connections = nullptr;  // null: closing a connection waits for the peer, up to 2 s
   Background* background = nullptr;         // null: nothing goes on between calls
+  Mail* mail = nullptr;                     // null: there is none; one of each transport's own
   std::string descriptor_socket_name;       // of this process
 };
 
