@@ -20,15 +20,15 @@ constexpr size_t kMostTransports = 16;
 constexpr uint64_t kComparedBytes = 256 * 1024;
 
 constexpr TransportKind kKinds[] = {
-    {"shm", true,
+    {"shm", true, true,
      [](const TransportContext& context, const Settings&) { return shm::make_shm_transport(context); }},
-    {"verbs", false,
+    {"verbs", false, false,
      [](const TransportContext& context, const Settings& settings) {
        return verbs::make_verbs_transport(context, settings);
      }},
-    {"ucx", false,
+    {"ucx", false, false,
      [](const TransportContext& context, const Settings&) { return ucx::make_ucx_transport(context); }},
-    {"tcp", false,
+    {"tcp", false, true,
      [](const TransportContext& context, const Settings& settings) {
        return tcp::make_tcp_transport(context, settings);
      }},

@@ -17,7 +17,8 @@ namespace comity::api {
 
 struct TransportKind {
   std::string_view name;
-  bool in_memory;  // joins ranks of one host alone, and is a communicator's own
+  bool in_memory;          // joins ranks of one host alone, and is a communicator's own
+  bool needs_no_hardware;  // nor any library
   Result<std::unique_ptr<Transport>> (*make)(const TransportContext&, const Settings&);
 };
 // All that were built.
@@ -50,8 +51,8 @@ struct Candidate {
   std::string name;
   PathFigures figures;
 };
-// Which of them joins two ranks, equal on both: the first in the order of the lower rank's choice, else of the
-// higher's, else the one that takes least for a message of middle length. `candidates`: at least one.
+// Which of them joins two ranks, equal on both: the first in the order of the lower rank's choice, else of
+// the higher's, else the one that takes least for a message of middle length. `candidates`: at least one.
 size_t choose_transport(const TransportOffer& lower, const TransportOffer& higher,
                         std::span<const Candidate> candidates);
 

@@ -14,6 +14,8 @@
 #include "src/device/host/kernels.h"
 #include "src/device/registry.h"
 #include "topology/discover/discover.h"
+#include "transports/ucx/ucx_transport.h"
+#include "transports/verbs/verbs_transport.h"
 
 namespace comity::cli {
 namespace {
@@ -27,8 +29,6 @@ struct Library {
 
 constexpr Library kLibraries[] = {
     {"hwloc", "libhwloc.so.15", "caches, NUMA nodes, PCI", "apt install libhwloc15"},
-    {"libibverbs", "libibverbs.so.1", "InfiniBand and RoCE", "apt install libibverbs1 ibverbs-providers"},
-    {"UCX", "libucp.so.0", "other people's transports", "apt install libucx0"},
     {"CUDA", "libcuda.so.1", "NVIDIA GPUs",
      "comes with the driver: apt install libcuda1 (non-free), or NVIDIA's installer"},
     {"HIP", "libamdhip64.so.5", "AMD GPUs", "apt install libamdhip64-5"},
@@ -77,10 +77,20 @@ Finding probe_sockets() {
   return finding;
 }
 
+// Of one that stands on a library and on hardware.
+Finding probe_optional(const char* name, const Result<std::string>& found) {
+  if (found.ok()) return {name, true, false, *found};
+  return {name, false, false, std::string(found.status().message())};
+}
+
 }  // namespace
 
 std::vector<Finding> probe_transports() {
-  return {probe_memory_sharing(), probe_sockets()};
+  const Result<Settings> settings = Settings::read();
+  return {probe_memory_sharing(), probe_sockets(),
+          probe_optional("verbs (libibverbs)",
+                         settings.ok() ? verbs::describe_verbs(*settings) : settings.status()),
+          probe_optional("ucx (UCX)", ucx::describe_ucx())};
 }
 
 std::vector<Finding> probe_devices() {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "comity/comity.h"
+#include "src/api/transports.h"
 #include "src/cli/measure_pair.h"
 
 namespace comity::cli {
@@ -93,9 +94,15 @@ Result<topology::Profile> measure(const topology::Graph& machine) {
         continue;
       }
       const std::array<int, 2> cpus = {seats[a].cpus[0], seats[b].cpus[a == b ? 1 : 0]};
-      for (const char* transport : {"shm", "tcp"}) {
-        COMITY_ASSIGN_OR_RETURN(auto path, measure_seats(transport, {&seats[a], &seats[b]}, cpus));
-        profile.paths.push_back(std::move(path));
+      for (const api::TransportKind& kind : api::transport_kinds()) {
+        auto path = measure_seats(std::string(kind.name).c_str(), {&seats[a], &seats[b]}, cpus);
+        if (path.ok()) {
+          profile.paths.push_back(std::move(path).value());
+        } else if (kind.needs_no_hardware) {
+          return path.status();
+        } else {
+          fmt::print(stderr, "comity topo: {} is not measured: {}\n", kind.name, path.status().message());
+        }
       }
     }
   }

@@ -24,8 +24,8 @@
 // without a fault.
 //
 // Everything is on the control thread but what says otherwise. In seven files: node.cc joins and reads
-// messages, node_mail.cc passes letters on, node_faults.cc holds faults and mends, node_verdicts.cc decides, node_scopes.cc has the
-// communicators, node_processes.cc hears of ends, node_leave.cc leaves.
+// messages, node_mail.cc passes letters on, node_faults.cc holds faults and mends, node_verdicts.cc decides,
+// node_scopes.cc has the communicators, node_processes.cc hears of ends, node_leave.cc leaves.
 #pragma once
 
 #include <condition_variable>

@@ -279,47 +279,6 @@ void Communicator::start_group_alone(const Binding& binding, const Call& call, u
   alone_->start(alone_call_);
 }
 
-// Not numbered among the collectives, and in no log: who is not in it never hears of it.
-Status Communicator::start_exchange(const Call& call) {
-  if (exchange_ == nullptr) {
-    exchange_ = std::make_unique<Exchange>(options_.rank, options_.nranks, *options_.devices);
-    pair_counts_.resize(options_.nranks);
-  }
-  COMITY_RETURN_IF_ERROR(exchange_->check(call.exchange));
-  alone_ = nullptr;
-  binding_ = nullptr;
-  saw_mismatch_ = false;
-  exchange_transports_ = 0;
-  exchanged_ = call.exchange;
-  in_flight_ = true;
-  if (registering_ != 0) [[unlikely]]
-    end_memory();
-  if (Status begun = exchange_->begin(call.exchange, *this); !begun.ok()) fail(std::move(begun));
-  return error_;
-}
-
-Progress Communicator::poll_exchange() {
-  const Progress progress = exchange_->poll();
-  if (progress == Progress::kDone) count(exchanged_, pair_counts_);
-  return progress;
-}
-
-void Communicator::count(std::span<const PointToPoint> messages, std::vector<PairCounts>& counts) {
-  for (const PointToPoint& message : messages) {
-    PairCounts& its = counts[message.peer];
-    ++(message.sends ? its.sends : its.receives);
-  }
-}
-
-std::vector<control::PairCount> Communicator::used(std::span<const PairCounts> counts) {
-  std::vector<control::PairCount> pairs;
-  for (uint32_t peer = 0; peer < counts.size(); ++peer) {
-    if (counts[peer].sends != 0 || counts[peer].receives != 0)
-      pairs.push_back({peer, counts[peer].sends, counts[peer].receives});
-  }
-  return pairs;
-}
-
 Status Communicator::error_in_flight() const {
   if (exchanges()) return exchange_->error();
   return alone_ != nullptr ? alone_->error() : executor_.error();

@@ -85,8 +85,8 @@ struct MessagePart {
 
 class Link final : public SegmentSink {
  public:
-  // `connections` and `memory` outlive the link. `communicator`: its index in its family. `memory`: null where
-  // the transport registers none.
+  // `connections` and `memory` outlive the link. `communicator`: its index in its family. `memory`: null
+  // where the transport registers none.
   Link(uint32_t peer, uint32_t communicator, Connections& connections, ReleaseRule rule,
        CallMemory* memory = nullptr);
   ~Link() override;

@@ -1,4 +1,5 @@
-// Calls that not every program makes: v-variants, whose blocks have lengths of their own, and premulsum.
+// Calls that not every program makes: v-variants, whose blocks have lengths of their own, premulsum, and
+// exchanges.
 #include <fmt/core.h>
 
 #include <utility>
@@ -134,61 +135,6 @@ Status Communicator::provide_bounce(uint64_t bytes) {
   return provide(bounce_, bytes, "bounce buffers");
 }
 
-// --- registered memory -------------------------------------------------------------------------------------
-
-void Communicator::make_call_memory() {
-  memories_.resize(options_.transports.size());
-  for (uint32_t i = 0; i < options_.transports.size(); ++i) {
-    Transport& transport = *options_.transports[i];
-    if (transport.registers_from() == 0) continue;
-    registering_ |= 1u << i;
-    const Family::Hold hold(is_shared(i) ? options_.family : nullptr);
-    Registrations& registrations =
-        is_shared(i) ? options_.family->registrations(transport)
-                     : *own_registrations_.emplace_back(std::make_unique<Registrations>(transport));
-    memories_[i] = std::make_unique<CallMemory>(registrations, hints_);
-  }
-}
-
-void Communicator::begin_memory(const Call& call, uint64_t block_bytes) {
-  const auto range_of = [&](const void* buffer, bool in_blocks) {
-    const uint64_t bytes = (in_blocks ? options_.nranks : 1) * block_bytes;
-    return MemoryRange{static_cast<const std::byte*>(buffer), buffer == nullptr ? 0 : bytes};
-  };
-  for (const auto& memory : memories_) {
-    if (memory == nullptr) continue;
-    memory->begin(range_of(call.input, has_input_blocks(call.collective)),
-                  range_of(call.output, has_output_blocks(call.collective)));
-  }
-}
-
-void Communicator::end_memory() {
-  for (const auto& memory : memories_) {
-    if (memory != nullptr) memory->end();
-  }
-}
-
-void Communicator::abandon_memory() {
-  for (const auto& memory : memories_) {
-    if (memory != nullptr) memory->abandon();
-  }
-}
-
-// Only grows.
-Status Communicator::provide(Mapping& mapping, uint64_t bytes, const char* what) {
-  if (bytes <= mapping.bytes()) return {};
-  for (const auto& memory : memories_) {
-    if (memory != nullptr) memory->forget(mapping.data());
-  }
-  mapping = Mapping(bytes);
-  if (!mapping.valid())
-    return Status(Code::kSystemError, fmt::format("no memory for {} bytes of {}", bytes, what));
-  for (const auto& memory : memories_) {
-    if (memory != nullptr) memory->keep({mapping.data(), mapping.bytes()});
-  }
-  return {};
-}
-
 // What the one group of a call takes whose blocks lie in a device's memory, and go to its provider whole.
 uint64_t Communicator::bounce_of_whole_blocks(const Binding& binding) const {
   uint64_t bytes = 0;
@@ -248,6 +194,49 @@ Status Communicator::difference(const DifferingLengths& lengths) const {
       fmt::format("ranks disagree on a length in collective {}, {}: rank {} sent {} {}, rank {} receives {}",
                   number_, name_of(varying_collective_), lengths.giver, lengths.given_bytes / element,
                   name_of(varying_type_), lengths.taker, lengths.taken_bytes / element));
+}
+
+// --- Sends and Recvs ---------------------------------------------------------------------------------------
+
+// Not numbered among the collectives, and in no log: who is not in it never hears of it.
+Status Communicator::start_exchange(const Call& call) {
+  if (exchange_ == nullptr) {
+    exchange_ = std::make_unique<Exchange>(options_.rank, options_.nranks, *options_.devices);
+    pair_counts_.resize(options_.nranks);
+  }
+  COMITY_RETURN_IF_ERROR(exchange_->check(call.exchange));
+  alone_ = nullptr;
+  binding_ = nullptr;
+  saw_mismatch_ = false;
+  exchange_transports_ = 0;
+  exchanged_ = call.exchange;
+  in_flight_ = true;
+  if (registering_ != 0) [[unlikely]]
+    end_memory();
+  if (Status begun = exchange_->begin(call.exchange, *this); !begun.ok()) fail(std::move(begun));
+  return error_;
+}
+
+Progress Communicator::poll_exchange() {
+  const Progress progress = exchange_->poll();
+  if (progress == Progress::kDone) count(exchanged_, pair_counts_);
+  return progress;
+}
+
+void Communicator::count(std::span<const PointToPoint> messages, std::vector<PairCounts>& counts) {
+  for (const PointToPoint& message : messages) {
+    PairCounts& its = counts[message.peer];
+    ++(message.sends ? its.sends : its.receives);
+  }
+}
+
+std::vector<control::PairCount> Communicator::used(std::span<const PairCounts> counts) {
+  std::vector<control::PairCount> pairs;
+  for (uint32_t peer = 0; peer < counts.size(); ++peer) {
+    if (counts[peer].sends != 0 || counts[peer].receives != 0)
+      pairs.push_back({peer, counts[peer].sends, counts[peer].receives});
+  }
+  return pairs;
 }
 
 }  // namespace comity::engine

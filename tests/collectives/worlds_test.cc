@@ -145,6 +145,12 @@ std::vector<World> worlds(bool processes) {
     all.push_back({p, "tcp", false, !processes && p <= 3});
     all.push_back({p, "tcp", true, false});
   }
+#ifdef COMITY_HAS_UCX
+  for (const uint32_t p : {2u, 3u, 4u}) {
+    if (kThreadSanitized || (processes != (p == 2) && p != 3)) continue;  // UCX itself is not instrumented
+    all.push_back({p, "ucx", false, false});
+  }
+#endif
   return all;
 }
 

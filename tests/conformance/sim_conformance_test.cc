@@ -20,7 +20,7 @@ Backend backend(std::string name, uint64_t seed, const sim::NetworkOptions& opti
 
 sim::NetworkOptions puts() {
   sim::NetworkOptions options;
-  options.put_bytes = 1024;
+  options.put_bytes = 2048;
   return options;
 }
 

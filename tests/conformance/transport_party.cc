@@ -23,6 +23,15 @@ std::vector<std::byte> payload_of(uint64_t lane, uint64_t number, uint64_t bytes
   return payload;
 }
 
+SegmentHeader header_of(uint32_t lane, uint64_t number, uint32_t bytes) {
+  SegmentHeader header;
+  header.lane = static_cast<uint16_t>(lane);
+  header.number = number;
+  header.length = bytes;
+  header.communicator = static_cast<uint32_t>(kCommunicator);
+  return header;
+}
+
 TransportContext context_of(uint32_t rank, uint32_t nranks) {
   TransportContext context;
   context.rank = rank;

@@ -22,6 +22,8 @@ inline constexpr uint32_t kLanes = 4;
 // Byte i of the payload of segment `number` of a lane; differs between neighbours, lanes and segments.
 std::byte pattern(uint64_t lane, uint64_t number, uint64_t i);
 std::vector<std::byte> payload_of(uint64_t lane, uint64_t number, uint64_t bytes);
+// Of a data segment of the suite's communicator.
+SegmentHeader header_of(uint32_t lane, uint64_t number, uint32_t bytes);
 
 // Takes what arrives on one endpoint and keeps it. Memory that it hands out has guards on both sides.
 class Recorder final : public SegmentSink {

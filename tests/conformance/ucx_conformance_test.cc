@@ -1,8 +1,11 @@
 // UCX joins the transport suite: over its own TCP, and over its shared memory.
 #include <cstdlib>
+#include <filesystem>
 
 #include "src/base/clock.h"
 #include "tests/conformance/transport_conformance.h"
+#include "tests/conformance/transport_party.h"
+#include "tests/support/effort.h"
 #include "transports/ucx/ucx_transport.h"
 
 namespace comity::conformance {
@@ -53,6 +56,31 @@ const auto kBackends =
 
 INSTANTIATE_TEST_SUITE_P(Ucx, TransportConformance, kBackends, name_of_backend);
 INSTANTIATE_TEST_SUITE_P(Ucx, TransportSleep, kBackends, name_of_backend);
+
+long descriptors() {
+  long count = 0;
+  for (const auto& each : std::filesystem::directory_iterator("/proc/self/fd")) {
+    static_cast<void>(each);
+    ++count;
+  }
+  return count;
+}
+
+TEST(UcxRounds, ManyTimesOpenedAndClosedLeaveNoDescriptors) {
+  const Backend tcp = backend("tcp", "tcp", nullptr);
+  long first = 0;
+  for (uint64_t round = 0; round < test::effort(100); ++round) {
+    {
+      Parties parties(tcp, 2);
+      parties.open(0, 1);
+      parties.channel(0, 1).queue(0, 100);
+      parties.channel(1, 0).queue(0, 300'000);
+      ASSERT_TRUE(parties.run_until_delivered()) << "round " << round;
+    }
+    if (round == 0) first = descriptors();
+    ASSERT_EQ(descriptors(), first) << "round " << round;
+  }
+}
 
 }  // namespace
 }  // namespace comity::conformance

@@ -2,10 +2,16 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <map>
 #include <mutex>
+#include <random>
+#include <string>
 
 #include "tests/conformance/transport_conformance.h"
+#include "tests/conformance/transport_party.h"
 #include "transports/verbs/verbs_transport.h"
 
 namespace comity::conformance {
@@ -70,6 +76,61 @@ const auto kBackends = testing::Values(backend("one", "1"), backend("two_queue_p
 INSTANTIATE_TEST_SUITE_P(Verbs, TransportConformance, kBackends, name_of_backend);
 INSTANTIATE_TEST_SUITE_P(Verbs, TransportSleep, kBackends, name_of_backend);
 INSTANTIATE_TEST_SUITE_P(Verbs, TransportPuts, kBackends, name_of_backend);
+
+// What this process holds: descriptors, pinned memory, queue pairs of all devices.
+struct Held {
+  long descriptors = 0, pinned_kib = 0;
+  bool operator==(const Held&) const = default;
+};
+void PrintTo(const Held& held, std::ostream* to) {
+  *to << held.descriptors << " descriptors, " << held.pinned_kib << " KiB pinned";
+}
+Held held() {
+  Held found;
+  for (const auto& each : std::filesystem::directory_iterator("/proc/self/fd")) {
+    static_cast<void>(each);
+    ++found.descriptors;
+  }
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with("VmPin:")) found.pinned_kib = std::strtol(line.c_str() + 6, nullptr, 10);
+  }
+  return found;
+}
+
+TEST(VerbsRounds, AThousandTimesOpenedAndClosedLeaveNothing) {
+  const Backend one = backend("one", "1");
+  Held first;
+  const int rounds = std::getenv("COMITY_ROUNDS") == nullptr ? 100 : std::atoi(std::getenv("COMITY_ROUNDS"));
+  for (int round = 0; round < rounds; ++round) {
+    {
+      Parties parties(one, 2);
+      parties.open(0, 1);
+      parties.channel(0, 1).queue(0, 100);
+      ASSERT_TRUE(parties.run_until_delivered()) << "round " << round;
+    }
+    if (round == 0) first = held();
+    ASSERT_EQ(held(), first) << "round " << round;
+  }
+}
+
+// A peer that is authenticated may still be wrong.
+TEST(VerbsLetters, WhatCannotBeIsDroppedAndHarmsNobody) {
+  World world = make_verbs("1", 2);
+  auto& post = *static_cast<Post*>(world.foundation.get());
+  Mail& forger = post.box(1);
+  std::mt19937 random(5);
+  for (int n = 0; n < 200; ++n) {
+    std::vector<std::byte> letter(random() % 200);
+    for (std::byte& byte : letter) byte = static_cast<std::byte>(random());
+    forger.send(0, letter);
+  }
+  EXPECT_TRUE(world.transports[0]->progress().ok());
+  ASSERT_TRUE(world.transports[0]->reach(1, world.transports[1]->address()).ok());
+  auto endpoints = world.transports[0]->endpoints(1);
+  ASSERT_TRUE(endpoints.ok());
+  EXPECT_TRUE((*endpoints)[0]->status().ok()) << (*endpoints)[0]->status().message();
+}
 
 }  // namespace
 }  // namespace comity::conformance

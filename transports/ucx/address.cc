@@ -1,11 +1,11 @@
 #include "transports/ucx/address.h"
 
 #include <filesystem>
-#include <fstream>
 #include <string>
 #include <system_error>
 
 #include "src/base/bytes.h"
+#include "src/base/file.h"
 
 namespace comity::ucx {
 namespace {
@@ -41,9 +41,7 @@ bool has_fabric() {
   std::error_code error;
   for (const auto& device : fs::directory_iterator("/sys/class/infiniband", error)) {
     for (const auto& port : fs::directory_iterator(device.path() / "ports", error)) {
-      std::ifstream file(port.path() / "state");
-      std::string state;
-      if (std::getline(file, state) && state.find("ACTIVE") != std::string::npos) return true;
+      if (first_line_of(port.path() / "state").find("ACTIVE") != std::string::npos) return true;
     }
   }
   return false;

@@ -1,8 +1,8 @@
 // libucp, opened at run time.
 //
-// Opening it changes the process: it patches libc's memory calls and installs a signal handler, and closing it
-// undoes neither. So it is opened only when a UCX transport is made, with both switched off unless the user
-// asked for them (UCX_MEM_EVENTS, UCX_HANDLE_ERRORS), and never closed: a program may unload libcomity.
+// Opening it changes the process: it patches libc's memory calls and installs a signal handler, and closing
+// it undoes neither. So it is opened only when a UCX transport is made, with both switched off unless the
+// user asked for them (UCX_MEM_EVENTS, UCX_HANDLE_ERRORS), and never closed: a program may unload libcomity.
 #pragma once
 
 #include <ucp/api/ucp.h>

@@ -1,10 +1,11 @@
 // What goes between this rank and one peer over UCX.
 //
 //   sending    a slot for each segment under way: the header, which UCX may read until it is done with it
-//   receiving  UCX calls with what came for any peer while one endpoint progresses; what is another's, or waits
-//              for its place, is kept in the inbox of its own
+//   receiving  UCX calls with what came for any peer while one endpoint progresses; what is another's, or
+//              waits for its place, is kept in the inbox of its own
 //
-// A long message comes as the promise of one (UCX's rendezvous): it is claimed at the engine, and fetched then.
+// A long message comes as the promise of one (UCX's rendezvous): it is claimed at the engine, and fetched
+// then.
 #pragma once
 
 #include <array>

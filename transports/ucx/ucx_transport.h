@@ -2,8 +2,8 @@
 //
 // One worker per rank and family. A segment is one active message: its header, who sends it and a token that
 // only who knows the secret can have, then the payload. Short ones are eager; a long one stays with its
-// sender until its receive is posted, and then goes straight to its place (UCX's rendezvous). libucp is opened
-// when the first transport is made, and stays (library.h). See README.md.
+// sender until its receive is posted, and then goes straight to its place (UCX's rendezvous). libucp is
+// opened when the first transport is made, and stays (library.h). See README.md.
 #pragma once
 
 #include <memory>

@@ -6,12 +6,15 @@
 #include <net/if.h>
 #include <netinet/in.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <bit>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <optional>
+#include <system_error>
 #include <utility>
 
 #include "src/base/errno_text.h"
@@ -21,6 +24,21 @@ namespace comity::verbs {
 namespace {
 
 constexpr int kMostGids = 256;
+
+constexpr const char* kNeeded =
+    "this user may not read and write /dev/infiniband/uverbs*; the group rdma, or a rule of udev, gives that "
+    "right";
+
+// The library says of a device that this process may not open that there is none.
+bool may_use_devices() {
+  std::error_code error;
+  for (const auto& each : std::filesystem::directory_iterator("/dev/infiniband", error)) {
+    if (each.path().filename().string().starts_with("uverbs") &&
+        ::access(each.path().c_str(), R_OK | W_OK) != 0)
+      return false;
+  }
+  return true;
+}
 
 void make_non_blocking(int descriptor) {
   ::fcntl(descriptor, F_SETFL, ::fcntl(descriptor, F_GETFL) | O_NONBLOCK);
@@ -154,11 +172,9 @@ Result<std::unique_ptr<OpenDevice>> OpenDevice::open(const Library& library, ibv
   errno = 0;
   ibv_context* const context = library.open_device(device);
   if (context == nullptr) {
-    return Status(Code::kSystemError,
-                  fmt::format("{} cannot be opened: {}{}", name, errno_text(errno),
-                              errno == EACCES || errno == EPERM
-                                  ? "; this user needs to read and write /dev/infiniband/uverbs*"
-                                  : ""));
+    const int error = errno;
+    return Status(Code::kSystemError, fmt::format("{} cannot be opened: {}", name,
+                                                  may_use_devices() ? errno_text(error) : kNeeded));
   }
   std::unique_ptr<OpenDevice> made(new OpenDevice(library, name, context));
   made->domain_ = library.alloc_pd(context);

@@ -66,8 +66,8 @@ struct Ports {
   std::vector<std::unique_ptr<OpenDevice>> devices;
   std::vector<Rail> rails;
 };
-// Opens what COMITY_VERBS_DEVICES lists, or everything, at most kMaxRails ports. Errors: kSystemError (nothing
-// is of use: says what was found), kInvalidArgument (the setting).
+// Opens what COMITY_VERBS_DEVICES lists, or everything, at most kMaxRails ports. Errors: kSystemError
+// (nothing is of use: says what was found), kInvalidArgument (the setting).
 Result<Ports> open_ports(const Library& library, const Settings& settings);
 
 }  // namespace comity::verbs

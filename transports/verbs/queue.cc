@@ -27,7 +27,7 @@ std::string advice_on(ibv_wc_status status) {
     case IBV_WC_RESP_TIMEOUT_ERR:
       return ": its process ended, or the path between the two did";
     case IBV_WC_REM_ACCESS_ERR:
-      return ": memory there is registered no more";
+      return ": memory there is registered no more (its process ended, or gave it back)";
     case IBV_WC_RNR_RETRY_EXC_ERR:
       return ": it does not take what is sent";
     case IBV_WC_LOC_QP_OP_ERR:

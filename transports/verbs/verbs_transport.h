@@ -1,9 +1,9 @@
 // The verbs transport: reliable connections over InfiniBand and RoCE, by libibverbs.
 //
 // A rail is an active port. Each pair of ranks has one endpoint per rail that both share and queue pair
-// (COMITY_VERBS_QUEUE_PAIRS). Queue pairs are told of by sealed letters over the control plane. Short messages
-// are sent into receives that the peer posted before; long ones are put where it said (Endpoint::try_put).
-// libibverbs is opened when the first transport is made. See README.md.
+// (COMITY_VERBS_QUEUE_PAIRS). Queue pairs are told of by sealed letters over the control plane. Short
+// messages are sent into receives that the peer posted before; long ones are put where it said
+// (Endpoint::try_put). libibverbs is opened when the first transport is made. See README.md.
 #pragma once
 
 #include <memory>

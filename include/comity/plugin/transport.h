@@ -20,15 +20,13 @@
 //
 //   stream      the receiver's memory is asked for as a payload begins to come (place); it waits for nobody
 //   rendezvous  a payload stays with its sender until its receive is posted (claim), and goes there
-//   one-sided   the receiver says beforehand where a message may be put (SegmentKind::kReady), in the words of
-//               its transport (Transport::expose); the sender puts it there (Endpoint::try_put), and then says
-//               so. Messages below EndpointTraits::put_bytes are sent like any others
+//   one-sided   the receiver says beforehand where a message may be put (SegmentKind::kReady), in the words
+//               of its transport (Transport::expose); the sender puts it there (Endpoint::try_put), and then
+//               says so. Messages below EndpointTraits::put_bytes are sent like any others
 //
 // Memory is handed over by reference: where it lies, whose it is, and what the transport made of it before
 // (Registration). What a transport does not reach it is never given: the engine copies that to the host.
 #pragma once
-
-#include <poll.h>
 
 #include <array>
 #include <atomic>
@@ -42,7 +40,9 @@
 #include <vector>
 
 #include "comity/plugin/device.h"
+#include "comity/plugin/memory.h"
 #include "comity/plugin/result.h"
+#include "comity/plugin/services.h"
 #include "comity/plugin/types.h"
 
 namespace comity {
@@ -74,33 +74,6 @@ struct SegmentHeader {
 static_assert(sizeof(SegmentHeader) == 48);
 inline constexpr uint8_t kSegmentLast = 1;  // last of its message
 inline constexpr uint8_t kSegmentPut = 2;   // its bytes lie where its receiver said already
-
-// What a transport made of memory that its hardware is to reach by itself: pinned pages, keys. It ends with
-// this object, on any thread; the transport outlives it.
-class Registration {
- public:
-  virtual ~Registration() = default;
-};
-
-// Memory by reference. Implicitly of a pointer to the host's.
-template <typename Byte>
-struct MemoryReference {
-  Byte* data = nullptr;
-  const Registration* registration = nullptr;  // covers it, and is of the transport that gets it; null: none
-  const Device* device = nullptr;              // whose it is; null: memory that the CPU addresses
-
-  MemoryReference() = default;
-  // NOLINTNEXTLINE(google-explicit-constructor)
-  MemoryReference(Byte* its_data, const Registration* its_registration = nullptr)
-      : data(its_data), registration(its_registration) {}
-};
-using SourceMemory = MemoryReference<const std::byte>;
-using TargetMemory = MemoryReference<std::byte>;
-
-// Memory of this rank in words that a peer's end of the transport understands: address and keys.
-struct RemoteMemory {
-  std::array<std::byte, 48> words{};
-};
 
 // The payload of kReady. Segment i of the message may be put at byte i * segment_bytes of `memory`; of a
 // message that goes through slots, at (number % slots) * segment_bytes.
@@ -161,9 +134,10 @@ class Endpoint {
  public:
   virtual ~Endpoint() = default;
   virtual const EndpointTraits& traits() const = 0;
-  // Accepts a segment for transmission (with put_bytes: one that is shorter than that), or returns false: not now (still connecting, or the previous segment
-  // is not out yet). Never blocks. On acceptance the header is copied; the payload must stay valid and
-  // unchanged until transmitted() counts it, but that of kReady, which is copied. kDone and kOffer have none.
+  // Accepts a segment for transmission (with put_bytes: one that is shorter than that), or returns false: not
+  // now (still connecting, or the previous segment is not out yet). Never blocks. On acceptance the header is
+  // copied; the payload must stay valid and unchanged until transmitted() counts it, but that of kReady,
+  // which is copied. kDone and kOffer have none.
   virtual bool try_send(const SegmentHeader& header, const SourceMemory& payload) = 0;
   // The same for a segment of a message that the peer is ready for: `length` bytes of `payload`, which is
   // registered, are put at byte `offset` of `to`, and then the peer hears of the header, with kSegmentPut.
@@ -270,92 +244,6 @@ class GroupProvider {
   virtual void tell_progress() {}
 };
 
-// A descriptor of a peer's memory, on its way. One thread at a time.
-class DescriptorFetch {
- public:
-  virtual ~DescriptorFetch() = default;  // gives it up
-  // The descriptor, which becomes the caller's, or -1: not yet. Never blocks; waits for a live owner without
-  // an end. Not after it gave a descriptor or an error: kSystemError, kRemoteError, or the owner's.
-  virtual Result<int> poll() = 0;
-  // Blocks until poll() may get further, `limit_ms` at most. For set-up.
-  virtual void wait(int limit_ms) const = 0;
-  // Of the arenas said to be held, those that their owner gave back. Once poll() gave the descriptor.
-  virtual std::vector<uint32_t> gone() const = 0;
-};
-
-// Gives the transport descriptors of peers' memory: the API implements it with the control plane.
-class DescriptorSource {
- public:
-  virtual ~DescriptorSource() = default;
-  // Asks for that of an arena. `held`: arenas of the same process that are mapped here, to hear which of them
-  // are gone. Never blocks.
-  virtual std::unique_ptr<DescriptorFetch> fetch(std::string_view owner_socket_name, uint32_t arena,
-                                                 std::span<const uint32_t> held) = 0;
-};
-
-// Connections that are done, of a library that closes them itself: what is left to be said and heard on them.
-class Lingering {
- public:
-  virtual ~Lingering() = default;  // closes them, at once; in a child of fork() it is not called
-  // Advances, on a thread that is not the engine's; never blocks. True: nothing of what was sent can be lost.
-  virtual bool step() = 0;
-};
-
-// Takes over connections that are done, whose last bytes may still be on their way: the API implements it
-// with the control plane.
-class ConnectionKeeper {
- public:
-  virtual ~ConnectionKeeper() = default;
-  // Takes the connected, non-blocking stream socket: sends `unsent`, ends its direction, reads and discards
-  // what comes, and closes it when nothing of what was sent can be lost any more. Never blocks.
-  virtual void keep(int socket, std::span<const std::byte> unsent) = 0;
-  // The same for such connections: steps them every few ms until they are done, for a limited time at the end
-  // of the process. By default they are closed.
-  virtual void linger(std::unique_ptr<Lingering> /*connections*/) {}
-};
-
-// Takes what other ranks' ends of the same transport send by Mail.
-class MailReceiver {
- public:
-  virtual ~MailReceiver() = default;
-  // On a thread that is not the engine's. Blocks for no more than a short lock.
-  virtual void came(uint32_t from, std::span<const std::byte> letter) = 0;
-};
-
-// Letters between ranks over the authenticated control plane: what a connection needs to begin. The API
-// implements it. Once sent a letter comes, in the order of its pair, unless a rank between the two dies.
-class Mail {
- public:
-  virtual ~Mail() = default;
-  // Any thread; neither blocks but for a short lock. What came before open() comes then; after close() no
-  // came() is under way or follows.
-  virtual void open(MailReceiver& receiver) = 0;
-  virtual void close() = 0;
-  // At most kMaxLetterBytes. Any thread; does not block.
-  virtual void send(uint32_t to, std::span<const std::byte> letter) = 0;
-};
-inline constexpr size_t kMaxLetterBytes = 4096;
-
-// Work of a transport's that goes on while this rank makes no call.
-class BackgroundWork {
- public:
-  virtual ~BackgroundWork() = default;
-  // Advances, on a thread that is not the engine's. Blocks for no more than a short lock. Appends what to
-  // wait for, descriptors that stay open until the next step() begins or end() has returned; returns in how
-  // many milliseconds it wants to be called at the latest.
-  virtual uint64_t step(std::vector<pollfd>& wait_for) = 0;
-};
-
-// Carries it out: the API implements it with the control thread.
-class Background {
- public:
-  virtual ~Background() = default;
-  // Any thread. begin() does not block; after end(), which blocks for some ms, no step is under way or
-  // follows. In a child of fork() end() does nothing: the work goes on in its parent.
-  virtual void begin(BackgroundWork& work) = 0;
-  virtual void end(BackgroundWork& work) = 0;
-};
-
 // What a transport is made with. Pointers stay valid as long as the transport.
 struct TransportContext {
   uint32_t rank = 0;
@@ -422,8 +310,8 @@ class Transport {
   // From how many bytes of a message on registered memory serves better than other; 0: registrations serve
   // nothing. At most EndpointTraits::put_bytes where that is not 0: such messages need them.
   virtual uint64_t registers_from() const { return 0; }
-  // Registers `bytes` > 0 of this device's memory (null: memory that the CPU addresses) for all endpoints. May
-  // block: pages are pinned. kSystemError names the limit; kUnsupported.
+  // Registers `bytes` > 0 of this device's memory (null: memory that the CPU addresses) for all endpoints.
+  // May block: pages are pinned. kSystemError names the limit; kUnsupported.
   virtual Result<std::unique_ptr<Registration>> register_memory(const Device* device, std::byte* data,
                                                                 uint64_t bytes);
   // `memory`, which is registered, as peers may name it; for transports with put_bytes. Never blocks.

@@ -1,0 +1,72 @@
+// Which transport joins a pair of ranks.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+
+#include "src/api/transports.h"
+
+namespace comity::api {
+namespace {
+
+TransportOffer offer(bool chosen, const std::vector<std::string>& names) {
+  TransportOffer made{chosen, {}};
+  for (const std::string& name : names) made.addresses.emplace_back(name, Bytes(3, std::byte{7}));
+  return made;
+}
+
+const std::vector<Candidate> kThree = {
+    {"ucx", {20'000, 1'000'000'000}}, {"verbs", {2'500, 10'000'000'000}}, {"tcp", {15'000, 2'000'000'000}}};
+
+std::string chosen(const TransportOffer& lower, const TransportOffer& higher,
+                   const std::vector<Candidate>& candidates = kThree) {
+  return candidates[choose_transport(lower, higher, candidates)].name;
+}
+
+TEST(Transports, TheOneWithTheBestFiguresJoinsAPair) {
+  const TransportOffer all = offer(false, {"shm", "verbs", "ucx", "tcp"});
+  EXPECT_EQ(chosen(all, all), "verbs");
+  EXPECT_EQ(chosen(all, all, {{"verbs", {2'500, 250'000'000}}, {"tcp", {15'000, 2'000'000'000}}}), "tcp")
+      << "a slow device is no reason";
+}
+
+TEST(Transports, TheLowerRanksOrderDecidesElseTheHigherOnes) {
+  const TransportOffer any = offer(false, {"verbs", "ucx", "tcp"});
+  EXPECT_EQ(chosen(offer(true, {"tcp", "ucx", "verbs"}), offer(true, {"ucx", "verbs", "tcp"})), "tcp");
+  EXPECT_EQ(chosen(any, offer(true, {"ucx", "tcp"})), "ucx");
+  EXPECT_EQ(chosen(offer(true, {"shm", "verbs"}), any), "verbs");
+}
+
+TEST(Transports, OffersSurviveTheWire) {
+  ByteWriter writer;
+  put(writer, offer(true, {"shm", "tcp"}));
+  ByteReader reader(writer.bytes());
+  const TransportOffer read = get_transport_offer(reader);
+  EXPECT_TRUE(reader.at_end());
+  EXPECT_TRUE(read.chosen);
+  EXPECT_EQ(read.names(), "shm, tcp");
+  ASSERT_NE(read.address_of("tcp"), nullptr);
+  EXPECT_EQ(read.address_of("tcp")->size(), 3u);
+  EXPECT_EQ(read.address_of("verbs"), nullptr);
+}
+
+TEST(Transports, NamesAreCheckedAndKeepTheirOrder) {
+  const auto wanted = [](const char* text) {
+    ::setenv("COMITY_TRANSPORTS", text, 1);
+    const auto settings = Settings::read();
+    EXPECT_TRUE(settings.ok());
+    auto found = wanted_transports(*settings);
+    ::unsetenv("COMITY_TRANSPORTS");
+    return found;
+  };
+  EXPECT_EQ(wanted("tcp,shm,tcp")->names, (std::vector<std::string>{"tcp", "shm"}));
+  EXPECT_TRUE(wanted("tcp")->chosen);
+  EXPECT_FALSE(wanted("")->chosen);
+  EXPECT_EQ(wanted("")->names.front(), "shm");
+  const auto unknown = wanted("shm,pigeons");
+  EXPECT_EQ(unknown.status().code(), Code::kInvalidArgument);
+  EXPECT_NE(unknown.status().message().find("there are shm, verbs, ucx, tcp"), std::string_view::npos)
+      << unknown.status().message();
+}
+
+}  // namespace
+}  // namespace comity::api
