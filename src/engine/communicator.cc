@@ -201,13 +201,13 @@ Status Communicator::start(const Call& call) {
   const uint64_t announced = announce(record);
   in_flight_ = true;
   binding_ = *binding;
-  if ((binding_->transports & registering_) != 0) [[unlikely]]
-    begin_memory(call, block_bytes);
   if (binding_->group_alone && block_bytes <= kMaxGroupTile) {
     alone_call_.signature = group_signature(announced, 0, binding_->groups[0].order);
     start_group_alone(*binding_, call, block_bytes);
     return {};
   }
+  if ((binding_->transports & registering_) != 0) [[unlikely]]
+    begin_memory(call, block_bytes);
   Arguments arguments = arguments_of(call, block_bytes, announced, **device);
   if (binding_->in_fp32) [[unlikely]] {
     use_images(call, **device, arguments);

@@ -61,7 +61,14 @@ void Link::post_send(uint32_t lane, const std::byte* source, uint64_t bytes, uin
                      CompletionSink& sink, uint32_t tag) {
   LaneTx& tx = lanes_[lane].tx;
   Send& send = tx.posted.push();
-  send = Send{source, nullptr, false, bytes, tx.next_post, segments_of(bytes), 0, 0, signature, &sink, tag};
+  send.source = source;
+  send.bytes = bytes;
+  send.first = tx.next_post;
+  send.segments = segments_of(bytes);
+  send.next = send.offset = 0;
+  send.signature = signature;
+  send.sink = &sink;
+  send.tag = tag;
   tx.next_post += send.segments;
   if (memory_ != nullptr) [[unlikely]] {
     send.put = is_put(bytes);
@@ -85,25 +92,35 @@ void Link::post_recv(uint32_t lane, uint64_t bytes, uint64_t signature, const Re
                      CompletionSink& sink, uint32_t tag) {
   LaneRx& rx = lanes_[lane].rx;
   Receive& receive = rx.posted.push();
-  const bool put = is_put(bytes);
-  receive = Receive{action, put, put, bytes, rx.next_post, segments_of(bytes), 0, 0, signature, &sink, tag};
+  receive.action = action;
+  receive.bytes = bytes;
+  receive.first = rx.next_post;
+  receive.segments = segments_of(bytes);
+  receive.consumed = receive.offset = 0;
+  receive.signature = signature;
+  receive.sink = &sink;
+  receive.tag = tag;
   rx.next_post += receive.segments;
   if (put_bytes_ != 0) [[unlikely]]
-    meet_offer(lanes_[lane], lane, receive);
+    expect_put(lanes_[lane], lane, receive, bytes);
   if (rx.staged_mask != 0) take_staged(lanes_[lane], receive);
 }
 
 void Link::post_exchange_recv(std::byte* destination, const MessagePart& part, CompletionSink& sink) {
   LaneRx& rx = exchange_->rx;
   Receive& receive = rx.posted.push();
-  const bool put = is_put(part.whole);
-  receive = Receive{
-      ReceiveAction{}, put,   put,     part.bytes, rx.next_post, segments_of(part.bytes), 0, part.offset,
-      part.signature,  &sink, part.tag};
+  receive = Receive{};
   receive.action.destination = destination;
+  receive.bytes = part.bytes;
+  receive.first = rx.next_post;
+  receive.segments = segments_of(part.bytes);
+  receive.offset = part.offset;
+  receive.signature = part.signature;
+  receive.sink = &sink;
+  receive.tag = part.tag;
   rx.next_post += receive.segments;
   if (put_bytes_ != 0) [[unlikely]]
-    meet_offer(*exchange_, kExchangeLane, receive);
+    expect_put(*exchange_, kExchangeLane, receive, part.whole);
   take_staged(*exchange_, receive);
 }
 
@@ -129,12 +146,16 @@ bool Link::progress() {
   for (Endpoint* endpoint : endpoints_) moved |= endpoint->progress(*sink_);
   uint32_t number = 0;
   for (Lane& lane : lanes_) moved |= pump(number++, lane);
+  if (put_bytes_ != 0) [[unlikely]]
+    moved |= tell_all_ready();
   return moved;
 }
 
 bool Link::progress_exchange() {
   bool moved = false;
   for (Endpoint* endpoint : endpoints_) moved |= endpoint->progress(*sink_);
+  if (put_bytes_ != 0) [[unlikely]]
+    moved |= pump_puts(kExchangeLane, *exchange_);
   return pump(kExchangeLane, *exchange_) || moved;
 }
 
@@ -156,8 +177,6 @@ bool Link::pump(uint32_t number, Lane& lane) {
   }
   if (acknowledgement_due(lane.rx)) [[unlikely]]
     moved |= acknowledge(number, lane.rx);
-  if (put_bytes_ != 0) [[unlikely]]
-    moved |= pump_puts(number, lane);
   return moved;
 }
 
@@ -182,16 +201,6 @@ bool Link::hand_over(uint32_t number, Lane& lane, Send& send) {
     if (endpoints_[at]->try_send(header, source)) return accepted(at, lane, header, send);
   }
   return false;
-}
-
-bool Link::accepted(size_t at, Lane& lane, const SegmentHeader& header, Send& send) {
-  LaneTx& tx = lane.tx;
-  lane.rx.published = header.done;
-  accepted_[at] = connections_.count_accepted(at);
-  tx.in_flight[tx.next % kSegmentsInFlight] = InFlight{static_cast<uint32_t>(at), accepted_[at]};
-  ++tx.next;
-  ++send.next;
-  return true;
 }
 
 // The one place where sent bytes are given back to their owner.

@@ -138,9 +138,7 @@ class Link final : public SegmentSink {
   uint32_t peer() const { return peer_; }
   // The number of this link's last segment among all on that endpoint.
   uint64_t segments_sent_on(size_t endpoint) const { return accepted_[endpoint]; }
-  // Payload bytes that came in whole segments, and of those the ones that were copied here, from where they
-  // arrived to where they belong.
-  uint64_t bytes_received() const { return bytes_received_; }
+  // Payload bytes that were copied here, from where they arrived to where they belong.
   uint64_t bytes_copied() const { return bytes_copied_; }
   // Forgets posted receives and sends (after an error or abort): nothing is delivered to their memory any
   // more.
@@ -249,19 +247,28 @@ class Link final : public SegmentSink {
   bool pump(uint32_t number, Lane& lane);
   bool hand_over(uint32_t number, Lane& lane, Send& send);
   bool acknowledge(uint32_t number, LaneRx& rx);
-  bool accepted(size_t at, Lane& lane, const SegmentHeader& header, Send& send);
+  bool accepted(size_t at, Lane& lane, const SegmentHeader& header, Send& send) {
+    LaneTx& tx = lane.tx;
+    lane.rx.published = header.done;
+    accepted_[at] = connections_.count_accepted(at);
+    tx.in_flight[tx.next % kSegmentsInFlight] = InFlight{static_cast<uint32_t>(at), accepted_[at]};
+    ++tx.next;
+    ++send.next;
+    return true;
+  }
   // link_put.cc
   bool is_put(uint64_t bytes) const { return put_bytes_ != 0 && bytes >= put_bytes_; }
   const Registration* registration_of(const std::byte* data, uint64_t bytes, bool needed);
   Claim claimed(std::byte* data, const MemoryRange& whole);
   bool pump_puts(uint32_t number, Lane& lane);
+  bool tell_all_ready();
   bool tell_ready(uint32_t number, Lane& lane, Receive& receive);
   bool put_over(Lane& lane, Send& send, SegmentHeader& header);
   bool offer(Lane& lane, const SegmentHeader& header);
   const Ready* ready_for(const Lane& lane, uint64_t number) const;
   bool on_ready(Lane& lane, const SegmentHeader& header, const std::byte* payload);
   bool on_offer(Lane& lane, const SegmentHeader& header);
-  void meet_offer(Lane& lane, uint32_t number, const Receive& receive);
+  void expect_put(Lane& lane, uint32_t number, Receive& receive, uint64_t message_bytes);
   bool acknowledgement_due(const LaneRx& rx) const { return rx.done - rx.published >= acknowledge_after_; }
   bool open() const;
   bool handed_over() const;
@@ -282,7 +289,7 @@ class Link final : public SegmentSink {
   ReleaseRule rule_;
   uint32_t acknowledge_after_;  // segments: half of the window, or each at once if sends wait for `done`
   bool mismatch_ = false;
-  uint64_t bytes_received_ = 0, bytes_copied_ = 0;
+  uint64_t bytes_copied_ = 0;
   Connections& connections_;
   CallMemory* memory_;
   SegmentSink* sink_;  // of what comes on them: this link, or whatever finds the one that a segment names

@@ -35,6 +35,13 @@ bool Link::pump_puts(uint32_t number, Lane& lane) {
   return false;
 }
 
+bool Link::tell_all_ready() {
+  bool moved = false;
+  uint32_t number = 0;
+  for (Lane& lane : lanes_) moved |= pump_puts(number++, lane);
+  return moved;
+}
+
 // Segments that are reduced go through the staging slots, which the window keeps from being overwritten.
 bool Link::tell_ready(uint32_t number, Lane& lane, Receive& receive) {
   const bool staged = receive.action.reduce;
@@ -78,8 +85,9 @@ bool Link::on_offer(Lane& lane, const SegmentHeader& header) {
   return true;
 }
 
-// A receive is posted of which the peer told before.
-void Link::meet_offer(Lane& lane, uint32_t number, const Receive& receive) {
+// A receive is posted, of which the peer may have told before.
+void Link::expect_put(Lane& lane, uint32_t number, Receive& receive, uint64_t message_bytes) {
+  receive.put = receive.untold = is_put(message_bytes);
   if (lane.puts->offer_from != receive.first + 1) return;
   lane.puts->offer_from = 0;
   if (lane.puts->offer_signature == receive.signature) return;

@@ -57,7 +57,7 @@ bool Link::fits(const Receive& receive, const SegmentHeader& header) const {
 }
 
 // Where a segment's payload goes: into its receive, or a staging slot.
-std::byte* Link::place_of(LaneRx& rx, const Receive* receive, const SegmentHeader& header) {
+inline std::byte* Link::place_of(LaneRx& rx, const Receive* receive, const SegmentHeader& header) {
   const bool direct = receive != nullptr && !receive->action.reduce &&
                       header.signature == receive->signature && fits(*receive, header);
   return direct ? receive->action.destination + (header.offset - receive->offset) : slot(rx, header.number);
@@ -170,7 +170,6 @@ bool Link::consume(Lane& lane, Receive& receive, const SegmentHeader& header, co
     std::memcpy(destination, payload, header.length);
     bytes_copied_ += header.length;
   }
-  bytes_received_ += header.length;
   ++receive.consumed;
   finish_consumed(lane.rx, header.number);
   return true;

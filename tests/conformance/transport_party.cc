@@ -109,7 +109,7 @@ bool Channel::offer(const SegmentHeader& header, const std::byte* payload) {
   return true;
 }
 
-bool Channel::put(const SegmentHeader& header, const SourceMemory& payload, const RemoteMemory& to,
+bool Channel::put(const SegmentHeader& header, SourceMemory payload, const RemoteMemory& to,
                   uint64_t offset) {
   if (!endpoint_->try_put(header, payload, to, offset)) return false;
   ++accepted_;

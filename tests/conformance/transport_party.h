@@ -63,7 +63,7 @@ class Channel {
   // One try_send() past the queue, of memory that stays the caller's.
   bool offer(const SegmentHeader& header, const std::byte* payload);
   // The same with try_put().
-  bool put(const SegmentHeader& header, const SourceMemory& payload, const RemoteMemory& to, uint64_t offset);
+  bool put(const SegmentHeader& header, SourceMemory payload, const RemoteMemory& to, uint64_t offset);
   void join(const Channel& remote) { remote_ = remote.recorder_.get(); }
   bool sent_all() const { return queued_.empty(); }
   uint64_t accepted() const { return accepted_; }

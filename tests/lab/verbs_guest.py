@@ -61,7 +61,7 @@ job() {
     host=${word%%:*}; rest=${word#*:}; devices=${rest%%:*}; transports=${rest#*:}
     [ "$transports" = "$rest" ] && transports=$default
     [ -n "$ucx_over_rdma" ] && export UCX_NET_DEVICES=$devices:1
-    COMITY_HOSTID=$host COMITY_VERBS_DEVICES=$devices COMITY_TRANSPORTS=$transports "$@" --rank $rank --nranks $count --id-file /tmp/id > /tmp/out.$rank 2>&1 &
+    COMITY_HOSTID=$host COMITY_VERBS_DEVICES=$devices COMITY_TRANSPORTS=$transports "$@" --rank $rank --nranks $count --id-file /tmp/id ${pinned:+--cpu $rank} > /tmp/out.$rank 2>&1 &
     pids="$pids $!"
     rank=$((rank + 1))
   done
@@ -74,7 +74,7 @@ default=shm,verbs
 """
 PARTS = {
     "conformance": r"""
-COMITY_VERBS_DEVICES=rxeva0 COMITY_ROUNDS=1000 check conformance_one_device /usr/bin/verbs_conformance
+COMITY_VERBS_DEVICES=rxeva0 COMITY_ROUNDS=200 check conformance_one_device /usr/bin/verbs_conformance
 grep -h 'tests ran' /tmp/out
 COMITY_VERBS_DEVICES=rxeva0,rxevb1 check conformance_two_rails /usr/bin/verbs_conformance --gtest_filter='*two_queue*'
 grep -h 'tests ran' /tmp/out
@@ -171,17 +171,24 @@ figure() {  # name, file
 }
 where="a:rxeva0 b:rxevb0"
 export COMITY_VERBS_QUEUE_PAIRS=1
+pinned=yes
 for round in 1 2 3; do
-  (ib_write_bw -d rxevb0 -x 1 -F -n 30 -s 1048576 --report_gbits > /dev/null 2>&1 &)
+  (taskset 1 timeout 60 ib_write_bw -d rxevb0 -x 1 -F -n 30 -s 1048576 --report_gbits > /dev/null 2>&1 &)
   usleep 500000
-  check ib_write_bw ib_write_bw -d rxeva0 -x 1 -F -n 30 -s 1048576 127.0.0.1
+  check ib_write_bw taskset 2 timeout 60 ib_write_bw -d rxeva0 -x 1 -F -n 30 -s 1048576 127.0.0.1
   figure "ib_write_bw 1 MiB: bytes, iterations, peak and average MB/s"
   check broadcast job broadcast_perf -b 1M -e 4M -f 4 -n 10 -w 1 -c 0
   figure "broadcast, 2 ranks"
-  (ib_write_lat -d rxevb0 -x 1 -F -n 200 -s 8 > /dev/null 2>&1 &)
+  (taskset 1 timeout 60 ib_write_lat -d rxevb0 -x 1 -F -n 200 -s 8 > /dev/null 2>&1 &)
   usleep 500000
-  check ib_write_lat ib_write_lat -d rxeva0 -x 1 -F -n 200 -s 8 127.0.0.1
+  check ib_write_lat taskset 2 timeout 60 ib_write_lat -d rxeva0 -x 1 -F -n 200 -s 8 127.0.0.1
   figure "ib_write_lat 8 B: bytes, iterations, min, max, typical us"
+  (taskset 1 timeout 60 ib_send_lat -d rxevb0 -x 1 -F -n 200 -s 8 > /dev/null 2>&1 &)
+  usleep 500000
+  check ib_send_lat taskset 2 timeout 60 ib_send_lat -d rxeva0 -x 1 -F -n 200 -s 8 127.0.0.1
+  figure "ib_send_lat 8 B: bytes, iterations, min, max, typical us"
+  check all_reduce job all_reduce_perf -b 8 -e 8 -n 200 -w 20 -c 0
+  figure "all_reduce 8 B, both ways at once"
   check send_recv job send_recv_perf -b 8 -e 8 -n 200 -w 20 -c 0
   figure "send_recv 8 B, both ways at once"
 done
@@ -208,12 +215,12 @@ def main():
         "comity")] + [programs.parent / "tests" / "verbs_conformance"]
     if not needed[-1].exists():
         guest.skip("libibverbs-dev, with which Comity is built")
-    tools = [shutil.which(name) for name in ("ip", "rdma", "ib_write_bw", "ib_write_lat")]
+    tools = [shutil.which(name) for name in ("ip", "rdma", "ib_write_bw", "ib_write_lat", "ib_send_lat")]
     if None in tools:
         guest.skip("iproute2 and perftest")
     script = SETUP + "".join(f"echo PART {part}\n{PARTS[part]}" for part in parts) + "\necho failed $failed\n"
     machine = ["-machine", "q35", "-m", "3072", "-smp", "4"]
-    output = guest.run(machine, [*needed, *tools], plugins(), MODULES, script, programs.parent.parent / "lab-kernel", timeout_s=500)
+    output = guest.run(machine, [*needed, *tools], plugins(), MODULES, script, programs.parent.parent / "lab-kernel", timeout_s=550)
     print(output)
     assert "failed 0" in output, "something failed in the guest"
 

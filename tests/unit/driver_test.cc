@@ -184,7 +184,7 @@ class Trickle final : public Transport, public Endpoint {
   void disarm(Sleeper&) override {}
 
   const EndpointTraits& traits() const override { return traits_; }
-  bool try_send(const SegmentHeader&, const SourceMemory&) override { return false; }
+  bool try_send(const SegmentHeader&, SourceMemory) override { return false; }
   uint64_t transmitted() const override { return 0; }
   bool progress(SegmentSink&) override { return now_ns() < until_ns; }
   const Status& status() const override { return status_; }

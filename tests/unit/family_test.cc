@@ -33,7 +33,7 @@ class Member final : public FamilyMember {
 class FedEndpoint final : public Endpoint {
  public:
   const EndpointTraits& traits() const override { return traits_; }
-  bool try_send(const SegmentHeader&, const SourceMemory&) override { return true; }
+  bool try_send(const SegmentHeader&, SourceMemory) override { return true; }
   uint64_t transmitted() const override { return 0; }
   bool progress(SegmentSink& sink) override {
     for (const SegmentHeader& header : coming) {

@@ -33,7 +33,7 @@ bool RingEndpoint::find_peer() {
   return true;
 }
 
-bool RingEndpoint::try_send(const SegmentHeader& header, const SourceMemory& payload) {
+bool RingEndpoint::try_send(const SegmentHeader& header, SourceMemory payload) {
   if (!status_.ok()) return false;
   if (sent_ - sent_consumed_ == kRingSlots) {
     if (their_control_ == nullptr && !find_peer()) return false;

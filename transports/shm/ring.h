@@ -31,7 +31,7 @@ class RingEndpoint final : public Endpoint {
   RingEndpoint(const RingOptions& options, int out);
 
   const EndpointTraits& traits() const override { return traits_; }
-  bool try_send(const SegmentHeader& header, const SourceMemory& payload) override;
+  bool try_send(const SegmentHeader& header, SourceMemory payload) override;
   uint64_t transmitted() const override { return sent_; }
   bool progress(SegmentSink& sink) override;
   const Status& status() const override { return status_; }

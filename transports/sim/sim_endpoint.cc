@@ -40,7 +40,7 @@ bool SimEndpoint::stalled() {
   return true;
 }
 
-bool SimEndpoint::try_send(const SegmentHeader& header, const SourceMemory& payload) {
+bool SimEndpoint::try_send(const SegmentHeader& header, SourceMemory payload) {
   assert(header.length <= traits_.segment_bytes && "a segment is longer than the endpoint's segment_bytes");
   assert((header.length == 0 || payload.data != nullptr) && "a segment with a length and no payload");
   if (!status_.ok() || sending_ || stalled()) return false;
@@ -56,7 +56,7 @@ bool SimEndpoint::try_send(const SegmentHeader& header, const SourceMemory& payl
   return true;
 }
 
-bool SimEndpoint::try_put(const SegmentHeader& header, const SourceMemory& payload, const RemoteMemory& to,
+bool SimEndpoint::try_put(const SegmentHeader& header, SourceMemory payload, const RemoteMemory& to,
                           uint64_t offset) {
   assert(payload.registration != nullptr && "a segment is put from memory that is not registered");
   if (!try_send(header, payload)) return false;

@@ -47,8 +47,8 @@ class SimEndpoint final : public Endpoint {
   void join(SimEndpoint& other) { other_ = &other; }
 
   const EndpointTraits& traits() const override { return traits_; }
-  bool try_send(const SegmentHeader& header, const SourceMemory& payload) override;
-  bool try_put(const SegmentHeader& header, const SourceMemory& payload, const RemoteMemory& to,
+  bool try_send(const SegmentHeader& header, SourceMemory payload) override;
+  bool try_put(const SegmentHeader& header, SourceMemory payload, const RemoteMemory& to,
                uint64_t offset) override;
   uint64_t transmitted() const override { return transmitted_; }
   bool progress(SegmentSink& sink) override;

@@ -200,7 +200,7 @@ bool TcpEndpoint::brings_more() const {
 
 // --- sending -----------------------------------------------------------------------------------------------
 
-bool TcpEndpoint::try_send(const SegmentHeader& header, const SourceMemory& payload) {
+bool TcpEndpoint::try_send(const SegmentHeader& header, SourceMemory payload) {
   assert(header.length <= config_.traits.segment_bytes &&
          "a segment is longer than the endpoint's segment_bytes");
   if (!connected() || sending() || send_error_ != 0) return refuse();

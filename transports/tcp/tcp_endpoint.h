@@ -58,7 +58,7 @@ class TcpEndpoint final : public Endpoint {
   TcpEndpoint& operator=(const TcpEndpoint&) = delete;
 
   const EndpointTraits& traits() const override { return config_.traits; }
-  bool try_send(const SegmentHeader& header, const SourceMemory& payload) override;
+  bool try_send(const SegmentHeader& header, SourceMemory payload) override;
   uint64_t transmitted() const override { return transmitted_; }
   bool progress(SegmentSink& sink) override;
   void let_go(uint32_t communicator) override;

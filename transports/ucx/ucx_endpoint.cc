@@ -66,13 +66,13 @@ void UcxEndpoint::fail(Code code, const std::string& cause) {
 
 // --- sending -----------------------------------------------------------------------------------------------
 
-bool UcxEndpoint::try_send(const SegmentHeader& header, const SourceMemory& payload) {
+bool UcxEndpoint::try_send(const SegmentHeader& header, SourceMemory payload) {
   assert(header.length <= traits_.segment_bytes && "a segment is longer than the endpoint's segment_bytes");
   if (!status_.ok() || farewell_ || accepted_ - transmitted_ == kSlots) return false;
   return send(WireHeader{header, config_.rank, 0, config_.outgoing}, payload);
 }
 
-bool UcxEndpoint::send(const WireHeader& header, const SourceMemory& payload) {
+bool UcxEndpoint::send(const WireHeader& header, SourceMemory payload) {
   Slot& slot = slots_[accepted_ % kSlots];
   slot.endpoint = this;
   slot.header = header;

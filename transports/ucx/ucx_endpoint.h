@@ -78,7 +78,7 @@ class UcxEndpoint final : public Endpoint {
   void shut();
 
   const EndpointTraits& traits() const override { return traits_; }
-  bool try_send(const SegmentHeader& header, const SourceMemory& payload) override;
+  bool try_send(const SegmentHeader& header, SourceMemory payload) override;
   uint64_t transmitted() const override { return transmitted_; }
   bool progress(SegmentSink& sink) override;
   void let_go(uint32_t communicator) override;
@@ -118,7 +118,7 @@ class UcxEndpoint final : public Endpoint {
   static void on_sent(void* request, ucs_status_t status, void* user_data);
   static void on_fetched(void* request, ucs_status_t status, size_t length, void* user_data);
   static void on_failed(void* arg, ucp_ep_h ep, ucs_status_t status);
-  bool send(const WireHeader& header, const SourceMemory& payload);
+  bool send(const WireHeader& header, SourceMemory payload);
   void finish(Slot& slot, ucs_status_t status);
   bool drain(SegmentSink& sink);
   bool drain_one(SegmentSink& sink, Arrival& arrival, bool& moved);

@@ -107,7 +107,7 @@ bool VerbsEndpoint::send(WireHeader& header, const std::byte* payload) {
   return queue_->send_slot(static_cast<uint32_t>(sizeof(header)) + bytes);
 }
 
-bool VerbsEndpoint::try_send(const SegmentHeader& header, const SourceMemory& payload) {
+bool VerbsEndpoint::try_send(const SegmentHeader& header, SourceMemory payload) {
   assert(header.length < kPutBytes && "what is as long as put_bytes is put");
   if (!up_ || !connected_ || !status_.ok() || credits_ == 0 || accepted_ - transmitted_ == kAccepted)
     return false;
@@ -122,7 +122,7 @@ bool VerbsEndpoint::try_send(const SegmentHeader& header, const SourceMemory& pa
   return true;
 }
 
-bool VerbsEndpoint::try_put(const SegmentHeader& header, const SourceMemory& payload, const RemoteMemory& to,
+bool VerbsEndpoint::try_put(const SegmentHeader& header, SourceMemory payload, const RemoteMemory& to,
                             uint64_t offset) {
   if (!up_ || !connected_ || !status_.ok() || credits_ == 0 || accepted_ - transmitted_ == kAccepted)
     return false;

@@ -79,8 +79,8 @@ class VerbsEndpoint final : public Endpoint {
   void set_up() { up_ = true; }
 
   const EndpointTraits& traits() const override { return config_.traits; }
-  bool try_send(const SegmentHeader& header, const SourceMemory& payload) override;
-  bool try_put(const SegmentHeader& header, const SourceMemory& payload, const RemoteMemory& to,
+  bool try_send(const SegmentHeader& header, SourceMemory payload) override;
+  bool try_put(const SegmentHeader& header, SourceMemory payload, const RemoteMemory& to,
                uint64_t offset) override;
   uint64_t transmitted() const override { return transmitted_; }
   bool progress(SegmentSink& sink) override;

@@ -13,14 +13,16 @@ namespace comity {
 class Registration {
  public:
   virtual ~Registration() = default;
+  // Whose memory it is; null: memory that the CPU addresses.
+  virtual const Device* device() const { return nullptr; }
 };
 
-// Memory by reference. Implicitly of a pointer to the host's.
+// Memory by reference; implicitly of a pointer to what the CPU addresses. That of a device is always registered.
+// Two words, passed by value.
 template <typename Byte>
 struct MemoryReference {
   Byte* data = nullptr;
   const Registration* registration = nullptr;  // covers it, and is of the transport that gets it; null: none
-  const Device* device = nullptr;              // whose it is; null: memory that the CPU addresses
 
   MemoryReference() = default;
   // NOLINTNEXTLINE(google-explicit-constructor)

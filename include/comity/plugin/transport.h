@@ -138,12 +138,12 @@ class Endpoint {
   // now (still connecting, or the previous segment is not out yet). Never blocks. On acceptance the header is
   // copied; the payload must stay valid and unchanged until transmitted() counts it, but that of kReady,
   // which is copied. kDone and kOffer have none.
-  virtual bool try_send(const SegmentHeader& header, const SourceMemory& payload) = 0;
+  virtual bool try_send(const SegmentHeader& header, SourceMemory payload) = 0;
   // The same for a segment of a message that the peer is ready for: `length` bytes of `payload`, which is
   // registered, are put at byte `offset` of `to`, and then the peer hears of the header, with kSegmentPut.
   // For endpoints with put_bytes.
-  virtual bool try_put(const SegmentHeader& /*header*/, const SourceMemory& /*payload*/,
-                       const RemoteMemory& /*to*/, uint64_t /*offset*/) {
+  virtual bool try_put(const SegmentHeader& /*header*/, SourceMemory /*payload*/, const RemoteMemory& /*to*/,
+                       uint64_t /*offset*/) {
     return false;
   }
   // Number of accepted segments whose payload may be overwritten as far as this connection is concerned.

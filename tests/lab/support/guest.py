@@ -140,7 +140,11 @@ def run(machine, programs, plugins, modules, script, kernel_folder, timeout_s=24
         command = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-nographic", "-no-reboot", "-nodefaults", "-serial", "stdio",
                    "-kernel", str(next(kernel_folder.glob("boot/vmlinuz-*"))), "-initrd", str(pathlib.Path(folder, "initrd")),
                    "-append", "console=ttyS0 panic=-1 quiet loglevel=1 net.ifnames=0", *machine]
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=timeout_s, check=False, stdin=subprocess.DEVNULL)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=timeout_s, check=False, stdin=subprocess.DEVNULL)
+        except subprocess.TimeoutExpired as late:
+            said = (late.stdout or b"").decode(errors="replace").replace("\r", "")
+            raise AssertionError(f"the guest was not done within {timeout_s} s:\n{said[-4000:]}") from None
     output = done.stdout.replace("\r", "")
     found = re.search(rf"{BEGIN}\n(.*?)^{END}$", output, re.S | re.M)
     if found is None:
