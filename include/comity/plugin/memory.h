@@ -17,8 +17,8 @@ class Registration {
   virtual const Device* device() const { return nullptr; }
 };
 
-// Memory by reference; implicitly of a pointer to what the CPU addresses. That of a device is always registered.
-// Two words, passed by value.
+// Memory by reference; implicitly of a pointer to what the CPU addresses. That of a device is always
+// registered. Two words, passed by value.
 template <typename Byte>
 struct MemoryReference {
   Byte* data = nullptr;
