@@ -228,7 +228,9 @@ Result<std::optional<Measured>> calibrate(const Calibration& calibration) {
   const auto pairs = sampled_pairs(calibration.topology, calibration.one_machine);
   if (pairs.empty()) return std::optional<Measured>();
   const uint64_t began = now_ns();
-  COMITY_ASSIGN_OR_RETURN(const PathFigures mine, measure_mine(calibration, pairs));
+  const Result<PathFigures> measured_here = measure_mine(calibration, pairs);
+  calibration.engine.end_memory();
+  COMITY_ASSIGN_OR_RETURN(const PathFigures mine, measured_here);
   ByteWriter writer;
   writer.put(mine.latency_ns).put(mine.bandwidth_bytes_per_s);
   COMITY_ASSIGN_OR_RETURN(const auto all,

@@ -1,6 +1,8 @@
 // What a communicator's calls register with transports that want it.
 #include <fmt/core.h>
 
+#include <algorithm>
+
 #include "src/engine/communicator.h"
 
 namespace comity::engine {
@@ -24,10 +26,23 @@ void Communicator::begin_memory(const Call& call, uint64_t block_bytes) {
     const uint64_t bytes = (in_blocks ? options_.nranks : 1) * block_bytes;
     return MemoryRange{static_cast<const std::byte*>(buffer), buffer == nullptr ? 0 : bytes};
   };
+  begin_memory(range_of(call.input, has_input_blocks(call.collective)),
+               range_of(call.output, has_output_blocks(call.collective)));
+}
+
+void Communicator::begin_memory_varying(const Call& call) {
+  const auto range_of = [&](const void* buffer, const BlockTable& table) {
+    uint64_t bytes = table.empty() ? call.count * size_of(call.type) : 0;
+    for (size_t i = 0; i < table.lengths.size(); ++i)
+      bytes = std::max(bytes, table.offsets[i] + table.lengths[i]);
+    return MemoryRange{static_cast<const std::byte*>(buffer), buffer == nullptr ? 0 : bytes};
+  };
+  begin_memory(range_of(call.input, call.input_blocks), range_of(call.output, call.output_blocks));
+}
+
+void Communicator::begin_memory(const MemoryRange& input, const MemoryRange& output) {
   for (const auto& memory : memories_) {
-    if (memory == nullptr) continue;
-    memory->begin(range_of(call.input, has_input_blocks(call.collective)),
-                  range_of(call.output, has_output_blocks(call.collective)));
+    if (memory != nullptr) memory->begin(input, output);
   }
 }
 
@@ -37,15 +52,9 @@ void Communicator::end_memory() {
   }
 }
 
-void Communicator::abandon_memory() {
-  for (const auto& memory : memories_) {
-    if (memory != nullptr) memory->abandon();
-  }
-}
-
 // Only grows.
 Status Communicator::provide(Mapping& mapping, uint64_t bytes, const char* what) {
-  if (bytes <= mapping.bytes()) return {};
+  if (bytes <= mapping.bytes() && mapping.valid()) return {};
   for (const auto& memory : memories_) {
     if (memory != nullptr) memory->forget(mapping.data());
   }

@@ -25,13 +25,13 @@ Collective plan_of(Collective collective) {
 Communicator::Communicator(CommunicatorOptions options) : options_(std::move(options)) {
   links_.resize(options_.nranks);
   own_connections_.resize(options_.nranks);
+  make_call_memory();
   if (options_.family != nullptr) {
     const std::vector<uint32_t>& members = options_.family_rank;
     rank_of_family_rank_.resize(*std::max_element(members.begin(), members.end()) + size_t{1}, UINT32_MAX);
     for (uint32_t rank = 0; rank < members.size(); ++rank) rank_of_family_rank_[members[rank]] = rank;
     options_.family->enter(options_.index, *this);
   }
-  make_call_memory();
   alone_pieces_.resize(2 * size_t{options_.nranks} + 2);
 }
 
@@ -354,7 +354,7 @@ Progress Communicator::give_up(Status status) {
     exchange_->abandon();
   else if (in_flight_ && alone_ == nullptr)
     executor_.abandon();
-  abandon_memory();
+  if (registering_ != 0) end_memory();
   in_flight_ = false;
   if (!error_.ok()) return Progress::kFailed;
   undecided_ = std::move(status);

@@ -144,6 +144,8 @@ class Communicator final : public BindingContext, public ExchangeContext, privat
   // Says the same in the log of a call that goes on waiting.
   void warn_of_silence(uint64_t silent_ns) const;
 
+  // Lets go of what messages registered; not while a call is in flight. For who used a link outside of one.
+  void end_memory();
   // Memory that the caller says will stay and be used again. Any thread.
   MemoryHints& hints() { return hints_; }
 
@@ -177,8 +179,8 @@ class Communicator final : public BindingContext, public ExchangeContext, privat
   Result<Link*> make_link(uint32_t peer);
   void make_call_memory();
   void begin_memory(const Call& call, uint64_t block_bytes);
-  void end_memory();
-  void abandon_memory();
+  void begin_memory_varying(const Call& call);
+  void begin_memory(const MemoryRange& input, const MemoryRange& output);
   Status provide(Mapping& mapping, uint64_t bytes, const char* what);
   bool awaits_device() const;
   Progress advance();

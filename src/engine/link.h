@@ -236,6 +236,7 @@ class Link final : public SegmentSink {
     return header.lane < lanes_.size() ? &lanes_[header.lane] : open_lane(header);
   }
   Lane* open_lane(const SegmentHeader& header);
+  bool is_whole(const SegmentHeader& header, const std::byte* payload);
   bool acceptable(const LaneRx& rx, const SegmentHeader& header) const;
   std::byte* place_of(LaneRx& rx, const Receive* receive, const SegmentHeader& header);
   Receive* receive_of(LaneRx& rx, uint64_t number);
@@ -268,6 +269,7 @@ class Link final : public SegmentSink {
   const Ready* ready_for(const Lane& lane, uint64_t number) const;
   bool on_ready(Lane& lane, const SegmentHeader& header, const std::byte* payload);
   bool on_offer(Lane& lane, const SegmentHeader& header);
+  bool is_exposed() const;
   void expect_put(Lane& lane, uint32_t number, Receive& receive, uint64_t message_bytes);
   bool acknowledgement_due(const LaneRx& rx) const { return rx.done - rx.published >= acknowledge_after_; }
   bool open() const;
@@ -289,6 +291,7 @@ class Link final : public SegmentSink {
   ReleaseRule rule_;
   uint32_t acknowledge_after_;  // segments: half of the window, or each at once if sends wait for `done`
   bool mismatch_ = false;
+  bool fenced_ = false;  // what still comes is dropped
   uint64_t bytes_copied_ = 0;
   Connections& connections_;
   CallMemory* memory_;

@@ -73,7 +73,7 @@ bool Link::tell_ready(uint32_t number, Lane& lane, Receive& receive) {
 }
 
 bool Link::on_offer(Lane& lane, const SegmentHeader& header) {
-  if (put_bytes_ == 0 || header.kind != SegmentKind::kOffer) return fail("of no kind", header);
+  if (put_bytes_ == 0) return fail("of no kind", header);
   LaneRx& rx = lane.rx;
   if (header.number < rx.done || header.number - rx.done >= kSegmentsInFlight) return true;  // it came since
   if (const Receive* receive = receive_of(rx, header.number)) {
@@ -99,10 +99,26 @@ void Link::expect_put(Lane& lane, uint32_t number, Receive& receive, uint64_t me
   note_mismatch(lane, receive, offer);
 }
 
+// A peer may be writing, or the device reading, memory of the call in flight.
+bool Link::is_exposed() const {
+  const auto exposed = [](const Lane& lane) {
+    bool found = false;
+    for (uint32_t i = lane.rx.posted.head; i != lane.rx.posted.tail; ++i) {
+      const Receive& receive = lane.rx.posted.items[i % kPosted];
+      found = found || (receive.put && !receive.untold);
+    }
+    for (uint32_t i = lane.tx.posted.head; i != lane.tx.posted.tail; ++i) {
+      const Send& send = lane.tx.posted.items[i % kPosted];
+      found = found || (send.put && send.next > 0);
+    }
+    return found;
+  };
+  return std::any_of(lanes_.begin(), lanes_.end(), exposed) || (exchange_ != nullptr && exposed(*exchange_));
+}
+
 // --- the sender --------------------------------------------------------------------------------------------
 
 bool Link::on_ready(Lane& lane, const SegmentHeader& header, const std::byte* payload) {
-  if (put_bytes_ == 0 || header.length != sizeof(ReadyBody)) return fail("of no kind", header);
   Ready told;
   told.first = header.number;
   told.signature = header.signature;

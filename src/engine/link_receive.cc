@@ -78,6 +78,8 @@ Claim Link::claim(const SegmentHeader& header) {
   Lane* lane = lane_of(header);
   if (lane == nullptr) return {false, {}};
   LaneRx& rx = lane->rx;
+  if (fenced_ && header.length <= segment_bytes_)
+    return {true, slot(rx, header.number)};  // its sender is freed
   if (!acceptable(rx, header)) {
     fail("outside the window or unknown", header);
     return {false, {}};
@@ -90,9 +92,29 @@ Claim Link::claim(const SegmentHeader& header) {
                                : MemoryRange{receive->action.destination, receive->bytes});
 }
 
+// A header is a peer's word: what does not go together is refused before it is acted upon.
+bool Link::is_whole(const SegmentHeader& header, const std::byte* payload) {
+  const bool put = (header.flags & kSegmentPut) != 0;
+  switch (header.kind) {
+    case SegmentKind::kData:
+      return put ? put_bytes_ != 0 : header.length == 0 || payload != nullptr;
+    case SegmentKind::kReady:
+      return !put && put_bytes_ != 0 && header.length == sizeof(ReadyBody) && payload != nullptr;
+    case SegmentKind::kDone:
+    case SegmentKind::kOffer:
+      return !put && header.length == 0;
+  }
+  return false;
+}
+
 bool Link::arrived(const SegmentHeader& header, const std::byte* payload) {
   Lane* lane = lane_of(header);
   if (lane == nullptr) return false;
+  if (header.kind != SegmentKind::kData || header.flags > kSegmentLast) [[unlikely]] {
+    if (!is_whole(header, payload)) return fail("of no kind", header);
+  }
+  if (fenced_) [[unlikely]]
+    return true;
   LaneTx& tx = lane->tx;
   if (header.done > tx.next) return fail("acknowledges what was not sent", header);
   tx.done = std::max(tx.done, header.done);
@@ -109,7 +131,7 @@ bool Link::arrived(const SegmentHeader& header, const std::byte* payload) {
     }
     if (!fits(*receive, header)) return fail("another length than its receive", header);
     if ((header.flags & kSegmentPut) != 0) [[unlikely]] {
-      if (!receive->put) return fail("put where no memory was offered", header);
+      if (!receive->put || receive->untold) return fail("put where no memory was offered", header);
       payload = place_of(rx, receive, header);
     }
     return consume(*lane, *receive, header, payload);

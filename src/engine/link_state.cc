@@ -30,6 +30,10 @@ bool Link::exchange_quiescent() const {
 }
 
 void Link::fence() {
+  fenced_ = true;
+  if (put_bytes_ != 0 && is_exposed()) {
+    for (Endpoint* endpoint : endpoints_) endpoint->stop();
+  }
   const auto drop = [](auto& way) { way.posted.head = way.posted.tail; };
   const auto drop_both = [&](Lane& lane) {
     drop(lane.tx);

@@ -78,69 +78,71 @@ void Registrations::forget_lost_arenas() {
 // --- of a call ---------------------------------------------------------------------------------------------
 
 void CallMemory::begin(const MemoryRange& input, const MemoryRange& output) {
+  const std::lock_guard lock(mutex_);
   call_.clear();
   expected_[0] = input;
   expected_[1] = output;
+  std::erase_if(hinted_, [this](const auto& each) { return !hints_.contains(each.first); });
 }
 
 void CallMemory::end() {
   begin({}, {});
-  std::erase_if(hinted_, [this](const auto& each) { return !hints_.contains(each.first); });
 }
 
-void CallMemory::abandon() {
-  for (std::vector<Entry>* entries : {&call_, &kept_}) {
-    for (Entry& entry : *entries) {
-      if (entry.registration != nullptr) registrations_.bury(std::move(entry.registration));
-    }
-    entries->clear();
-  }
-  for (auto& [id, registration] : hinted_) registrations_.bury(std::move(registration));
-  hinted_.clear();
-  begin({}, {});
+void CallMemory::keep(const MemoryRange& range) {
+  const std::lock_guard lock(mutex_);
+  kept_.push_back({range, nullptr});
 }
 
 void CallMemory::forget(const std::byte* data) {
+  const std::lock_guard lock(mutex_);
   std::erase_if(kept_, [data](const Entry& entry) { return entry.range.data == data; });
 }
 
 Result<const Registration*> CallMemory::of(const std::byte* data, uint64_t bytes) {
+  const std::lock_guard lock(mutex_);
   for (const Entry& entry : call_) {
     if (entry.range.holds(data, bytes)) return entry.registration.get();
   }
-  return make(data, bytes);
+  if (const Registration* wide = make_wide(data, bytes)) return wide;
+  return enter({data, bytes});
 }
 
-Result<const Registration*> CallMemory::make(const std::byte* data, uint64_t bytes) {
+// Null: it lies in nothing that is known to belong together, or that cannot be registered whole.
+const Registration* CallMemory::make_wide(const std::byte* data, uint64_t bytes) {
   for (Entry& entry : kept_) {
     if (!entry.range.holds(data, bytes)) continue;
     if (entry.registration == nullptr) {
-      COMITY_ASSIGN_OR_RETURN(entry.registration, registrations_.make(entry.range));
+      auto made = registrations_.make(entry.range);
+      if (made.ok()) entry.registration = std::move(made).value();
     }
     return entry.registration.get();
   }
-  COMITY_ASSIGN_OR_RETURN(auto in_arena, registrations_.in_arena(data, bytes));
-  if (in_arena) {
-    call_.push_back({in_arena->range, std::move(in_arena->registration)});
-    return call_.back().registration.get();
-  }
+  if (auto in_arena = registrations_.in_arena(data, bytes); in_arena.ok() && *in_arena)
+    return enter((*in_arena)->range, (*in_arena)->registration);
   if (const auto hint = hints_.find(data, bytes)) {
     Registrations::Kept& kept = hinted_[hint->id];
     if (kept == nullptr) {
-      COMITY_ASSIGN_OR_RETURN(kept, registrations_.make(hint->range));
+      auto made = registrations_.make(hint->range);
+      if (made.ok()) kept = std::move(made).value();
     }
-    call_.push_back({hint->range, kept});
-    return kept.get();
+    if (kept != nullptr) return enter(hint->range, kept);
   }
   for (const MemoryRange& range : expected_) {
-    if (range.holds(data, bytes)) return enter(range);
+    if (!range.holds(data, bytes)) continue;
+    const auto made = enter(range);
+    return made.ok() ? *made : nullptr;
   }
-  return enter({data, bytes});
+  return nullptr;
 }
 
 Result<const Registration*> CallMemory::enter(const MemoryRange& range) {
   COMITY_ASSIGN_OR_RETURN(auto made, registrations_.make(range));
-  call_.push_back({range, std::move(made)});
+  return enter(range, std::move(made));
+}
+
+const Registration* CallMemory::enter(const MemoryRange& range, Registrations::Kept registration) {
+  call_.push_back({range, std::move(registration)});
   return call_.back().registration.get();
 }
 

@@ -6,8 +6,8 @@
 //   any other memory            for one call: who freed it may get other memory at its address
 //
 // Registering happens when a message is posted that needs it, and takes as much as is known to belong
-// together: a caller's whole buffer, a whole scratch. After a call that failed a peer may be writing still:
-// what it registered is then kept as long as the transport.
+// together: a caller's whole buffer, a whole scratch; where that cannot be had, the message alone. A call
+// that failed stopped whoever might still write before its memory is let go (Link::fence).
 #pragma once
 
 #include <cstddef>
@@ -70,8 +70,6 @@ class Registrations {
     Kept registration;
   };
   Result<std::optional<InArena>> in_arena(const std::byte* data, uint64_t bytes);
-  // Peers may write there until the transport ends.
-  void bury(Kept registration) { buried_.push_back(std::move(registration)); }
   uint64_t from() const { return transport_.registers_from(); }
   Transport& transport() const { return transport_; }
 
@@ -80,10 +78,10 @@ class Registrations {
 
   Transport& transport_;
   std::unordered_map<uint32_t, std::vector<InArena>> arenas_;  // by number, which none has twice
-  std::vector<Kept> buried_;
 };
 
-// What one communicator has registered with one transport.
+// What one communicator has registered with one transport. Any thread: another one of the family may make a
+// link of this communicator, whose memory it then keeps here.
 class CallMemory {
  public:
   CallMemory(Registrations& registrations, const MemoryHints& hints)
@@ -91,13 +89,11 @@ class CallMemory {
 
   // A call begins whose messages lie in these buffers, perhaps among others.
   void begin(const MemoryRange& input, const MemoryRange& output);
-  // It is over, and nothing of it is under way.
+  // It is over, or given up, and nothing of it is under way.
   void end();
-  // It failed: something of it may be under way.
-  void abandon();
 
   // Memory of the communicator's own, until forget().
-  void keep(const MemoryRange& range) { kept_.push_back({range, nullptr}); }
+  void keep(const MemoryRange& range);
   void forget(const std::byte* data);
 
   uint64_t from() const { return registrations_.from(); }
@@ -110,11 +106,13 @@ class CallMemory {
     MemoryRange range;
     Registrations::Kept registration;  // null: not needed yet
   };
-  Result<const Registration*> make(const std::byte* data, uint64_t bytes);
+  const Registration* make_wide(const std::byte* data, uint64_t bytes);
   Result<const Registration*> enter(const MemoryRange& range);
+  const Registration* enter(const MemoryRange& range, Registrations::Kept registration);
 
   Registrations& registrations_;
   const MemoryHints& hints_;
+  std::mutex mutex_;  // of what follows
   MemoryRange expected_[2];
   std::vector<Entry> call_, kept_;
   std::unordered_map<uint64_t, Registrations::Kept> hinted_;  // by the hint's number

@@ -78,6 +78,8 @@ Status Communicator::start_uncommon(const Call& call) {
     start_varying_alone(call, announced);
     return {};
   }
+  if ((binding_->transports & registering_) != 0)
+    varies ? begin_memory_varying(call) : begin_memory(call, longest);
   begin_uncommon(call, longest, announced, **device);
   return {};
 }

@@ -132,19 +132,24 @@ ends() {
   one=$!
   before=$(cat /sys/class/net/va0/statistics/tx_bytes); tries=0
   until [ $(($(cat /sys/class/net/va0/statistics/tx_bytes) - before)) -gt 3000000 ] || [ $((tries += 1)) -gt 300 ]; do usleep 100000; done
+  [ $tries -le 300 ] || { echo "no traffic began"; kill -9 $zero $one; return 1; }
   "$@"
   tries=0
-  while kill -0 $zero 2> /dev/null && [ $((tries += 1)) -lt $((seconds * 10)) ]; do usleep 100000; done
-  kill -9 $zero $one 2> /dev/null && over=no || over=yes
+  while { kill -0 $zero || kill -0 $one; } 2> /dev/null && [ $((tries += 1)) -lt $((seconds * 10)) ]; do usleep 100000; done
+  kill -9 $zero $one 2> /dev/null
   wait $zero; wait $one
   cat /tmp/out.0 /tmp/out.1
-  [ $tries -lt $((seconds * 10)) ] && grep -q "$pattern" /tmp/out.0 /tmp/out.1
+  [ $tries -lt $((seconds * 10)) ] || { echo "a rank hung"; return 1; }
+  grep -q "$pattern" /tmp/out.0 && { [ -n "$killed" ] || grep -q "$pattern_of_one" /tmp/out.1; }
 }
 kill_one() { kill -9 $one; }
+killed=yes
 check peer_killed ends 20 "rank 1" kill_one
+killed=
 grep -h "rank 1" /tmp/out.0 | head -n 1
 cut() { $ip link set va0 down; }
-check port_down ends 30 "rank" cut
+pattern_of_one="rank [01] (verbs rxe"
+check port_down ends 30 "rank [01] (verbs rxe" cut
 grep -h "rank" /tmp/out.0 | tail -n 1
 $ip link set va0 up; routes 0
 tries=0; until grep -q ACTIVE /sys/class/infiniband/rxeva0/ports/1/state || [ $((tries += 1)) -gt 3000 ]; do :; done

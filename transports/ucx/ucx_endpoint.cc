@@ -12,8 +12,8 @@ namespace comity::ucx {
 namespace {
 
 constexpr uint32_t kSegmentBytes = 1024 * 1024;
-constexpr uint64_t kStopMs = 2'000;  // for UCX to let go of memory
-constexpr uint64_t kGentlyMs = 100;  // of that, for what is under way to end by itself
+constexpr uint64_t kStopMs = 500;   // for UCX to let go of memory
+constexpr uint64_t kGentlyMs = 20;  // of that, for what is under way to end by itself
 constexpr unsigned kAmId = 0;
 
 }  // namespace
@@ -59,6 +59,11 @@ void UcxEndpoint::on_failed(void* arg, ucp_ep_h, ucs_status_t status) {
                             endpoint.worker_.library->text(status)));
 }
 
+// What came whole before is delivered first.
+void UcxEndpoint::lose(const std::string& cause) {
+  if (lost_.empty()) lost_ = cause;
+}
+
 void UcxEndpoint::fail(Code code, const std::string& cause) {
   if (!status_.ok()) return;
   status_ = Status(code, fmt::format("rank {} ({}): {}", config_.peer, describe(), cause));
@@ -68,7 +73,7 @@ void UcxEndpoint::fail(Code code, const std::string& cause) {
 
 bool UcxEndpoint::try_send(const SegmentHeader& header, SourceMemory payload) {
   assert(header.length <= traits_.segment_bytes && "a segment is longer than the endpoint's segment_bytes");
-  if (!status_.ok() || farewell_ || accepted_ - transmitted_ == kSlots) return false;
+  if (!status_.ok() || !lost_.empty() || farewell_ || accepted_ - transmitted_ == kSlots) return false;
   return send(WireHeader{header, config_.rank, 0, config_.outgoing}, payload);
 }
 
@@ -117,13 +122,14 @@ void UcxEndpoint::finish(Slot& slot, ucs_status_t status) {
 }
 
 void UcxEndpoint::say_farewell() {
-  if (std::exchange(farewell_, true) || !status_.ok()) return;
+  if (farewell_ || !status_.ok() || ep_ == nullptr || accepted_ - transmitted_ == kSlots) return;
+  farewell_ = true;
   WireHeader header;
   header.segment.kind = kFarewell;
   header.segment.number = accepted_;
   header.from = config_.rank;
   header.token = config_.outgoing;
-  if (ep_ != nullptr && accepted_ - transmitted_ < kSlots) send(header, SourceMemory());
+  send(header, SourceMemory());
 }
 
 // --- receiving ---------------------------------------------------------------------------------------------
@@ -172,6 +178,9 @@ bool UcxEndpoint::progress(SegmentSink& sink) {
   moved |= worker_.library->worker_progress(worker_.worker) != 0;
   sink_ = nullptr;
   if (!inbox_.empty()) moved |= drain(sink);
+  if (!lost_.empty() &&
+      std::none_of(inbox_.begin(), inbox_.end(), [](const Arrival& each) { return each.is_here(); }))
+    fail(Code::kRemoteError, lost_);
   if (ended() && inbox_.empty())
     fail(Code::kRemoteError, "it closed the connection (its process ended, or left the communicator first)");
   return moved;
@@ -282,16 +291,15 @@ void UcxEndpoint::let_go(uint32_t communicator) {
     forget(arrival);
     return true;
   };
+  const bool stopped = !uses_memory_of(communicator) || stops_within(kGentlyMs);
   inbox_.remove_if(is_promised);
-  if (!uses_memory_of(communicator) || stops_within(kGentlyMs)) return;
+  inbox_.remove_if([communicator](const Arrival& arrival) {  // it lies where nobody may look any more
+    return arrival.kind == Arrival::Kind::kFetched && arrival.header.communicator == communicator;
+  });
+  if (stopped) return;
   fail(Code::kRemoteError,
        "the connection was given up in the middle of a message, as its memory was taken back");
   close();
-}
-
-void UcxEndpoint::shut() {
-  close();
-  for (Arrival& arrival : inbox_) forget(arrival);
 }
 
 void UcxEndpoint::forget(Arrival& arrival) {
@@ -299,28 +307,36 @@ void UcxEndpoint::forget(Arrival& arrival) {
     worker_.library->am_data_release(worker_.worker, std::exchange(arrival.data, nullptr));
 }
 
-// Afterwards UCX uses nothing of the engine's any more.
-void UcxEndpoint::close() {
+void UcxEndpoint::begin_close() {
   if (ep_ == nullptr) return;
   ucp_request_param_t params{};
   params.op_attr_mask = UCP_OP_ATTR_FIELD_FLAGS;
   params.flags = UCP_EP_CLOSE_FLAG_FORCE;
-  void* request = worker_.library->ep_close_nbx(std::exchange(ep_, nullptr), &params);
+  closing_ = worker_.library->ep_close_nbx(std::exchange(ep_, nullptr), &params);
+}
+
+// Once it is, UCX uses nothing of the engine's any more.
+bool UcxEndpoint::is_closed() const {
+  const bool sends =
+      std::any_of(slots_.begin(), slots_.end(), [](const Slot& slot) { return slot.request != nullptr; });
+  const bool fetches = std::any_of(inbox_.begin(), inbox_.end(),
+                                   [](const Arrival& each) { return each.kind == Arrival::Kind::kFetching; });
+  const bool closes =
+      UCS_PTR_IS_PTR(closing_) && worker_.library->request_check_status(closing_) == UCS_INPROGRESS;
+  return !sends && !fetches && !closes;
+}
+
+void UcxEndpoint::close() {
+  begin_close();
   const Deadline deadline = Deadline::after_ms(kStopMs);
-  const auto busy = [&] {
-    const bool sends =
-        std::any_of(slots_.begin(), slots_.end(), [](const Slot& slot) { return slot.request != nullptr; });
-    const bool fetches = std::any_of(inbox_.begin(), inbox_.end(), [](const Arrival& each) {
-      return each.kind == Arrival::Kind::kFetching;
-    });
-    const bool closes =
-        UCS_PTR_IS_PTR(request) && worker_.library->request_check_status(request) == UCS_INPROGRESS;
-    return sends || fetches || closes;
-  };
-  while (busy() && !deadline.passed()) {
+  while (!is_closed() && !deadline.passed()) {
     if (worker_.library->worker_progress(worker_.worker) == 0) ::sched_yield();
   }
-  if (UCS_PTR_IS_PTR(request)) worker_.library->request_free(request);
+}
+
+void UcxEndpoint::release() {
+  if (UCS_PTR_IS_PTR(closing_)) worker_.library->request_free(std::exchange(closing_, nullptr));
+  for (Arrival& arrival : inbox_) forget(arrival);
 }
 
 }  // namespace comity::ucx

@@ -73,9 +73,11 @@ class UcxEndpoint final : public Endpoint {
   }
   // Begins to connect, once.
   void connect();
-  // Ends the connection, as hard as needed, and gives back what came. Before the worker goes, which goes
-  // before this.
-  void shut();
+  // Ends the connection, as hard as needed: begins to; whether it is done; gives back what is left. The last
+  // before the worker goes, which goes before this.
+  void begin_close();
+  bool is_closed() const;
+  void release();
 
   const EndpointTraits& traits() const override { return traits_; }
   bool try_send(const SegmentHeader& header, SourceMemory payload) override;
@@ -88,10 +90,13 @@ class UcxEndpoint final : public Endpoint {
 
   // From UCX's callback: a message of the peer's. Takes it, or holds it (UCS_INPROGRESS).
   ucs_status_t came(const WireHeader& header, void* data, size_t length, uint64_t attributes);
-  // Says farewell, once; nothing is sent afterwards.
+  // Says farewell, once, as soon as there is room; nothing is sent afterwards.
   void say_farewell();
   // Nothing of what was sent is under way, and the peer has said farewell, too, or is gone.
-  bool parted() const { return ep_ == nullptr || !status_.ok() || (ended() && transmitted_ == accepted_); }
+  bool parted() const {
+    return ep_ == nullptr || !status_.ok() || !lost_.empty() ||
+           (farewell_ && ended() && transmitted_ == accepted_);
+  }
   bool is_token(const Token& token) const;
   void fail(Code code, const std::string& cause);
 
@@ -113,11 +118,14 @@ class UcxEndpoint final : public Endpoint {
     void* data = nullptr;        // UCX's: of kHeld the bytes, of kPromised what stands for them
     std::byte* place = nullptr;  // where it is fetched to
     void* request = nullptr;
+    // Its bytes are in this process.
+    bool is_here() const { return kind == Kind::kCopied || kind == Kind::kHeld || kind == Kind::kFetched; }
   };
 
   static void on_sent(void* request, ucs_status_t status, void* user_data);
   static void on_fetched(void* request, ucs_status_t status, size_t length, void* user_data);
   static void on_failed(void* arg, ucp_ep_h ep, ucs_status_t status);
+  void lose(const std::string& cause);
   bool send(const WireHeader& header, SourceMemory payload);
   void finish(Slot& slot, ucs_status_t status);
   bool drain(SegmentSink& sink);
@@ -133,6 +141,8 @@ class UcxEndpoint final : public Endpoint {
   EndpointTraits traits_;
   ucp_ep_h ep_ = nullptr;
   Status status_;
+  std::string lost_;         // why UCX gave the connection up; empty: it did not
+  void* closing_ = nullptr;  // UCX's
   bool farewell_ = false;
 
   std::array<Slot, kSlots> slots_{};

@@ -21,6 +21,7 @@
 namespace comity::ucx {
 namespace {
 
+constexpr uint64_t kStopMs = 500;    // for UCX to end what is under way
 constexpr uint64_t kPartMs = 2'000;  // for peers to say farewell, too
 constexpr uint64_t kRegistersFrom = 64 * 1024;
 // Estimates before calibration: over a fabric, and over sockets, where our own transport is the faster one.
@@ -54,6 +55,12 @@ class Session final : public Lingering {
                                  size_t length, const ucp_am_recv_param_t* param);
   Status make_context();
   Status make_worker();
+  template <typename Visit>
+  void each(Visit visit) const {
+    for (const auto& endpoint : endpoints_) {
+      if (endpoint != nullptr) visit(*endpoint);
+    }
+  }
 
   const TransportContext context_;
   const uint32_t era_ = fork_era();
@@ -106,21 +113,25 @@ class UcxTransport final : public Transport {
 Session::~Session() {
   if (era_ != fork_era()) return;
   if (worker_.worker != nullptr) {
-    for (const auto& endpoint : endpoints_) {
-      if (endpoint != nullptr) endpoint->shut();
+    each([](UcxEndpoint& endpoint) { endpoint.begin_close(); });
+    const Deadline deadline = Deadline::after_ms(kStopMs);
+    for (bool all = false; !all && !deadline.passed();) {
+      all = true;
+      each([&all](const UcxEndpoint& endpoint) { all = all && endpoint.is_closed(); });
+      if (!all && worker_.library->worker_progress(worker_.worker) == 0) ::sched_yield();
     }
+    each([](UcxEndpoint& endpoint) { endpoint.release(); });
     worker_.library->worker_destroy(worker_.worker);
   }
   if (worker_.context != nullptr) worker_.library->cleanup(worker_.context);
 }
 
 void Session::say_farewell() const {
-  for (const auto& endpoint : endpoints_) {
-    if (endpoint != nullptr) endpoint->say_farewell();
-  }
+  each([](UcxEndpoint& endpoint) { endpoint.say_farewell(); });
 }
 
 bool Session::step() {
+  say_farewell();
   while (worker_.worker != nullptr && worker_.library->worker_progress(worker_.worker) != 0) continue;
   return std::all_of(endpoints_.begin(), endpoints_.end(),
                      [](const auto& endpoint) { return endpoint == nullptr || endpoint->parted(); });
@@ -175,7 +186,9 @@ Status Session::make_context() {
   ucs_status_t status = worker_.library->config_read(nullptr, nullptr, &config);
   if (status != UCS_OK) return failed("read its settings", status);
   ucp_params_t params{};
-  params.field_mask = UCP_PARAM_FIELD_FEATURES | UCP_PARAM_FIELD_ESTIMATED_NUM_EPS | UCP_PARAM_FIELD_NAME;
+  params.field_mask = UCP_PARAM_FIELD_FEATURES | UCP_PARAM_FIELD_ESTIMATED_NUM_EPS | UCP_PARAM_FIELD_NAME |
+                      UCP_PARAM_FIELD_MT_WORKERS_SHARED;
+  params.mt_workers_shared = 1;  // memory is unmapped on any thread
   params.features = UCP_FEATURE_AM | UCP_FEATURE_WAKEUP;
   params.estimated_num_eps = context_.nranks;
   params.name = "comity";

@@ -105,7 +105,7 @@ bool is_link_local(const Gid& gid) {
   return gid[0] == std::byte{0xfe} && gid[1] == std::byte{0x80};
 }
 
-// The GID of a RoCE port that others reach best: version 2 before 1, IPv4 before IPv6, link-local last.
+// The GID of a RoCE port that others reach best: version 2 before 1, IPv4 before IPv6.
 struct Choice {
   uint8_t index = 0;
   ibv_gid_entry entry{};
@@ -122,8 +122,8 @@ std::optional<Choice> choose_gid(const OpenDevice& device, uint8_t port, int ent
                                       sizeof(found.entry)) != 0)
       continue;
     std::memcpy(found.gid.data(), found.entry.gid.raw, found.gid.size());
-    const int rank = (found.entry.gid_type == IBV_GID_TYPE_ROCE_V2 ? 8 : 0) + (is_ipv4(found.gid) ? 4 : 0) +
-                     (is_link_local(found.gid) ? 0 : 2);
+    if (wanted < 0 && is_link_local(found.gid)) continue;  // any cable may lead there
+    const int rank = (found.entry.gid_type == IBV_GID_TYPE_ROCE_V2 ? 2 : 0) + (is_ipv4(found.gid) ? 1 : 0);
     if (rank <= best_rank) continue;
     best = found;
     best_rank = rank;
@@ -152,7 +152,9 @@ std::string add_port(OpenDevice& device, uint8_t number, int wanted_gid, std::ve
   const bool roce = port.link_layer == IBV_LINK_LAYER_ETHERNET;
   rail.address.layer = roce ? LinkLayer::kRoce : LinkLayer::kInfiniBand;
   rail.address.lid = port.lid;
-  const auto gid = choose_gid(device, number, port.gid_tbl_len, roce ? wanted_gid : 0);
+  rail.always_routed = (port.flags & IBV_QPF_GRH_REQUIRED) != 0;
+  const auto gid =
+      choose_gid(device, number, port.gid_tbl_len, roce ? wanted_gid : 0);  // InfiniBand: the first
   if (!gid) return "has no address: give its interface one";
   rail.gid_index = gid->index;
   rail.address.gid = gid->gid;
@@ -205,15 +207,18 @@ std::vector<OpenDevice::Trouble> OpenDevice::troubles() {
   return found;
 }
 
-void OpenDevice::drain_channel() {
+bool OpenDevice::drain_channel() {
   ibv_cq* queue = nullptr;
   void* unused = nullptr;
-  while (library_.get_cq_event(channel_, &queue, &unused) == 0) library_.ack_cq_events(queue, 1);
+  bool any = false;
+  for (; library_.get_cq_event(channel_, &queue, &unused) == 0; any = true) library_.ack_cq_events(queue, 1);
+  return any;
 }
 
 Result<ibv_mr*> OpenDevice::register_memory(std::byte* data, uint64_t bytes) {
-  ibv_mr* const made =
-      library_.reg_mr(domain_, data, bytes, IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE);
+  ibv_mr* made = library_.reg_mr(domain_, data, bytes, IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE);
+  if (made == nullptr && errno == EFAULT)
+    made = library_.reg_mr(domain_, data, bytes, 0);  // that is only read
   if (made != nullptr) return made;
   const int error = errno;
   std::string advice;
@@ -271,7 +276,8 @@ Result<Ports> open_ports(const Library& library, const Settings& settings) {
       if (const std::string why = add_port(**opened, port, wanted_gid, ports.rails); !why.empty())
         note(fmt::format("{} port {} {}", name, port, why));
     }
-    ports.devices.push_back(std::move(opened).value());
+    if (!ports.rails.empty() && ports.rails.back().device == opened->get())
+      ports.devices.push_back(std::move(opened).value());
   }
   if (list != nullptr) library.free_device_list(list);
   if (!ports.rails.empty()) return ports;

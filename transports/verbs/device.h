@@ -33,8 +33,8 @@ class OpenDevice {
     std::string what;
   };
   std::vector<Trouble> troubles();
-  // Takes what the channel tells, so that it can tell anew. Never blocks.
-  void drain_channel();
+  // Takes what the channel tells, so that it can tell anew. False: nothing. Never blocks.
+  bool drain_channel();
   // Registers memory that the device reads, and that peers who have its key may write. kSystemError names the
   // limit.
   Result<ibv_mr*> register_memory(std::byte* data, uint64_t bytes);
@@ -55,7 +55,8 @@ struct Rail {
   OpenDevice* device = nullptr;
   uint8_t port = 1;
   uint8_t gid_index = 0;
-  std::string network;  // of RoCE: the interface's name
+  bool always_routed = false;  // InfiniBand: the global header is needed inside a subnet, too
+  std::string network;         // of RoCE: the interface's name
   RailAddress address;
 
   // "rxe0 port 1 RoCE 10.0.0.1".

@@ -104,7 +104,8 @@ Status Queue::begin() {
 // First to where it receives, then to where it sends.
 Status Queue::connect(const QueueCard& peer, const RailAddress& peer_rail) {
   const bool roce = rail_.address.layer == LinkLayer::kRoce;
-  const bool routed = roce || std::memcmp(rail_.address.gid.data(), peer_rail.gid.data(), 8) != 0;
+  const bool routed =
+      roce || rail_.always_routed || std::memcmp(rail_.address.gid.data(), peer_rail.gid.data(), 8) != 0;
   ibv_qp_attr attributes{};
   attributes.qp_state = IBV_QPS_RTR;
   const uint8_t mtu = std::min(rail_.address.mtu, peer_rail.mtu);

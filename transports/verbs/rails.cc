@@ -31,8 +31,8 @@ bool joins(const RailAddress& one, const RailAddress& other, bool one_machine) {
   if (one.layer != other.layer) return false;
   if (one.layer == LinkLayer::kInfiniBand) return share_prefix(one.gid, other.gid, 64);
   if (one.gid == other.gid) return one_machine;
-  return is_ipv4(one.gid) == is_ipv4(other.gid) &&
-         share_prefix(one.gid, other.gid, std::min<uint32_t>(one.prefix_bits, other.prefix_bits));
+  const uint32_t bits = std::min(one.prefix_bits, other.prefix_bits);
+  return bits != 0 && is_ipv4(one.gid) == is_ipv4(other.gid) && share_prefix(one.gid, other.gid, bits);
 }
 
 }  // namespace

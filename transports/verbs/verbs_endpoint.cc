@@ -1,7 +1,6 @@
 #include "transports/verbs/verbs_endpoint.h"
 
 #include <fmt/core.h>
-#include <sched.h>
 
 #include <algorithm>
 #include <cassert>
@@ -19,7 +18,6 @@ constexpr auto kCreditsAlone = static_cast<SegmentKind>(0x7e);
 constexpr auto kFarewell = static_cast<SegmentKind>(0x7f);
 constexpr uint32_t kLookEvery = 256;  // polls that moved nothing
 constexpr uint64_t kSilenceNs = 1'000'000'000;
-constexpr uint64_t kLeaveMs = 1'000;
 
 }  // namespace
 
@@ -30,28 +28,22 @@ VerbsRegistration::~VerbsRegistration() {
 VerbsEndpoint::VerbsEndpoint(EndpointConfig config, std::unique_ptr<Queue> queue)
     : config_(std::move(config)), queue_(std::move(queue)) {}
 
-VerbsEndpoint::~VerbsEndpoint() {
-  if (!status_.ok() || !up_ || !connected_) return;
+// The spare receives of the peer take it where there is no credit left.
+void VerbsEndpoint::say_farewell() {
+  if (!status_.ok() || !up_ || !connected_ || !queue_->has_room(2) || !queue_->has_slot()) return;
   WireHeader header;
   header.segment.kind = kFarewell;
-  const Deadline deadline = Deadline::after_ms(kLeaveMs);
+  send(header, nullptr);
+  queue_->probe();
+}
+
+bool VerbsEndpoint::has_left() {
+  if (!status_.ok() || !connected_) return true;
   Queue::Completion completion;
-  const auto give_up = [&] {
-    while (queue_->poll(completion)) {
-      if (!completion.error.empty()) return true;
-    }
-    if (!deadline.passed()) ::sched_yield();
-    return deadline.passed();
-  };
-  while (!queue_->has_room(2)) {
-    if (give_up()) return;
+  while (queue_->poll(completion)) {
+    if (!completion.error.empty()) fail(Code::kRemoteError, completion.error);
   }
-  // The spare receives of the peer take it where there is no credit left.
-  if (!queue_->send_inline(reinterpret_cast<const std::byte*>(&header), sizeof(header)) || !queue_->probe())
-    return;
-  while (queue_->over() < queue_->issued()) {
-    if (give_up()) return;
-  }
+  return !status_.ok() || queue_->error() != 0 || queue_->over() == queue_->issued();
 }
 
 std::string VerbsEndpoint::describe() const {
@@ -75,6 +67,11 @@ void VerbsEndpoint::fail(Code code, const std::string& cause) {
   if (!status_.ok()) return;
   status_ = Status(code, fmt::format("rank {} ({}): {}", config_.peer, describe(), cause));
   queue_->stop();
+}
+
+void VerbsEndpoint::stop() {
+  fail(Code::kRemoteError,
+       "the connection was given up in the middle of a message, as its memory was taken back");
 }
 
 void VerbsEndpoint::fail_refused() {
@@ -196,7 +193,7 @@ bool VerbsEndpoint::deliver(SegmentSink& sink, const Queue::Completion& completi
     return completion.bytes == sizeof(wire);
   }
   ++due_;
-  const bool put = (header.flags & kSegmentPut) != 0;
+  const bool put = header.kind == SegmentKind::kData && (header.flags & kSegmentPut) != 0;
   if (header.length > (put ? kSegmentBytes : kPutBytes)) return false;
   if (completion.bytes != sizeof(wire) + (put ? 0 : header.length)) return false;
   return sink.arrived(header, put || header.length == 0 ? nullptr : completion.data + sizeof(wire));
@@ -204,7 +201,7 @@ bool VerbsEndpoint::deliver(SegmentSink& sink, const Queue::Completion& completi
 
 void VerbsEndpoint::look_at_silence(bool moved) {
   if (moved) quiet_polls_ = 0, heard_at_ns_ = 0;
-  if (moved || ++quiet_polls_ % kLookEvery != 0) return;
+  if (moved || !up_ || ++quiet_polls_ % kLookEvery != 0) return;
   const uint64_t now = now_ns();
   if (heard_at_ns_ == 0) heard_at_ns_ = now;
   if (probing_ || now - heard_at_ns_ < kSilenceNs || !queue_->has_room(1)) return;

@@ -25,7 +25,7 @@ class VerbsRegistration final : public Registration {
  public:
   VerbsRegistration(const Library& library, std::byte* data) : library_(library), data_(data) {}
   ~VerbsRegistration() override;
-  void add(ibv_mr* region) { regions_[count_++] = region; }
+  void add(ibv_mr* region) { regions_.at(count_++) = region; }
   const std::byte* data() const { return data_; }
   // By device, as the transport numbers them.
   const ibv_mr& region(size_t device) const { return *regions_[device]; }
@@ -69,12 +69,15 @@ class VerbsEndpoint final : public Endpoint {
   static constexpr uint32_t kSegmentBytes = 512 * 1024;
 
   VerbsEndpoint(EndpointConfig config, std::unique_ptr<Queue> queue);
-  // Waits, for at most a second, until the peer's device has what was sent.
-  ~VerbsEndpoint() override;
+  ~VerbsEndpoint() override = default;
 
   QueueCard card() const { return queue_->card(); }
   // Connects to the peer's queue pair; what it sends is received from then on.
   void connect(const QueueCard& peer);
+  // Leaving: says so to the peer; whether its device has all that was sent, or there is no way to it. What
+  // comes meanwhile is thrown away.
+  void say_farewell();
+  bool has_left();
   // The peer's queue pair receives.
   void set_up() { up_ = true; }
 
@@ -84,6 +87,7 @@ class VerbsEndpoint final : public Endpoint {
                uint64_t offset) override;
   uint64_t transmitted() const override { return transmitted_; }
   bool progress(SegmentSink& sink) override;
+  void stop() override;
   const Status& status() const override { return status_; }
   bool ended() const override { return ended_; }
   std::string describe() const override;

@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 #include <poll.h>
+#include <sched.h>
 
 #include <algorithm>
 #include <atomic>
@@ -24,7 +25,9 @@ namespace {
 
 constexpr uint32_t kEpoch = 1;
 constexpr uint64_t kLatencyNs = 2'500;
-constexpr uint32_t kTroubleEvery = 4096;  // polls between looks at asynchronous events
+constexpr uint64_t kLeaveMs = 1'000;
+constexpr uint64_t kLetterAgainNs = 500'000'000;  // one may be lost where the control tree is mended
+constexpr uint32_t kTroubleEvery = 4096;          // polls between looks at asynchronous events
 
 class VerbsTransport final : public Transport, private MailReceiver {
  public:
@@ -56,17 +59,24 @@ class VerbsTransport final : public Transport, private MailReceiver {
     std::vector<Endpoint*> endpoints;
     std::optional<LetterContent> card;  // that came
     bool connected = false;
-    bool up = false;  // the peer said so
+    bool up = false;         // the peer said so
+    uint64_t letter_ns = 0;  // when a letter was sent last
+    bool awaits() const { return !owned.empty() && !(connected && up); }
   };
 
   void came(uint32_t from, std::span<const std::byte> letter) override;
   void read_letters();
+  Status answer_letters();
   Status make_endpoints(uint32_t peer);
   void send_letter(uint32_t peer, LetterContent letter);
   void connect(uint32_t peer);
+  void send_card(uint32_t peer);
+  void send_up(uint32_t peer);
+  void remind();
   uint32_t rail_of(const Peer& peer, uint32_t rank, size_t endpoint, bool mine) const;
   uint32_t device_of(uint32_t rail) const;
   void look_for_trouble();
+  void ring_all();
   template <typename Visit>
   void each_endpoint(Visit visit) {
     for (Peer& peer : peers_) {
@@ -82,6 +92,7 @@ class VerbsTransport final : public Transport, private MailReceiver {
   std::vector<std::byte> address_;
   std::vector<Peer> peers_;
   uint32_t polls_ = 0;
+  uint32_t awaited_ = 0;  // peers that are not connected yet, though they should be
 
   std::atomic<bool> attention_{false};  // a letter came
   std::mutex mutex_;                    // of what follows
@@ -89,8 +100,16 @@ class VerbsTransport final : public Transport, private MailReceiver {
   std::vector<Sleeper*> sleepers_;
 };
 
+// Peers have all that was sent, or do not answer.
 VerbsTransport::~VerbsTransport() {
   if (context_.mail != nullptr) context_.mail->close();
+  each_endpoint([](VerbsEndpoint& endpoint) { endpoint.say_farewell(); });
+  const Deadline deadline = Deadline::after_ms(kLeaveMs);
+  for (bool all = false; !all && !deadline.passed();) {
+    all = true;
+    each_endpoint([&all](VerbsEndpoint& endpoint) { all = endpoint.has_left() && all; });
+    if (!all) ::sched_yield();
+  }
 }
 
 Result<uint8_t> small_number(const Settings& settings, const char* name) {
@@ -172,8 +191,7 @@ Result<std::span<Endpoint* const>> VerbsTransport::endpoints(uint32_t peer) {
   }
   if (peers_[peer].owned.empty()) {
     COMITY_RETURN_IF_ERROR(make_endpoints(peer));
-    read_letters();
-    connect(peer);
+    COMITY_RETURN_IF_ERROR(answer_letters());
   }
   return std::span<Endpoint* const>(peers_[peer].endpoints);
 }
@@ -181,7 +199,6 @@ Result<std::span<Endpoint* const>> VerbsTransport::endpoints(uint32_t peer) {
 Status VerbsTransport::make_endpoints(uint32_t peer) {
   Peer& to = peers_[peer];
   const uint32_t queue_pairs = std::min(self_.queue_pairs, to.address->queue_pairs);
-  LetterContent letter;
   std::vector<std::unique_ptr<VerbsEndpoint>> made;
   for (size_t i = 0; i < to.rails.size() * queue_pairs; ++i) {
     const uint32_t mine = rail_of(to, peer, i, true);
@@ -203,18 +220,31 @@ Status VerbsTransport::make_endpoints(uint32_t peer) {
     auto queue = Queue::make(rail, options_);
     if (!queue.ok()) return queue.status().in(fmt::format("verbs: rank {} to rank {}", context_.rank, peer));
     made.push_back(std::make_unique<VerbsEndpoint>(std::move(config), std::move(queue).value()));
-    letter.queues.push_back(made.back()->card());
   }
   to.owned = std::move(made);
   for (const auto& endpoint : to.owned) to.endpoints.push_back(endpoint.get());
-  letter.kind = LetterContent::Kind::kCard;
-  send_letter(peer, std::move(letter));
+  ++awaited_;
+  send_card(peer);
   return {};
 }
 
 // --- letters -----------------------------------------------------------------------------------------------
 
+void VerbsTransport::send_card(uint32_t peer) {
+  LetterContent letter;
+  letter.kind = LetterContent::Kind::kCard;
+  for (const auto& endpoint : peers_[peer].owned) letter.queues.push_back(endpoint->card());
+  send_letter(peer, std::move(letter));
+}
+
+void VerbsTransport::send_up(uint32_t peer) {
+  LetterContent letter;
+  letter.kind = LetterContent::Kind::kUp;
+  send_letter(peer, std::move(letter));
+}
+
 void VerbsTransport::send_letter(uint32_t peer, LetterContent letter) {
+  peers_[peer].letter_ns = now_ns();
   letter.from = context_.rank;
   letter.to = peer;
   letter.epoch = kEpoch;
@@ -244,12 +274,26 @@ void VerbsTransport::read_letters() {
   }
   for (LetterContent& letter : letters) {
     Peer& from = peers_[letter.from];
+    const bool awaited = from.awaits();
     if (letter.kind == LetterContent::Kind::kUp) {
       from.up = true;
       for (const auto& endpoint : from.owned) endpoint->set_up();
     } else if (!from.card) {
       from.card = std::move(letter);
+    } else if (from.connected) {
+      send_up(letter.from);  // it did not hear
     }
+    if (awaited && !from.awaits()) --awaited_;
+  }
+}
+
+void VerbsTransport::remind() {
+  const uint64_t now = now_ns();
+  for (uint32_t peer = 0; peer < peers_.size(); ++peer) {
+    Peer& to = peers_[peer];
+    if (!to.awaits() || now - to.letter_ns < kLetterAgainNs) continue;
+    send_card(peer);
+    if (to.connected) send_up(peer);
   }
 }
 
@@ -265,17 +309,20 @@ void VerbsTransport::connect(uint32_t peer) {
     return;
   }
   for (size_t i = 0; i < to.owned.size(); ++i) to.owned[i]->connect(to.card->queues[i]);
-  LetterContent letter;
-  letter.kind = LetterContent::Kind::kUp;
-  send_letter(peer, std::move(letter));
+  send_up(peer);
   if (!to.up) return;
+  --awaited_;
   for (const auto& endpoint : to.owned) endpoint->set_up();
 }
 
 // A peer that opens first is answered here, so that it can send before this rank has anything to say.
 Status VerbsTransport::progress() {
   if (++polls_ % kTroubleEvery == 0) look_for_trouble();
-  if (!attention_.load(std::memory_order_acquire)) return {};
+  if (awaited_ != 0) remind();
+  return attention_.load(std::memory_order_acquire) ? answer_letters() : Status();
+}
+
+Status VerbsTransport::answer_letters() {
   read_letters();
   for (uint32_t peer = 0; peer < peers_.size(); ++peer) {
     Peer& from = peers_[peer];
@@ -294,8 +341,14 @@ void VerbsTransport::look_for_trouble() {
           endpoint.fail(Code::kSystemError,
                         fmt::format("this rank's port is of no use any more: {}", trouble.what));
       });
+      ring_all();
     }
   }
+}
+
+void VerbsTransport::ring_all() {
+  const std::lock_guard lock(mutex_);
+  for (Sleeper* sleeper : sleepers_) sleeper->ring();
 }
 
 // --- memory ------------------------------------------------------------------------------------------------
@@ -325,7 +378,8 @@ RemoteMemory VerbsTransport::expose(const TargetMemory& memory) const {
 // --- sleeping ----------------------------------------------------------------------------------------------
 
 void VerbsTransport::arm(Sleeper& sleeper) {
-  for (const auto& device : ports_.devices) device->drain_channel();
+  bool drained = false;
+  for (const auto& device : ports_.devices) drained |= device->drain_channel();
   each_endpoint([](VerbsEndpoint& endpoint) {
     if (endpoint.connected()) endpoint.request_notice();
   });
@@ -333,6 +387,8 @@ void VerbsTransport::arm(Sleeper& sleeper) {
     sleeper.watch(device->channel()->fd, POLLIN);
     sleeper.watch(device->context()->async_fd, POLLIN);
   }
+  if (awaited_ != 0) sleeper.at_most(kLetterAgainNs);
+  if (drained) ring_all();  // what it told may have been another's
   const std::lock_guard lock(mutex_);
   sleepers_.push_back(&sleeper);
   if (attention_.load(std::memory_order_acquire)) sleeper.ring();

@@ -158,6 +158,9 @@ class Endpoint {
   // endpoint fails if it cannot be stopped otherwise. For transports that copy at once there is nothing to
   // do.
   virtual void let_go(uint32_t communicator) { static_cast<void>(communicator); }
+  // For endpoints with put_bytes: memory is given back that the peer may still put something into, or that a
+  // put still reads. The endpoint fails for good, and neither goes on when this returns.
+  virtual void stop() {}
   // True once the peer ended the connection in order: all that it sent here was delivered, and status() is an
   // error, since nothing follows.
   virtual bool ended() const { return false; }
