@@ -217,6 +217,7 @@ class Node final : public TreePort, public std::enable_shared_from_this<Node> {
   // node_leave.cc
   void leave_tree(const std::shared_ptr<Scope>& last, bool orderly);
   void leave_in_order();
+  void leave_wishes();
   void tell_leaving(Neighbour& neighbour);
   void pass_on_the_gone();
   void set_gone_from_all();

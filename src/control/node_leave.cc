@@ -58,6 +58,7 @@ void Node::leave_tree(const std::shared_ptr<Scope>& last, bool orderly) {
     why.left = left_by(options_.rank);
     std::erase(why.left, last->id);
     if (joined_ && !is_root()) return depart(why);
+    leave_wishes();
     to_children(MessageType::kFarewell, encode(why));
     set_joined(Status(why.code, sentence_for(why, *base_)));
   }
@@ -70,8 +71,17 @@ void Node::leave_in_order() {
   tell_state_soon();
   for_each_neighbour([this](Neighbour& neighbour) { tell_leaving(neighbour); });
   hold_loop();
-  if (!mending_ && !parent_ && options_.rank != 0) return finish();  // those below find others
+  if (!mending_ && !parent_ && options_.rank != 0) {  // those below find others
+    leave_wishes();
+    return finish();
+  }
   check_left();
+}
+
+// A root that goes has not decided what it held: an abort of another communicator of the family, a moment
+// ago.
+void Node::leave_wishes() {
+  for (const Fault& wish : decision_.wishes()) to_children(MessageType::kFarewell, encode(wish));
 }
 
 void Node::tell_leaving(Neighbour& neighbour) {

@@ -6,6 +6,7 @@
 
 #include <fmt/core.h>
 
+#include <cstdlib>
 #include <sstream>
 #include <thread>
 
@@ -144,6 +145,10 @@ std::vector<World> worlds(bool processes) {
     all.push_back({p, "", true, false});
     all.push_back({p, "tcp", false, !processes && p <= 3});
     all.push_back({p, "tcp", true, false});
+  }
+  // In a machine that has ports (tests/lab/verbs_guest.py).
+  for (const uint32_t p : {2u, 3u, 4u}) {
+    if (processes && std::getenv("COMITY_TEST_RDMA") != nullptr) all.push_back({p, "verbs", false, false});
   }
 #ifdef COMITY_HAS_UCX
   for (const uint32_t p : {2u, 3u, 4u}) {

@@ -94,6 +94,11 @@ where="a:rxeva0 a:rxeva0 b:rxevb0 b:rxevb0"
 check four_ranks_two_hosts job all_reduce_perf -b 8 -e 256K -f 32 -n 2 -w 1 -c 1
 check four_ranks_all_to_all job all_to_all_perf -b 64 -e 256K -f 32 -n 2 -w 1 -c 1
 """,
+    # A covering set of the table of collectives, two to four processes, on one device.
+    "table": r"""
+COMITY_TEST_RDMA=1 COMITY_VERBS_DEVICES=rxeva0 check table /usr/bin/collectives_test --gtest_filter='*Processes*verbs*'
+grep -h '  OK  ' /tmp/out
+""",
     "ucx": r"""
 default=shm,ucx
 export UCX_TLS=rc_verbs,ud_verbs UCX_IB_GID_INDEX=1 UCX_UD_VERBS_ETH_DGID_CHECK=n
@@ -217,7 +222,7 @@ def main():
     parts = sys.argv[2:] or list(PARTS)
     needed = [programs / name for name in (*(f"{each}_perf" for each in (
         "all_reduce", "all_gather", "reduce_scatter", "all_to_all", "all_to_all_v", "broadcast", "reduce", "gather", "scatter", "send_recv")),
-        "comity")] + [programs.parent / "tests" / "verbs_conformance"]
+        "comity")] + [programs.parent / "tests" / name for name in ("collectives_test", "comity_collectives_worker", "verbs_conformance")]
     if not needed[-1].exists():
         guest.skip("libibverbs-dev, with which Comity is built")
     tools = [shutil.which(name) for name in ("ip", "rdma", "ib_write_bw", "ib_write_lat", "ib_send_lat")]

@@ -37,6 +37,40 @@ TEST(ControlSim, WhoeverFallsAtOneMomentAllSurvivorsHearTheSameWords) {
   });
 }
 
+// What the root holds of one communicator is not forgotten when it leaves its last one.
+TEST(ControlSim, AnAbortIsHeardThoughItsRankLeavesTheFamilyRightBehindIt) {
+  for_each_seed(60, [](uint64_t seed) {
+    World world(seed, kRanks);
+    Ranks ranks(world, kRanks);
+    ASSERT_TRUE(ranks.join_all());
+    std::vector<uint32_t> members(kRanks);
+    for (uint32_t rank = 0; rank < kRanks; ++rank) members[rank] = rank;
+    std::vector<std::shared_ptr<Scope>> parts;
+    for (uint32_t rank = 0; rank < kRanks; ++rank) {
+      parts.push_back(std::make_shared<Scope>(777, members, rank, kRanks, ""));
+      ranks[rank].loop().post(
+          [node = ranks[rank].shared_node(), part = parts[rank]] { node->open_scope(part); });
+    }
+    world.run_for_ms(50);
+    const auto leaver = static_cast<uint32_t>(mix(seed) % 3);  // the root or an inner rank
+    const bool orderly = mix(seed, 1) % 2 == 0;
+    // While another verdict is being decided: its own waits for that.
+    const auto other = static_cast<uint32_t>(3 + mix(seed, 2) % (kRanks - 3));
+    ranks[other].loop().post(
+        [node = ranks[other].shared_node(), part = parts[other]] { node->leave(part, false); });
+    world.run_for_ms(mix(seed, 3) % 3);
+    ranks[leaver].loop().post([node = ranks[leaver].shared_node(), part = parts[leaver], orderly] {
+      node->leave(node->base(), false);
+      node->leave(part, orderly);
+    });
+    EXPECT_EQ(heard_by_all(world, ranks, {leaver}), sentence_of(leaver, "abort"));
+    for (uint32_t rank = 0; rank < kRanks; ++rank) {
+      ranks[rank].loop().post(
+          [node = ranks[rank].shared_node(), part = parts[rank]] { node->leave(part, true); });
+    }
+  });
+}
+
 TEST(ControlSim, ADeathIsKnownFromTheProcessWhereConnectionsStayOpen) {
   for_each_seed(30, [](uint64_t seed) {
     World world(seed, kRanks);
