@@ -1,10 +1,10 @@
 #include "transports/ucx/library.h"
 
-#include <dlfcn.h>
 #include <fmt/core.h>
 
 #include <cstdlib>
-#include <type_traits>
+
+#include "src/base/shared_library.h"
 
 namespace comity::ucx {
 namespace {
@@ -36,44 +36,40 @@ Status unusable(const std::string& why) {
                             why));
 }
 
+Result<SharedLibrary> open_library() {
+  const Preset events("UCX_MEM_EVENTS", "n"), handler("UCX_HANDLE_ERRORS", "none");
+  return SharedLibrary::open(kFile);
+}
+
 Result<const Library*> open() {
-  void* handle = nullptr;
-  {
-    const Preset events("UCX_MEM_EVENTS", "n"), handler("UCX_HANDLE_ERRORS", "none");
-    handle = ::dlopen(kFile, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-  }
-  if (handle == nullptr) return unusable(::dlerror());
+  Result<SharedLibrary> file = open_library();
+  if (!file.ok()) return unusable(std::string(file.status().message()));
   static Library opened;
-  const char* missing = nullptr;
-  const auto find = [&](auto& function, const char* name) {
-    function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(::dlsym(handle, name));
-    if (function == nullptr) missing = name;
-  };
-  find(opened.get_version, "ucp_get_version");
-  find(opened.config_read, "ucp_config_read");
-  find(opened.config_modify, "ucp_config_modify");
-  find(opened.config_release, "ucp_config_release");
-  find(opened.init_version, "ucp_init_version");
-  find(opened.cleanup, "ucp_cleanup");
-  find(opened.worker_create, "ucp_worker_create");
-  find(opened.worker_destroy, "ucp_worker_destroy");
-  find(opened.worker_get_address, "ucp_worker_get_address");
-  find(opened.worker_release_address, "ucp_worker_release_address");
-  find(opened.worker_get_efd, "ucp_worker_get_efd");
-  find(opened.worker_arm, "ucp_worker_arm");
-  find(opened.worker_progress, "ucp_worker_progress");
-  find(opened.worker_set_am_recv_handler, "ucp_worker_set_am_recv_handler");
-  find(opened.ep_create, "ucp_ep_create");
-  find(opened.ep_close_nbx, "ucp_ep_close_nbx");
-  find(opened.am_send_nbx, "ucp_am_send_nbx");
-  find(opened.am_recv_data_nbx, "ucp_am_recv_data_nbx");
-  find(opened.am_data_release, "ucp_am_data_release");
-  find(opened.request_check_status, "ucp_request_check_status");
-  find(opened.request_free, "ucp_request_free");
-  find(opened.mem_map, "ucp_mem_map");
-  find(opened.mem_unmap, "ucp_mem_unmap");
-  find(opened.status_string, "ucs_status_string");
-  if (missing != nullptr) return unusable(fmt::format("{} lacks {}", kFile, missing));
+  file->find(opened.get_version, "ucp_get_version");
+  file->find(opened.config_read, "ucp_config_read");
+  file->find(opened.config_modify, "ucp_config_modify");
+  file->find(opened.config_release, "ucp_config_release");
+  file->find(opened.init_version, "ucp_init_version");
+  file->find(opened.cleanup, "ucp_cleanup");
+  file->find(opened.worker_create, "ucp_worker_create");
+  file->find(opened.worker_destroy, "ucp_worker_destroy");
+  file->find(opened.worker_get_address, "ucp_worker_get_address");
+  file->find(opened.worker_release_address, "ucp_worker_release_address");
+  file->find(opened.worker_get_efd, "ucp_worker_get_efd");
+  file->find(opened.worker_arm, "ucp_worker_arm");
+  file->find(opened.worker_progress, "ucp_worker_progress");
+  file->find(opened.worker_set_am_recv_handler, "ucp_worker_set_am_recv_handler");
+  file->find(opened.ep_create, "ucp_ep_create");
+  file->find(opened.ep_close_nbx, "ucp_ep_close_nbx");
+  file->find(opened.am_send_nbx, "ucp_am_send_nbx");
+  file->find(opened.am_recv_data_nbx, "ucp_am_recv_data_nbx");
+  file->find(opened.am_data_release, "ucp_am_data_release");
+  file->find(opened.request_check_status, "ucp_request_check_status");
+  file->find(opened.request_free, "ucp_request_free");
+  file->find(opened.mem_map, "ucp_mem_map");
+  file->find(opened.mem_unmap, "ucp_mem_unmap");
+  file->find(opened.status_string, "ucs_status_string");
+  if (!file->missing().empty()) return unusable(fmt::format("{} lacks {}", kFile, file->missing()));
   opened.get_version(&opened.major, &opened.minor, &opened.release);
   if (opened.major != kMajor || opened.minor < kLeastMinor) {
     return unusable(fmt::format("{} is version {}.{}.{}", kFile, opened.major, opened.minor, opened.release));
