@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "src/base/bytes.h"
+#include "src/base/interface_facts.h"
 
 namespace comity::verbs {
 namespace {
@@ -19,20 +20,12 @@ bool is_ipv4(const Gid& gid) {
          gid[11] == std::byte{0xff};
 }
 
-bool share_prefix(const Gid& one, const Gid& other, uint32_t bits) {
-  for (uint32_t bit = 0; bit < bits; ++bit) {
-    const auto mask = static_cast<std::byte>(0x80u >> bit % 8);
-    if ((one[bit / 8] & mask) != (other[bit / 8] & mask)) return false;
-  }
-  return true;
-}
-
 bool joins(const RailAddress& one, const RailAddress& other, bool one_machine) {
   if (one.layer != other.layer) return false;
-  if (one.layer == LinkLayer::kInfiniBand) return share_prefix(one.gid, other.gid, 64);
+  if (one.layer == LinkLayer::kInfiniBand) return same_prefix(one.gid, other.gid, 64);
   if (one.gid == other.gid) return one_machine;
   const uint32_t bits = std::min(one.prefix_bits, other.prefix_bits);
-  return bits != 0 && is_ipv4(one.gid) == is_ipv4(other.gid) && share_prefix(one.gid, other.gid, bits);
+  return bits != 0 && is_ipv4(one.gid) == is_ipv4(other.gid) && same_prefix(one.gid, other.gid, bits);
 }
 
 }  // namespace
