@@ -31,13 +31,13 @@ void Decision::raise(Ballot ballot) {
   highest_seen_ = std::max(highest_seen_, ballot);
   state_.promised.clear();
   state_.agreeing.clear();
-  if (!state_.gone.contains(rank_)) state_.promised.add(rank_);
+  if (!state_.gone.all.contains(rank_)) state_.promised.add(rank_);
   proposal_.reset();
 }
 
 // A rank that has left passes on what others say, and has no vote.
 void Decision::accept() {
-  if (state_.gone.contains(rank_)) return;
+  if (state_.gone.all.contains(rank_)) return;
   state_.agreeing.add(rank_);
   if (!state_.accepted || state_.accepted->ballot <= state_.ballot)
     state_.accepted = Accepted{state_.ballot, *proposal_};
@@ -58,7 +58,7 @@ bool Decision::follow(const Lead& lead) {
 
 bool Decision::merge(const TreeState& child) {
   highest_seen_ = std::max(highest_seen_, child.ballot);
-  bool changed = state_.gone.add(child.gone);
+  bool changed = add_gone(child.gone);
   const bool same_slot = child.slot == state_.slot;
   if (same_slot && child.accepted && (!state_.accepted || child.accepted->ballot > state_.accepted->ballot)) {
     // Known of, as if accepted here: the highest one wins in any case.
@@ -84,11 +84,25 @@ bool Decision::learn(uint64_t slot, const Fault& verdict) {
 }
 
 bool Decision::set_gone(uint32_t gone) {
-  return state_.gone.add(gone);
+  return state_.gone.all.add(gone);
 }
 
-bool Decision::set_gone(const RankSet& gone) {
-  return state_.gone.add(gone);
+bool Decision::set_left(uint32_t left) {
+  state_.gone.all.add(left);
+  return state_.gone.left.add(left);
+}
+
+bool Decision::add_gone(const Gone& gone) {
+  const bool news = state_.gone.all.add(gone.all);
+  return state_.gone.left.add(gone.left) || news;
+}
+
+RankSet Decision::unexplained() const {
+  RankSet unexplained = state_.gone.all.without(state_.gone.left);
+  for (const Fault& verdict : log_) {
+    if (verdict.communicator == 0) unexplained.remove(verdict.rank);
+  }
+  return unexplained;
 }
 
 bool Decision::wish(const Fault& fault) {
@@ -108,22 +122,22 @@ void Decision::lead() {
 
 bool Decision::has_all(const RankSet& answered) const {
   RankSet accounted = answered;
-  accounted.add(state_.gone);
+  accounted.add(state_.gone.all);
   return accounted.next_absent(0) >= nranks_;
 }
 
 bool Decision::has_quorum(const RankSet& answered) const {
-  const uint64_t members = nranks_ - std::min<uint64_t>(state_.gone.size(), nranks_);
-  const RankSet counted = answered.without(state_.gone);
+  const uint64_t members = nranks_ - std::min<uint64_t>(state_.gone.all.size(), nranks_);
+  const RankSet counted = answered.without(state_.gone.all);
   const uint64_t votes = counted.size();
-  const uint32_t lowest = state_.gone.next_absent(0);
+  const uint32_t lowest = state_.gone.all.next_absent(0);
   return 2 * votes > members || (2 * votes == members && (members == 0 || counted.contains(lowest)));
 }
 
 RankSet Decision::unheard() const {
   const RankSet everyone(0, nranks_);
   const bool first = state_.ballot == 0;
-  return everyone.without(proposal_ || first ? state_.agreeing : state_.promised).without(state_.gone);
+  return everyone.without(proposal_ || first ? state_.agreeing : state_.promised).without(state_.gone.all);
 }
 
 Decision::Next Decision::advance(bool patient) {

@@ -41,9 +41,10 @@ class Decision {
   bool merge(const TreeState& child);
   // The verdict of `slot`. True: it is news, to be passed on; false too if earlier ones are missing here.
   bool learn(uint64_t slot, const Fault& verdict);
-  // `gone` refuses connections, or said that it leaves. True: it is news.
+  // `gone` refuses connections; `left` said that it leaves, or why it ends. True: it is news.
   bool set_gone(uint32_t gone);
-  bool set_gone(const RankSet& gone);
+  bool set_left(uint32_t left);
+  bool add_gone(const Gone& gone);
   // What this rank would propose as the root, after what it wished before. False: that ends nothing which an
   // earlier wish or a verdict does not end.
   bool wish(const Fault& fault);
@@ -55,7 +56,9 @@ class Decision {
   TreeState state() const { return state_; }
   Lead current() const { return Lead{state_.ballot, state_.slot, proposal_}; }
   Ballot ballot() const { return state_.ballot; }
-  const RankSet& gone() const { return state_.gone; }
+  const Gone& gone() const { return state_.gone; }
+  // The gone of whom nobody here knows why, and whom no verdict names.
+  RankSet unexplained() const;
   // The ranks below in the tree that answered in this ballot, and perhaps some that have moved since.
   const RankSet& below() const { return state_.promised; }
 

@@ -303,16 +303,19 @@ std::optional<Ended> decode_ended(std::span<const std::byte> bytes) {
   return reader.at_end() ? std::optional(ended) : std::nullopt;
 }
 
-Bytes encode(const RankSet& gone) {
+Bytes encode(const Gone& gone) {
   ByteWriter writer;
-  gone.encode(writer);
+  gone.all.encode(writer);
+  gone.left.encode(writer);
   return writer.take();
 }
 
-std::optional<RankSet> decode_gone(std::span<const std::byte> bytes, uint32_t nranks) {
+std::optional<Gone> decode_gone(std::span<const std::byte> bytes, uint32_t nranks) {
   ByteReader reader(bytes);
-  auto gone = RankSet::decode(reader, nranks);
-  return reader.at_end() ? std::move(gone) : std::nullopt;
+  auto all = RankSet::decode(reader, nranks);
+  auto left = RankSet::decode(reader, nranks);
+  if (!all || !left || !reader.at_end()) return std::nullopt;
+  return Gone{std::move(*all), std::move(*left)};
 }
 
 Bytes encode(const Lead& lead) {
@@ -336,7 +339,8 @@ std::optional<Lead> decode_lead(std::span<const std::byte> bytes) {
 Bytes encode(const TreeState& state) {
   ByteWriter writer;
   writer.put(state.ballot).put(state.slot);
-  for (const RankSet* set : {&state.promised, &state.agreeing, &state.gone}) set->encode(writer);
+  for (const RankSet* set : {&state.promised, &state.agreeing, &state.gone.all, &state.gone.left})
+    set->encode(writer);
   writer.put(static_cast<uint8_t>(state.accepted.has_value()));
   if (state.accepted) {
     writer.put(state.accepted->ballot);
@@ -350,7 +354,7 @@ std::optional<TreeState> decode_tree_state(std::span<const std::byte> bytes, uin
   TreeState state;
   state.ballot = reader.get<Ballot>();
   state.slot = reader.get<uint64_t>();
-  for (RankSet* set : {&state.promised, &state.agreeing, &state.gone}) {
+  for (RankSet* set : {&state.promised, &state.agreeing, &state.gone.all, &state.gone.left}) {
     auto decoded = RankSet::decode(reader, nranks);
     if (!decoded) return std::nullopt;
     *set = std::move(*decoded);

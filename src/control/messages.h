@@ -51,9 +51,10 @@ enum class MessageType : uint16_t {
   kScopeDown = 32,  // down, to where something came from: the whole
   kWaits = 33,      // up: what a rank waits for
   kWhoWaits = 34,   // down: what do you wait for?
-  kGone = 35,       // down, from one that leaves the tree: who is gone
+  kGone = 35,       // from one that leaves the tree, to those below or whom it called: who is gone
   kLetter = 37,     // any way: from one rank to another
   kScopeLate = 36,  // up: a member waits no longer for a gathering; whoever has not come is at fault
+  kRollCall = 38,   // up: somebody may be in nobody's sight; see who is there
 };
 
 // --- Meeting ---------------------------------------------------------------------------------------------
@@ -210,12 +211,17 @@ struct Accepted {
   Ballot ballot = 0;
   Fault fault;
 };
+struct Gone {    // kGone
+  RankSet all;   // who has exited, left or aborted: they refuse connections, or said that they will
+  RankSet left;  // those of them that said so
+  bool operator==(const Gone&) const = default;
+};
 struct TreeState {  // kState
   Ballot ballot = 0;
-  uint64_t slot = 0;                 // that is open
-  RankSet promised;                  // who heard of the ballot
-  RankSet agreeing;                  // who accepted its proposal for the slot
-  RankSet gone;                      // who has exited, left or aborted
+  uint64_t slot = 0;  // that is open
+  RankSet promised;   // who heard of the ballot
+  RankSet agreeing;   // who accepted its proposal for the slot
+  Gone gone;
   std::optional<Accepted> accepted;  // for the slot; with the highest ballot of those that anyone accepted
 };
 inline constexpr uint32_t kTreePayloadBytes = 256u << 20;
@@ -233,7 +239,7 @@ Bytes encode(const Decided& decided);
 Bytes encode(const Leaving& leaving);
 Bytes encode(const Parted& parted);
 Bytes encode(const Ended& ended);
-Bytes encode(const RankSet& gone);  // kGone
+Bytes encode(const Gone& gone);
 Bytes encode(const Lead& lead);
 Bytes encode(const TreeState& state);
 std::optional<Gathered> decode_gathered(std::span<const std::byte> bytes);
@@ -249,7 +255,7 @@ std::optional<Decided> decode_decided(std::span<const std::byte> bytes);
 std::optional<Leaving> decode_leaving(std::span<const std::byte> bytes);
 std::optional<Parted> decode_parted(std::span<const std::byte> bytes);
 std::optional<Ended> decode_ended(std::span<const std::byte> bytes);
-std::optional<RankSet> decode_gone(std::span<const std::byte> bytes, uint32_t nranks);
+std::optional<Gone> decode_gone(std::span<const std::byte> bytes, uint32_t nranks);
 std::optional<Lead> decode_lead(std::span<const std::byte> bytes);
 // Ranks at or above `nranks` are malformed.
 std::optional<TreeState> decode_tree_state(std::span<const std::byte> bytes, uint32_t nranks);

@@ -121,6 +121,7 @@ void Node::on_proven(StreamPtr stream, const HandshakeHello& hello) {
     if (joined_) on_called(hello.rank, std::move(stream));
     return;
   }
+  if (departing_) return;  // to be asked again; then nobody is here
   if (!joined_ && !is_child_of(hello.rank, options_.rank, options_.nranks)) return;
   const auto known = children_.find(hello.rank);
   if (!joined_ && known != children_.end() && known->second.standing) return;  // two claim to be that rank
@@ -150,6 +151,7 @@ void Node::on_parent_proven(uint32_t parent, StreamPtr stream) {
   tell_verdicts(*parent_);
   tell_standing(*parent_);
   to_parent(MessageType::kState, encode(decision_.state()));
+  pass_on_roll_call();
   scoped_gathering_.on_tree_mended();
   if (!decision_.wishes().empty()) press();
   if (left_ && !departing_) tell_leaving(*parent_);
@@ -258,9 +260,10 @@ bool Node::on_any_message(Neighbour& neighbour, MessageType type, std::span<cons
     case MessageType::kLetter:
       return on_letter(neighbour.channel.get(), payload);
     case MessageType::kLeavingAck:
-      neighbour.knows = true;
-      check_left();
-      return payload.empty();
+      if (!payload.empty() || neighbour.answered == neighbour.told) return false;
+      ++neighbour.answered;
+      on_leaving_known(neighbour);
+      return true;
     default:
       return false;
   }
@@ -290,7 +293,10 @@ bool Node::on_child_message(Neighbour& child, MessageType type, std::span<const 
     case MessageType::kDeclare:
       return on_declare(payload);
     case MessageType::kState:
-      return on_state(payload);
+      return on_state(child, payload);
+    case MessageType::kRollCall:
+      call_roll_soon();
+      return payload.empty();
     case MessageType::kPing:
       send(child.channel, MessageType::kPong, {});
       return payload.empty();
@@ -308,7 +314,7 @@ bool Node::on_parent_message(MessageType type, std::span<const std::byte> payloa
     case MessageType::kAgreeDown:
       return gathering_.on_agree_down(payload);
     case MessageType::kGone:
-      return on_gone(payload);
+      return on_gone(*parent_, payload);
     case MessageType::kWhoWaits:
       return ring_search_.on_who_waits(payload);
     case MessageType::kScopeDown:

@@ -11,6 +11,9 @@
 // to
 //                          a ping is left
 //   the root misses ranks  it calls them: with a ballot above theirs they leave whom they followed
+//   somebody is in nobody's sight, because its parent went and it found no other yet
+//                          the root calls the roll (node_roll.cc): whoever is neither below it nor known to
+//                          have left is called, and if it is gone, that is a fault
 //   a process ends         its neighbours in the tree and one rank more on its machine hear of it, whoever
 //                          keeps its connections open; that one tells its parent, which may be elsewhere
 //
@@ -23,9 +26,10 @@
 // user, until everybody below it has left too, or its process ends; its neighbours then close the connection
 // without a fault.
 //
-// Everything is on the control thread but what says otherwise. In seven files: node.cc joins and reads
+// Everything is on the control thread but what says otherwise. In eight files: node.cc joins and reads
 // messages, node_mail.cc passes letters on, node_faults.cc holds faults and mends, node_verdicts.cc decides,
-// node_scopes.cc has the communicators, node_processes.cc hears of ends, node_leave.cc leaves.
+// node_roll.cc misses ranks, node_scopes.cc has the communicators, node_processes.cc hears of ends,
+// node_leave.cc leaves.
 #pragma once
 
 #include <condition_variable>
@@ -126,8 +130,10 @@ class Node final : public TreePort, public std::enable_shared_from_this<Node> {
     bool standing = false;  // a child that said so
     bool ready = false;     // a child whose subtree is complete
     bool leaving = false;   // told that it leaves, or that it aborts
-    bool knows = false;     // acknowledged that this rank leaves
+    uint32_t told = 0;      // how often that this rank leaves
+    uint32_t answered = 0;  // of these
     Leaving last_words;     // with leaving
+    bool knows() const { return told > 0 && answered == told; }
   };
   enum class Side { kChild, kParent, kCaller };
 
@@ -182,13 +188,24 @@ class Node final : public TreePort, public std::enable_shared_from_this<Node> {
   void mind_the_time();
   RankSet missed() const;
   bool on_lead(std::span<const std::byte> payload);
-  bool on_state(std::span<const std::byte> payload);
+  bool on_state(const Neighbour& child, std::span<const std::byte> payload);
   void tell_state_soon();
   bool on_verdict(std::span<const std::byte> payload, const Channel* from);
   void adopt(uint64_t slot, const Fault& fault, const Channel* except = nullptr);
   void end_all(const Fault& fault, const Channel* except = nullptr);
   void go_on();
   std::string name_of_communicator(uint64_t id) const;
+
+  // node_roll.cc
+  void call_roll_soon();
+  bool has_unasked_suspects() const;
+  void look_at_roll_in(uint64_t ms);
+  void look_at_roll();
+  void open_roll();
+  void close_roll();
+  void call_from_the_top(const RankSet& missing);
+  void pass_on_roll_call();
+  void on_news_of_gone();
 
   // node_scopes.cc
   void end_scopes(const Fault& fault);
@@ -206,7 +223,7 @@ class Node final : public TreePort, public std::enable_shared_from_this<Node> {
   void watch_process(uint32_t rank);
   void on_watched_ended(uint32_t rank);
   void on_process_ended(uint32_t rank);
-  bool on_gone(std::span<const std::byte> payload);
+  bool on_gone(const Neighbour& from, std::span<const std::byte> payload);
   bool on_ended(std::span<const std::byte> payload);
   Neighbour* neighbour(uint32_t rank);
 
@@ -219,6 +236,9 @@ class Node final : public TreePort, public std::enable_shared_from_this<Node> {
   void leave_in_order();
   void leave_wishes();
   void tell_leaving(Neighbour& neighbour);
+  void on_leaving_known(const Neighbour& neighbour);
+  bool seeks_a_witness();
+  void on_news_of_left(const Neighbour* from);
   void pass_on_the_gone();
   void set_gone_from_all();
   bool on_leaving(Neighbour& neighbour, std::span<const std::byte> payload);
@@ -266,9 +286,16 @@ class Node final : public TreePort, public std::enable_shared_from_this<Node> {
     uint64_t patience = 0;  // the root goes on without those who are silent
     uint64_t cut_off = 0;   // the root gives up to find more than half
     uint64_t stuck = 0;     // whoever holds a fault for so long leads itself
+    uint64_t roll = 0;      // the root calls the roll, or looks who has answered
     uint64_t known = 0;     // the process may end though not everybody knows that this rank left
   } timers_;
   bool patient_ = true;
+  bool roll_wanted_ = false;  // something happened since the last one began
+  bool roll_open_ = false;    // called, and not everybody has answered
+  uint64_t roll_called_ns_ = 0;
+  uint64_t roll_wait_ms_ = 0;        // of timers_.roll
+  RankSet suspects_;                 // that were gone without a word when the last one began
+  bool left_known_ = false;          // one that stays has acknowledged who left, as far as this rank knows
   bool pinged_ = false;              // and no answer yet
   bool working_ = false;             // begin_work() was called
   std::optional<Fault> end_of_all_;  // by a verdict that is not of the log

@@ -133,6 +133,7 @@ void Node::on_closed(uint32_t peer, Side side, const std::string& why, bool sile
     children_.erase(child);
   }
   if (finished_) return;
+  if (gone.standing && side == Side::kChild) call_roll_soon();
   // An orphan that asked many and chose another: this rank may have waited for it to know that it leaves.
   if (!gone.standing && side == Side::kChild) return check_left();
   if (gone.leaving) {
@@ -174,18 +175,18 @@ void Node::on_child_failed(uint32_t child, bool refused) {
   if (refused) decision_.set_gone(child);
   if (lost_.contains(child)) hold_death_of(child, refused);
   lost_.remove(child);
-  if (is_root()) {
-    if (timers_.summon != 0) summons().want(missed());
-    advance();
-  } else {
-    tell_state_soon();
-  }
+  if (!is_root()) return tell_state_soon();
+  if (timers_.summon != 0) summons().want(missed());
+  on_news_of_gone();
+  close_roll();
+  advance();
+  check_left();
 }
 
 void Node::on_parent_lost(const Neighbour& gone, bool silent) {
   if (over()) return;
   // A relay that is known to have left has nothing more to pass on; those below find others.
-  if (left_ && !departing_ && gone.knows) return finish();
+  if (left_ && !departing_ && gone.knows()) return finish();
   const bool is_fault = gone.standing && !gone.leaving;
   const bool ended = ended_.contains(gone.rank);
   if (ended) decision_.set_gone(gone.rank);
@@ -208,8 +209,9 @@ void Node::mend(uint32_t lost_parent, bool is_fault) {
   events.alone = [self] {
     self->mending_.reset();
     if (self->finished_) return;
-    if (self->left_) return self->finish();
+    if (self->departing_) return self->finish();
     self->become_root();
+    self->check_left();
   };
   RankSet not_these = decision_.below();
   not_these.add(ended_);
@@ -222,6 +224,7 @@ void Node::become_root() {
   decision_.lead();
   scoped_gathering_.on_tree_mended();
   to_children(MessageType::kLead, encode(decision_.current()));
+  open_roll();
   advance();
 }
 
@@ -243,9 +246,12 @@ Summons& Node::summons() {
 void Node::greet(Neighbour& child) {
   tell_verdicts(child);
   if (!joined_ || over()) return;
+  const bool leaves = left_ && !departing_;
+  const bool seeks_witness = leaves && !parent_ && !left_known_;
+  if (seeks_witness) tell_leaving(child);  // and wants no more of one that it called
   send(child.channel, MessageType::kLead, encode(decision_.current()));
   tell_standing(child);
-  if (left_ && !departing_) tell_leaving(child);  // one that was called while this rank went
+  if (leaves && !seeks_witness) tell_leaving(child);
 }
 
 void Node::tell_verdicts(Neighbour& neighbour) {
@@ -271,9 +277,13 @@ void Node::on_called(uint32_t caller, StreamPtr stream) {
 }
 
 // The first words of a caller: whoever leads with a higher ballot is followed; so is whoever is the parent
-// anyway, and anyone by an orphan. To others this rank is where it belongs.
+// anyway, and anyone by an orphan. To others this rank is where it belongs. One that leaves wants to be known
+// to have left.
 void Node::on_call(MessageType type, std::span<const std::byte> payload) {
   if (type == MessageType::kVerdict && on_verdict(payload, caller_->channel.get()) && !over()) return;
+  if (type == MessageType::kGone && on_gone(*caller_, payload)) return;
+  if (type == MessageType::kLeaving && on_leaving(*caller_, payload)) return;
+  if (caller_->leaving) return;  // that was all
   const auto lead = type == MessageType::kLead ? decode_lead(payload) : std::nullopt;
   const bool is_parent = parent_ && lead && parent_->rank == caller_->rank;
   if (!lead || !(lead->ballot > decision_.ballot() || is_parent || mending_)) {
@@ -291,6 +301,7 @@ void Node::on_call(MessageType type, std::span<const std::byte> payload) {
   tell_verdicts(*parent_);
   tell_standing(*parent_);
   on_lead(payload);
+  pass_on_roll_call();
   scoped_gathering_.on_tree_mended();
   if (!decision_.wishes().empty()) press();
   if (left_ && !departing_) tell_leaving(*parent_);
@@ -300,7 +311,7 @@ bool Node::on_farewell(Neighbour& neighbour, std::span<const std::byte> payload)
   const auto fault = decode_fault(payload);
   if (!fault) return false;
   neighbour.leaving = true;
-  decision_.set_gone(neighbour.rank);
+  if (decision_.set_left(neighbour.rank)) on_news_of_left(&neighbour);
   if (!is_root()) tell_state_soon();
   hold(*fault);
   return true;

@@ -33,11 +33,13 @@ std::set<std::shared_ptr<Node>>& standing_nodes(Loop& loop) {
 
 bool Node::on_leaving(Neighbour& neighbour, std::span<const std::byte> payload) {
   const auto leaving = decode_leaving(payload);
-  if (!leaving || neighbour.leaving) return false;
+  if (!leaving) return false;
   neighbour.leaving = true;
   neighbour.last_words = *leaving;
+  const bool news = decision_.set_left(neighbour.rank);
+  if (news) on_news_of_left(&neighbour);  // before it may go
   neighbour.channel->send(static_cast<uint16_t>(MessageType::kLeavingAck), {});
-  if (!decision_.set_gone(neighbour.rank)) return true;
+  if (!news) return true;
   tell_state_soon();
   advance();
   return true;
@@ -66,15 +68,9 @@ void Node::leave_tree(const std::shared_ptr<Scope>& last, bool orderly) {
 }
 
 void Node::leave_in_order() {
-  if (acceptor_) std::exchange(acceptor_, nullptr)->close();  // whoever needs a parent finds another one
-  decision_.set_gone(options_.rank);
-  tell_state_soon();
+  decision_.set_left(options_.rank);
   for_each_neighbour([this](Neighbour& neighbour) { tell_leaving(neighbour); });
   hold_loop();
-  if (!mending_ && !parent_ && options_.rank != 0) {  // those below find others
-    leave_wishes();
-    return finish();
-  }
   check_left();
 }
 
@@ -84,10 +80,49 @@ void Node::leave_wishes() {
   for (const Fault& wish : decision_.wishes()) to_children(MessageType::kFarewell, encode(wish));
 }
 
+// With all that this rank knows of the gone, so that the answer is to that too.
 void Node::tell_leaving(Neighbour& neighbour) {
+  if (parent_ && &*parent_ == &neighbour) {
+    to_parent(MessageType::kState, encode(decision_.state()));
+  } else {
+    neighbour.channel->send(static_cast<uint16_t>(MessageType::kGone), encode(decision_.gone()));
+  }
+  ++neighbour.told;
   Leaving leaving;
   for (const LeftScope& left : left_scopes_) leaving.left.push_back({left.id, left.rank, left.last_number});
   neighbour.channel->send(static_cast<uint16_t>(MessageType::kLeaving), encode(leaving));
+}
+
+void Node::on_leaving_known(const Neighbour& neighbour) {
+  if (!neighbour.knows()) return;
+  if (!neighbour.leaving) left_known_ = true;  // one that leaves may rely on this rank
+  if (left_known_ && summons_ && !decision_.has_matter()) summons_->want({});
+  check_left();
+}
+
+// Others left, and may go as soon as this rank has acknowledged that. If it leaves itself, it ends only when
+// whoever it tells knows of them too.
+void Node::on_news_of_left(const Neighbour* from) {
+  if (!left_ || finished_ || departing_ || (parent_ && from == &*parent_)) return;
+  if (!holds_loop_) hold_loop();
+  const auto tell = [&](Neighbour& neighbour) {
+    if (&neighbour == from) return;
+    tell_leaving(neighbour);
+  };
+  left_known_ = false;
+  if (parent_) return tell(*parent_);
+  for (auto& child : children_) tell(child.second);
+}
+
+// A parent passes on what it has acknowledged, before it goes. Without one, others are called until one of
+// them knows that does not leave itself, unless a child is such a one.
+bool Node::seeks_a_witness() {
+  if (parent_ || left_known_ || over()) return false;
+  RankSet others = RankSet(0, options_.nranks).without(decision_.gone().all);
+  others.remove(options_.rank);
+  if (others.empty()) return false;
+  summons().want(others);
+  return true;
 }
 
 // What only this rank may know of those that left is known above it and below it when it is gone.
@@ -107,9 +142,8 @@ void Node::set_gone_from_all() {
 void Node::depart(const Fault& why) {
   departing_ = true;
   hold_loop();
-  if (acceptor_) std::exchange(acceptor_, nullptr)->close();
   to_children(MessageType::kFarewell, encode(why));
-  decision_.set_gone(options_.rank);
+  decision_.set_left(options_.rank);
   decision_.wish_first(why);
   press();
 }
@@ -120,7 +154,11 @@ void Node::hold_loop() {
     loop_.at_end([&loop = loop_] { end_relays(loop); });
   loop_.hold();
   holds_loop_ = true;
-  timers_.known = loop_.after_ms(kKnownWithinMs, [self = shared_from_this()] { self->release_loop(); });
+  timers_.known = loop_.after_ms(kKnownWithinMs, [self = shared_from_this()] {
+    self->release_loop();
+    self->left_known_ = true;
+    self->check_left();
+  });
 }
 
 void Node::release_loop() {
@@ -131,16 +169,19 @@ void Node::release_loop() {
 void Node::check_left() {
   if (!left_ || finished_ || departing_) return;
   bool all_know = !mending_;  // a rank without a place is not known to have left
-  for_each_neighbour([&](Neighbour& neighbour) { all_know &= neighbour.knows; });
-  if (!all_know) return;
+  for_each_neighbour([&](Neighbour& neighbour) { all_know &= neighbour.knows(); });
+  if (!all_know || seeks_a_witness()) return;
   release_loop();
   set_gone_from_all();
-  if (children_.empty() || loop_.ending()) finish();
+  const bool relays = !children_.empty() && !loop_.ending() && (parent_ || options_.rank == 0);
+  if (relays) return;
+  if (!parent_) leave_wishes();
+  finish();  // those below find others
 }
 
 void Node::stop_timers() {
   for (uint64_t* timer : {&timers_.pong, &timers_.state, &timers_.summon, &timers_.patience, &timers_.cut_off,
-                          &timers_.stuck}) {
+                          &timers_.stuck, &timers_.roll}) {
     loop_.cancel(std::exchange(*timer, 0));
   }
 }

@@ -46,6 +46,7 @@ void Node::on_process_ended(uint32_t rank) {
     return channel->peer_ended();
   }
   if (lost_.contains(rank)) return on_child_failed(rank, true);
+  if (is_root() && decision_.set_gone(rank)) on_news_of_gone();
   const Bytes payload = encode(Ended{rank});
   if (!in_subtree_of(rank, options_.rank)) return to_parent(MessageType::kEnded, payload);
   for (const auto& child : children_) {
@@ -65,10 +66,14 @@ bool Node::on_ended(std::span<const std::byte> payload) {
   return true;
 }
 
-bool Node::on_gone(std::span<const std::byte> payload) {
+bool Node::on_gone(const Neighbour& from, std::span<const std::byte> payload) {
   const auto gone = decode_gone(payload, options_.nranks);
   if (!gone) return false;
-  if (decision_.set_gone(*gone)) tell_state_soon();
+  const bool knew = gone->left.without(decision_.gone().left).empty();
+  if (!decision_.add_gone(*gone)) return true;
+  if (!knew) on_news_of_left(&from);
+  tell_state_soon();
+  on_news_of_gone();
   return true;
 }
 

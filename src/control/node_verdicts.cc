@@ -85,12 +85,16 @@ bool Node::on_lead(std::span<const std::byte> payload) {
   return true;
 }
 
-bool Node::on_state(std::span<const std::byte> payload) {
+bool Node::on_state(const Neighbour& child, std::span<const std::byte> payload) {
   const auto state = decode_tree_state(payload, options_.nranks);
   if (!state) return false;
+  const bool knew = state->gone.left.without(decision_.gone().left).empty();
   if (!decision_.merge(*state)) return true;
+  if (!knew) on_news_of_left(&child);
   if (is_root()) {
     if (timers_.summon != 0) summons().want(missed());
+    on_news_of_gone();
+    close_roll();
     advance();
   } else {
     tell_state_soon();
@@ -103,6 +107,7 @@ void Node::tell_state_soon() {
   timers_.state = loop_.after_ms(kStateAfterMs, [self = shared_from_this()] {
     self->timers_.state = 0;
     self->to_parent(MessageType::kState, encode(self->decision_.state()));
+    if (!self->is_root()) self->pass_on_roll_call();
   });
 }
 
@@ -174,6 +179,8 @@ void Node::go_on() {
     finish();  // why is known
   } else if (!decision_.wishes().empty()) {
     press();
+  } else if (is_root()) {
+    call_roll_soon();  // a verdict needs no more than half
   }
 }
 

@@ -147,17 +147,19 @@ TEST(ControlMessages, TreeMessagesRoundTripAndNothingShorterPasses) {
   expect_only_whole(encode(Leaving{{{7, 1, 20}, {8, 0, 0}}}), decode_leaving);
   expect_only_whole(encode(Parted{{7, 8}}), decode_parted);
   expect_only_whole(encode(Ended{7}), decode_ended);
-  expect_only_whole(encode(RankSet(2, 7)),
-                    [](std::span<const std::byte> all) { return decode_gone(all, 9); });
-  EXPECT_FALSE(decode_gone(encode(RankSet(2, 7)), 8)) << "a rank that is not there";
+  const Gone gone{RankSet(2, 7), RankSet(3, 1)};
+  expect_only_whole(encode(gone), [](std::span<const std::byte> all) { return decode_gone(all, 9); });
+  EXPECT_EQ(decode_gone(encode(gone), 9), gone);
+  EXPECT_FALSE(decode_gone(encode(gone), 8)) << "a rank that is not there";
   expect_only_whole(encode(Lead{7, 1, std::nullopt}), decode_lead);
   expect_only_whole(encode(Lead{7, 1, death}), decode_lead);
   TreeState state;
   state.ballot = 9;
   state.slot = 3;
   state.promised = RankSet(2, 7);
-  state.gone.add(1);
-  state.gone.add(30);
+  state.gone.all.add(1);
+  state.gone.all.add(30);
+  state.gone.left.add(1);
   state.accepted = Accepted{4, fault_of(Code::kTimeout, "late")};
   const auto decode_state = [](std::span<const std::byte> bytes) { return decode_tree_state(bytes, 31); };
   expect_only_whole(encode(state), decode_state);
