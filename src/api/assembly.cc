@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <set>
@@ -21,6 +22,7 @@
 #include "src/base/this_host.h"
 #include "src/device/host/arena.h"
 #include "src/device/registry.h"
+#include "src/engine/joined_transports.h"
 
 namespace comity::api {
 namespace {
@@ -119,6 +121,15 @@ class Builder {
     context.mail = family.mail.get();
     context.descriptor_socket_name = family.descriptor_socket_name;
     COMITY_ASSIGN_OR_RETURN(wanted_, wanted_transports(config_.settings));
+    COMITY_ASSIGN_OR_RETURN(stripe_, striped_transports(config_.settings));
+    for (const std::string& name : stripe_) {
+      if (std::find(wanted_.names.begin(), wanted_.names.end(), name) != wanted_.names.end()) continue;
+      if (!wanted_.chosen) {
+        wanted_.names.push_back(name);
+      } else if (rank_ == 0) {
+        COMITY_LOG_WARN("COMITY_STRIPE names {}, COMITY_TRANSPORTS does not: it carries nothing", name);
+      }
+    }
     for (const std::string& name : wanted_.names) COMITY_RETURN_IF_ERROR(open_transport(name, context));
     offer_.chosen = wanted_.chosen;
     for (const Transport* transport : made_->transports())
@@ -144,6 +155,7 @@ class Builder {
         kind.in_memory ? made_->memory : made_->family->transports.emplace_back();
     kept = std::move(made).value();
     made_->add(*kept);
+    if (!kind.in_memory) opened_.push_back(kept.get());
     return {};
   }
 
@@ -257,20 +269,24 @@ class Builder {
   Result<uint8_t> reach_across(uint32_t peer) {
     std::vector<Candidate> candidates;
     std::vector<uint8_t> indexes;
+    std::vector<Transport*> striped;
     std::string refused;
-    for (const auto& transport : made_->family->transports) {
+    for (const auto& transport : opened_) {
       const Bytes* address = offers_[peer].address_of(transport->name());
       if (address == nullptr) continue;
       const Status reached = transport->reach(peer, *address);
       if (reached.ok()) {
         candidates.push_back({std::string(transport->name()), transport->figures(peer)});
         indexes.push_back(index_of(*transport));
+        if (std::find(stripe_.begin(), stripe_.end(), transport->name()) != stripe_.end())
+          striped.push_back(transport);
       } else if (reached.code() == Code::kUnsupported) {
         refused += fmt::format("; {}", reached.message());
       } else {
         return reached;
       }
     }
+    if (striped.size() > 1) return striping_over(striped);
     if (!candidates.empty()) {
       const auto& [lower, higher] = std::minmax(peer, rank_);
       return indexes[choose_transport(offers_[lower], offers_[higher], candidates)];
@@ -280,6 +296,18 @@ class Builder {
         fmt::format("nothing joins rank {}, which has {}, to rank {}, which has {}, on another host{}{}{}",
                     rank_, offer_.names(), peer, offers_[peer].names(), refused,
                     could_not_open_.empty() ? "" : "; could not be opened: ", could_not_open_));
+  }
+
+  // The one that has the connections of all of these.
+  uint8_t striping_over(const std::vector<Transport*>& striped) {
+    const auto [found, is_new] = joined_.try_emplace(striped);
+    if (is_new) {
+      auto& kept =
+          made_->family->transports.emplace_back(std::make_unique<engine::JoinedTransports>(striped));
+      made_->add(*kept);
+      found->second = index_of(*kept);
+    }
+    return found->second;
   }
 
   Status agree(const char* when) {
@@ -301,6 +329,9 @@ class Builder {
   bool one_machine_ = false;
   std::unique_ptr<RankParts> made_;
   WantedTransports wanted_;
+  std::vector<std::string> stripe_;
+  std::vector<Transport*> opened_;                     // those to other hosts
+  std::map<std::vector<Transport*>, uint8_t> joined_;  // by what they join
   TransportOffer offer_;
   std::string could_not_open_;
   std::vector<TransportOffer> offers_;  // by rank

@@ -20,15 +20,15 @@ constexpr size_t kMostTransports = 16;
 constexpr uint64_t kComparedBytes = 256 * 1024;
 
 constexpr TransportKind kKinds[] = {
-    {"shm", true, true,
+    {"shm", true, true, false,
      [](const TransportContext& context, const Settings&) { return shm::make_shm_transport(context); }},
-    {"verbs", false, false,
+    {"verbs", false, false, true,
      [](const TransportContext& context, const Settings& settings) {
        return verbs::make_verbs_transport(context, settings);
      }},
-    {"ucx", false, false,
+    {"ucx", false, false, true,
      [](const TransportContext& context, const Settings&) { return ucx::make_ucx_transport(context); }},
-    {"tcp", false, true,
+    {"tcp", false, true, false,
      [](const TransportContext& context, const Settings& settings) {
        return tcp::make_tcp_transport(context, settings);
      }},
@@ -45,6 +45,21 @@ std::string all_names() {
   std::vector<std::string_view> names;
   for (const TransportKind& kind : kKinds) names.push_back(kind.name);
   return fmt::format("{}", fmt::join(names, ", "));
+}
+
+// Each once, in their order.
+Result<std::vector<std::string>> names_in(const Settings& settings, const char* setting) {
+  const std::string& text = settings.text(setting);
+  std::vector<std::string> names;
+  for (const std::string_view name : split(text)) {
+    if (transport_kind(name) == nullptr) {
+      return Status(Code::kInvalidArgument,
+                    fmt::format("{}=\"{}\": there is no transport \"{}\"; there are {}", setting, text, name,
+                                all_names()));
+    }
+    if (std::find(names.begin(), names.end(), name) == names.end()) names.emplace_back(name);
+  }
+  return names;
 }
 
 uint64_t time_ns(const PathFigures& figures) {
@@ -65,22 +80,33 @@ const TransportKind* transport_kind(std::string_view name) {
 }
 
 Result<WantedTransports> wanted_transports(const Settings& settings) {
-  const std::string& text = settings.text("COMITY_TRANSPORTS");
   WantedTransports wanted;
-  for (const std::string_view name : split(text)) {
-    if (transport_kind(name) == nullptr) {
-      return Status(Code::kInvalidArgument,
-                    fmt::format("COMITY_TRANSPORTS=\"{}\": there is no transport \"{}\"; there are {}", text,
-                                name, all_names()));
-    }
-    if (std::find(wanted.names.begin(), wanted.names.end(), name) == wanted.names.end())
-      wanted.names.emplace_back(name);
-  }
+  COMITY_ASSIGN_OR_RETURN(wanted.names, names_in(settings, "COMITY_TRANSPORTS"));
   wanted.chosen = !wanted.names.empty();
   for (const std::string_view name : kDefault) {
     if (!wanted.chosen && serves_here(name)) wanted.names.emplace_back(name);
   }
   return wanted;
+}
+
+Result<std::vector<std::string>> striped_transports(const Settings& settings) {
+  COMITY_ASSIGN_OR_RETURN(auto names, names_in(settings, "COMITY_STRIPE"));
+  std::string registers;
+  for (const std::string& name : names) {
+    const TransportKind& kind = *transport_kind(name);
+    if (kind.in_memory)
+      return Status(Code::kInvalidArgument,
+                    fmt::format("COMITY_STRIPE: {} joins no hosts; leave it out", name));
+    if (!kind.registers) continue;
+    if (!registers.empty()) {
+      return Status(Code::kInvalidArgument,
+                    fmt::format("COMITY_STRIPE: {} and {} both want registered memory, and a message is "
+                                "registered once; name one of them",
+                                registers, name));
+    }
+    registers = name;
+  }
+  return names;
 }
 
 // --- offers ------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ struct TransportKind {
   std::string_view name;
   bool in_memory;          // joins ranks of one host alone, and is a communicator's own
   bool needs_no_hardware;  // nor any library
+  bool registers;          // memory
   Result<std::unique_ptr<Transport>> (*make)(const TransportContext&, const Settings&);
 };
 // All that were built.
@@ -32,6 +33,10 @@ struct WantedTransports {
 };
 // kInvalidArgument: there is no such transport.
 Result<WantedTransports> wanted_transports(const Settings& settings);
+
+// COMITY_STRIPE: of which transports a pair of ranks uses all that join it; none: one alone. kInvalidArgument:
+// there is no such transport, it joins no hosts, or two of them want registered memory.
+Result<std::vector<std::string>> striped_transports(const Settings& settings);
 
 // What a rank tells the others of its transports.
 struct TransportOffer {

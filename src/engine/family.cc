@@ -3,11 +3,31 @@
 #include <algorithm>
 
 namespace comity::engine {
+namespace {
+
+constexpr uint32_t kMixedSegmentBytes = 128 * 1024;
+
+}  // namespace
 
 // --- connections -------------------------------------------------------------------------------------------
 
 Connections::Connections(std::span<Endpoint* const> endpoints)
-    : endpoints_(endpoints.begin(), endpoints.end()), accepted_(endpoints.size(), 0) {}
+    : endpoints_(endpoints.begin(), endpoints.end()),
+      accepted_(endpoints.size(), 0),
+      segment_bytes_(endpoints.front()->traits().segment_bytes) {
+  for (const Endpoint* endpoint : endpoints) {
+    segment_bytes_ = std::min(segment_bytes_, endpoint->traits().segment_bytes);
+    put_bytes_ = std::max(put_bytes_, endpoint->traits().put_bytes);
+    mixed_ = mixed_ || !are_alike(*endpoint, *endpoints.front());
+  }
+  // Short enough that none of unequal ones keeps the window waiting for long.
+  if (mixed_) segment_bytes_ = std::max(std::min(segment_bytes_, kMixedSegmentBytes), put_bytes_);
+}
+
+bool Connections::are_alike(const Endpoint& one, const Endpoint& other) {
+  return one.traits().put_bytes == other.traits().put_bytes &&
+         one.traits().in_order == other.traits().in_order;
+}
 
 Connections::Connections(std::span<Endpoint* const> endpoints, Family& family, uint32_t family_rank)
     : Connections(endpoints) {
@@ -22,6 +42,12 @@ SegmentSink* Connections::sink_of(uint32_t communicator) {
   last_sink_ = found->second->sink_from(family_rank_);
   last_ = communicator;
   return last_sink_;
+}
+
+bool Connections::is_occupied(size_t at) const {
+  const uint64_t under_way = accepted_[at] - endpoints_[at]->transmitted();
+  if (under_way != 1) return under_way != 0;
+  return 2 * accepted_[at] < *std::max_element(accepted_.begin(), accepted_.end());
 }
 
 std::byte* Connections::place(const SegmentHeader& header) {

@@ -53,8 +53,15 @@ class Connections final : public SegmentSink {
   bool of_family() const { return family_ != nullptr; }
   // The peer's number in the family, by which its connections call it.
   uint32_t family_rank() const { return family_rank_; }
-  uint32_t segment_bytes() const { return endpoints_.front()->traits().segment_bytes; }
-  uint32_t put_bytes() const { return endpoints_.front()->traits().put_bytes; }
+  // Of each segment, over whichever of them it goes; from how many bytes messages are put, 0: never.
+  uint32_t segment_bytes() const { return segment_bytes_; }
+  uint32_t put_bytes() const { return put_bytes_; }
+  // They are of more than one transport.
+  bool are_mixed() const { return mixed_; }
+  bool puts(size_t at) const { return endpoints_[at]->traits().put_bytes != 0; }
+  bool is_like_first(size_t at) const { return are_alike(*endpoints_[at], *endpoints_.front()); }
+  // Of those that are mixed: whether this one has as much on its way as serves.
+  bool is_occupied(size_t at) const;
   // This endpoint accepted another segment: its number among all that it did, from 1.
   uint64_t count_accepted(size_t at) { return ++accepted_[at]; }
   // The memory of this communicator's calls is given back to its owner.
@@ -67,11 +74,14 @@ class Connections final : public SegmentSink {
 
  private:
   friend class Family;
+  static bool are_alike(const Endpoint& one, const Endpoint& other);
   SegmentSink* sink_of(uint32_t communicator);
   void forget(uint32_t communicator);
 
   std::vector<Endpoint*> endpoints_;
   std::vector<uint64_t> accepted_;  // by endpoint
+  uint32_t segment_bytes_ = 0, put_bytes_ = 0;
+  bool mixed_ = false;
   Family* family_ = nullptr;
   uint32_t family_rank_ = 0;
   uint32_t last_ = 0;  // the communicator of last_sink_

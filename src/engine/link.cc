@@ -15,6 +15,8 @@ Link::Link(uint32_t peer, uint32_t communicator, Connections& connections, Relea
       communicator_(communicator),
       segment_bytes_(connections.segment_bytes()),
       put_bytes_(memory == nullptr ? 0 : connections.put_bytes()),
+      mixed_(connections.are_mixed()),
+      plain_(memory == nullptr && !mixed_),
       rule_(rule),
       acknowledge_after_(rule == ReleaseRule::kDone ? 1 : kSegmentsInFlight / 2),
       connections_(connections),
@@ -70,21 +72,19 @@ void Link::post_send(uint32_t lane, const std::byte* source, uint64_t bytes, uin
   send.sink = &sink;
   send.tag = tag;
   tx.next_post += send.segments;
-  if (memory_ != nullptr) [[unlikely]] {
-    send.put = is_put(bytes);
-    send.registration = registration_of(source, bytes, send.put);
-  }
+  if (!plain_) [[unlikely]]
+    take_apart(send, bytes);
   pump(lane, lanes_[lane]);
 }
 
 void Link::post_exchange_send(const std::byte* source, const MessagePart& part, CompletionSink& sink) {
   LaneTx& tx = exchange_->tx;
   Send& send = tx.posted.push();
-  send = Send{source, nullptr,     is_put(part.whole), part.bytes, tx.next_post, segments_of(part.bytes),
-              0,      part.offset, part.signature,     &sink,      part.tag};
+  send = Send{source, nullptr,     false,          false, part.bytes, tx.next_post, segments_of(part.bytes),
+              0,      part.offset, part.signature, &sink, part.tag};
   tx.next_post += send.segments;
-  if (memory_ != nullptr) [[unlikely]]
-    send.registration = registration_of(source, part.bytes, send.put);
+  if (!plain_) [[unlikely]]
+    take_apart(send, part.whole);
   pump(kExchangeLane, *exchange_);
 }
 
@@ -192,8 +192,8 @@ bool Link::hand_over(uint32_t number, Lane& lane, Send& send) {
   header.communicator = communicator_;
   header.signature = send.signature;
   header.done = lane.rx.done;
-  if (send.put) [[unlikely]]
-    return put_over(lane, send, header);
+  if (send.apart) [[unlikely]]
+    return hand_over_apart(lane, send, header);
   const SourceMemory source(send.source + at_byte, send.registration);
   for (uint32_t i = 0; i < endpoints_.size(); ++i) {
     // Starting at a place that moves on keeps equal rails equally loaded.

@@ -16,8 +16,8 @@
 //   post_send    segments within the window                                      <----  put, with the header
 //   A sender that nobody is ready for offers its message once: so its receiver can compare signatures.
 //
-// In four files: link.cc posts and sends, link_receive.cc takes in, link_put.cc puts, link_state.cc says how
-// it stands. One thread at a time. After construction nothing here allocates, locks or logs, but what
+// In five files: link.cc posts and sends, link_receive.cc takes in, link_put.cc puts, link_stripe.cc has
+// endpoints of different transports, link_state.cc says how it stands. One thread at a time. After construction nothing here allocates, locks or logs, but what
 // registers memory.
 #pragma once
 
@@ -170,6 +170,7 @@ class Link final : public SegmentSink {
     const std::byte* source = nullptr;
     const Registration* registration = nullptr;
     bool put = false;
+    bool apart = false;                                     // handed over by put_over() or stripe_over()
     uint64_t bytes = 0, first = 0, segments = 0, next = 0;  // next: segments handed to endpoints
     uint64_t offset = 0;                                    // of its first byte in its message
     uint64_t signature = 0;
@@ -265,7 +266,14 @@ class Link final : public SegmentSink {
   bool tell_all_ready();
   bool tell_ready(uint32_t number, Lane& lane, Receive& receive);
   bool put_over(Lane& lane, Send& send, SegmentHeader& header);
+  bool put_segment(size_t at, const Ready& ready, const SegmentHeader& header, const SourceMemory& source);
   bool offer(Lane& lane, const SegmentHeader& header);
+  bool hand_over_apart(Lane& lane, Send& send, SegmentHeader& header) {
+    return mixed_ ? stripe_over(lane, send, header) : put_over(lane, send, header);
+  }
+  void take_apart(Send& send, uint64_t message_bytes);
+  // link_stripe.cc
+  bool stripe_over(Lane& lane, Send& send, SegmentHeader& header);
   const Ready* ready_for(const Lane& lane, uint64_t number) const;
   bool on_ready(Lane& lane, const SegmentHeader& header, const std::byte* payload);
   bool on_offer(Lane& lane, const SegmentHeader& header);
@@ -288,6 +296,8 @@ class Link final : public SegmentSink {
   uint32_t communicator_;
   uint32_t segment_bytes_;
   uint32_t put_bytes_;  // 0: nothing is put
+  bool mixed_;          // the endpoints are of different transports
+  bool plain_;          // not, and nothing is registered or put
   ReleaseRule rule_;
   uint32_t acknowledge_after_;  // segments: half of the window, or each at once if sends wait for `done`
   bool mismatch_ = false;

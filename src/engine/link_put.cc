@@ -63,7 +63,7 @@ bool Link::tell_ready(uint32_t number, Lane& lane, Receive& receive) {
   header.done = lane.rx.done;
   const SourceMemory payload(reinterpret_cast<const std::byte*>(&body));
   for (size_t at = 0; at < endpoints_.size(); ++at) {
-    if (!endpoints_[at]->try_send(header, payload)) continue;
+    if (!connections_.puts(at) || !endpoints_[at]->try_send(header, payload)) continue;
     accepted_[at] = connections_.count_accepted(at);
     lane.rx.published = header.done;
     receive.untold = false;
@@ -147,16 +147,28 @@ bool Link::put_over(Lane& lane, Send& send, SegmentHeader& header) {
   const Ready* ready = ready_for(lane, header.number);
   if (ready == nullptr || ready->signature != send.signature || send.registration == nullptr)
     return send.next == 0 && offer(lane, header);
-  header.flags |= kSegmentPut;
-  const uint64_t slot =
-      ready->body.slots == 0 ? header.number - ready->first : header.number % ready->body.slots;
   const SourceMemory source(send.source + send.next * segment_bytes_, send.registration);
   for (size_t i = 0; i < endpoints_.size(); ++i) {
     const size_t at = (header.number + i) % endpoints_.size();
-    if (endpoints_[at]->try_put(header, source, ready->body.memory, slot * segment_bytes_))
-      return accepted(at, lane, header, send);
+    if (put_segment(at, *ready, header, source)) return accepted(at, lane, header, send);
   }
   return false;
+}
+
+bool Link::put_segment(size_t at, const Ready& ready, const SegmentHeader& header,
+                       const SourceMemory& source) {
+  const uint64_t slot =
+      ready.body.slots == 0 ? header.number - ready.first : header.number % ready.body.slots;
+  SegmentHeader put = header;
+  put.flags |= kSegmentPut;
+  return endpoints_[at]->try_put(put, source, ready.body.memory, slot * segment_bytes_);
+}
+
+// A message that needs more than any endpoint's taking its segments.
+void Link::take_apart(Send& send, uint64_t message_bytes) {
+  send.put = is_put(message_bytes);
+  send.apart = send.put || mixed_;
+  if (memory_ != nullptr) send.registration = registration_of(send.source, send.bytes, send.put);
 }
 
 bool Link::offer(Lane& lane, const SegmentHeader& header) {
@@ -165,7 +177,7 @@ bool Link::offer(Lane& lane, const SegmentHeader& header) {
   offer.kind = SegmentKind::kOffer;
   offer.length = 0;
   for (size_t at = 0; at < endpoints_.size(); ++at) {
-    if (!endpoints_[at]->try_send(offer, SourceMemory())) continue;
+    if (!connections_.puts(at) || !endpoints_[at]->try_send(offer, SourceMemory())) continue;
     accepted_[at] = connections_.count_accepted(at);
     lane.rx.published = header.done;
     lane.puts->offered = header.number + 1;

@@ -17,15 +17,15 @@ WIRE = "rail0"
 NAMED_WITHIN_S = 30
 
 
-def settings(transports):
-    return {"COMITY_TRANSPORTS": transports, "UCX_TLS": "tcp", "UCX_NET_DEVICES": WIRE}
+def settings(transports, stripe=""):
+    return {"COMITY_TRANSPORTS": transports, "COMITY_STRIPE": stripe, "UCX_TLS": "tcp", "UCX_NET_DEVICES": WIRE}
 
 
-def join(library, namespaces, transports):
+def join(library, namespaces, transports, stripe=""):
     """A world that has joined. UCX does not list an interface that is younger than a second or two: it is asked again."""
     deadline = time.monotonic() + ranks.LIMIT_S
     while True:
-        world = ranks.World(library, namespaces, **settings(transports))
+        world = ranks.World(library, namespaces, **settings(transports, stripe))
         try:
             world.init()
             return world
@@ -36,8 +36,8 @@ def join(library, namespaces, transports):
 
 
 def work_together(library, namespaces):
-    for transports in ("shm,ucx", "ucx"):
-        with join(library, namespaces, transports) as world:
+    for transports, stripe in (("shm,ucx", ""), ("ucx", ""), ("shm,ucx,tcp", "ucx,tcp")):
+        with join(library, namespaces, transports, stripe) as world:
             for size in (1, 1000, 100_000, 3 * MIB):
                 world.all("allreduce", size, len(namespaces))
             world.all("broadcast", 3 * MIB + 1, 1)
@@ -46,7 +46,7 @@ def work_together(library, namespaces):
             for rank in world.ranks:
                 rank.tell("exit")
                 rank.wait_for_end()
-        print(f"{len(namespaces)} ranks over {transports}: ok")
+        print(f"{len(namespaces)} ranks over {transports}{', striped' if stripe else ''}: ok")
 
 
 def leave_early(library, namespaces):
@@ -62,8 +62,8 @@ def leave_early(library, namespaces):
     print("leaving before it was read: ok")
 
 
-def be_killed(library, namespaces):
-    with join(library, namespaces, "ucx") as world:
+def be_killed(library, namespaces, transports, stripe=""):
+    with join(library, namespaces, transports, stripe) as world:
         world.all("allreduce", MIB, len(namespaces))
         world[0].tell("allreduce", 8 * MIB, len(namespaces))
         began = time.monotonic()
@@ -90,7 +90,8 @@ def main():
         work_together(library, [a, b])
         work_together(library, [a, a, b])
         leave_early(library, [a, b])
-        be_killed(library, [a, b])
+        be_killed(library, [a, b], "ucx")
+        be_killed(library, [a, b], "ucx,tcp", "ucx,tcp")
 
 
 main()

@@ -15,8 +15,16 @@ sim::NetworkOptions putting_network() {
   return network;
 }
 
+// Two rails of one transport that puts, one of another that does not.
+sim::NetworkOptions mixed_network() {
+  sim::NetworkOptions network = putting_network();
+  network.rails = 3;
+  network.stream_rails = 1;
+  return network;
+}
+
 TEST(LongMessages, EveryAlgorithmIsExactWhereMessagesAreClaimedOrPut) {
-  for (const sim::NetworkOptions& network : {claimed_network(), putting_network()}) {
+  for (const sim::NetworkOptions& network : {claimed_network(), putting_network(), mixed_network()}) {
     for (const auto& algorithm : algorithms::all()) {
       for (const uint32_t nranks : {2u, 5u}) {
         const auto topology = topology::one_host(nranks);
@@ -46,8 +54,8 @@ TEST(LongMessages, RanksThatComeLateAreNotPutToBeforeTheySaySo) {
     SimWorldOptions options;
     options.nranks = 3;
     options.seed = seed;
-    options.network = putting_network();
-    options.network.rails = 2;
+    options.network = seed % 2 == 0 ? mixed_network() : putting_network();
+    options.network.rails = std::max(options.network.rails, 2u);
     options.devices = &registry();
     options.forced = "all_reduce:ring,broadcast:binomial";
     SimWorld world(options);
@@ -131,6 +139,39 @@ TEST(LongMessages, AnArenaIsRegisteredOnceAndForgottenWhenItIsGivenBack) {
   const uint64_t made = world.network().registrations_made();
   run();
   EXPECT_EQ(world.network().registrations_made(), made) << "the same arena";
+}
+
+// Of transports that differ, too: each carries by its speed, and together they take hardly longer than the
+// sum of them would.
+TEST(LongMessages, AreStripedOverTransportsOfUnequalSpeed) {
+  constexpr uint64_t kFast = 4'000'000'000, kSlow = 1'000'000'000;
+  for (const bool fast_one_puts : {true, false}) {
+    SimWorldOptions options;
+    options.nranks = 2;
+    options.network = putting_network();
+    options.network.rails = 2;
+    options.network.stream_rails = 1;
+    options.network.segment_bytes = 64 * 1024;
+    options.network.stall_percent = 0;
+    options.network.link_of = [=](uint32_t, uint32_t, uint32_t rail) {
+      return sim::LinkModel{1000, (rail == 0) == fast_one_puts ? kFast : kSlow, 0};
+    };
+    options.devices = &registry();
+    options.forced = "broadcast:binomial";
+    SimWorld world(options);
+    const Row row{Collective::kBroadcast, DataType::kInt8, RedOp::kSum, 2, 0, 32 << 20, false};
+    const uint64_t before = world.network().clock().now_ns();
+    run_row(world, row, registry().host());
+    const auto took_ns = static_cast<double>(world.network().clock().now_ns() - before);
+    const double least_ns = 1e9 * (32 << 20) / (kFast + kSlow);
+    EXPECT_LT(took_ns, 1.15 * least_ns);
+    const auto link = world.rank(0).link_to(1, 1);
+    ASSERT_TRUE(link.ok());
+    const auto fast = static_cast<double>((*link)->segments_sent_on(fast_one_puts ? 0 : 1));
+    const auto slow = static_cast<double>((*link)->segments_sent_on(fast_one_puts ? 1 : 0));
+    EXPECT_GT(fast, 3 * slow);
+    EXPECT_LT(fast, 5 * slow);
+  }
 }
 
 // Bytes that the library itself copies, of all that arrive: none of a plain receive, and of a reduction what

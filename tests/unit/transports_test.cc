@@ -68,5 +68,29 @@ TEST(Transports, NamesAreCheckedAndKeepTheirOrder) {
       << unknown.status().message();
 }
 
+TEST(Transports, AreStripedWhereTheyJoinHostsAndOneAtMostRegistersMemory) {
+  const auto striped = [](const char* text) {
+    ::setenv("COMITY_STRIPE", text, 1);
+    const auto settings = Settings::read();
+    EXPECT_TRUE(settings.ok());
+    auto found = striped_transports(*settings);
+    ::unsetenv("COMITY_STRIPE");
+    return found;
+  };
+  ASSERT_TRUE(striped("").ok());
+  EXPECT_TRUE(striped("")->empty()) << "one alone joins a pair, unless more are asked for";
+  ASSERT_TRUE(striped("verbs,tcp").ok());
+  EXPECT_EQ(*striped("verbs,tcp"), (std::vector<std::string>{"verbs", "tcp"}));
+  for (const auto& [text, why] :
+       std::vector<std::pair<const char*, const char*>>{{"shm,tcp", "shm joins no hosts"},
+                                                        {"verbs,ucx", "both want registered memory"},
+                                                        {"ib", "no transport"}}) {
+    const auto refused = striped(text);
+    ASSERT_FALSE(refused.ok()) << text;
+    EXPECT_EQ(refused.status().code(), Code::kInvalidArgument);
+    EXPECT_NE(refused.status().message().find(why), std::string::npos) << refused.status().message();
+  }
+}
+
 }  // namespace
 }  // namespace comity::api

@@ -12,7 +12,8 @@ namespace comity::sim {
 SimEndpoint::SimEndpoint(EventQueue& events, const EndpointConfig& config)
     : events_(events), config_(config), random_(config.seed) {
   traits_ = {config.options.segment_bytes, config.out.latency_ns, config.out.bandwidth_bytes_per_s,
-             config.options.put_bytes, config.options.delivery != Delivery::kClaimed};
+             config.rail + config.options.stream_rails < config.options.rails ? config.options.put_bytes : 0,
+             config.options.delivery != Delivery::kClaimed};
   if (random_.chance(config.options.stall_percent)) {  // still connecting
     stalled_until_ns_ = events_.now_ns() + 1 + random_.up_to(config.options.stall_ns);
     events_.schedule(stalled_until_ns_, *this, EventKind::kWake);

@@ -58,6 +58,7 @@ struct NetworkOptions {
   // Messages of at least so many bytes are put where their receiver says, into memory that is registered
   // there when they arrive; else the connection fails, as hardware does it. 0: none.
   uint32_t put_bytes = 0;
+  uint32_t stream_rails = 0;  // the last so many of the rails put nothing, as if of another transport
 };
 
 class Network {

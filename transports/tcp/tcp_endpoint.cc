@@ -204,7 +204,7 @@ bool TcpEndpoint::try_send(const SegmentHeader& header, SourceMemory payload) {
   assert(header.length <= config_.traits.segment_bytes &&
          "a segment is longer than the endpoint's segment_bytes");
   if (!connected() || sending() || send_error_ != 0) return refuse();
-  holding_back_ = config_.one_of_several && header.length >= kHeldBackBytes && enough_on_its_way();
+  holding_back_ = config_.one_of_several && header.length >= kHeldBackBytes && enough_on_its_way(header.length);
   if (holding_back_) return false;
   header_ = header;
   payload_ = payload.data;
@@ -236,15 +236,15 @@ void TcpEndpoint::miss() {
 
 // A rail's queue (an interface's, a switch's) swallows megabytes, which a slow rail then takes long to bring
 // over while a faster one idles. So no more is under way than twice what the path holds: delivery rate times
-// least round trip, both as the kernel measures them, and at least two segments.
-bool TcpEndpoint::enough_on_its_way() {
+// least round trip, both as the kernel measures them, and at least two segments, as long as this one.
+bool TcpEndpoint::enough_on_its_way(uint32_t segment_bytes) {
   if (until_measured_ == 0) {
     tcp_info info{};
     socklen_t length = sizeof(info);
     ::getsockopt(fd(), IPPROTO_TCP, TCP_INFO, &info, &length);
     const auto held =
         static_cast<uint64_t>(static_cast<double>(info.tcpi_delivery_rate) * info.tcpi_min_rtt * 1e-6);
-    most_on_its_way_ = std::max<uint64_t>(2 * held, 2 * uint64_t{config_.traits.segment_bytes});
+    most_on_its_way_ = std::max<uint64_t>(2 * held, 2 * uint64_t{segment_bytes});
     until_measured_ = kMeasuredSegments;
   }
   int queued = 0;

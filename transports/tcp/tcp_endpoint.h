@@ -118,7 +118,7 @@ class TcpEndpoint final : public Endpoint {
   bool brings_more() const;
   bool refuse();
   void miss();
-  bool enough_on_its_way();
+  bool enough_on_its_way(uint32_t segment_bytes);
   bool flush();
   bool receive(Channel& channel, SegmentSink& sink);
   void receive_failed(Channel& channel, int error);

@@ -207,7 +207,7 @@ void TcpTransport::make_endpoint(uint32_t peer, uint32_t index, uint32_t count) 
   config.peer = peer;
   config.index = index;
   config.interface = interface.name;
-  config.one_of_several = count > 1;
+  config.one_of_several = count > 1 || !settings_->text("COMITY_STRIPE").empty();
   config.keeper = context_.connections;
   config.wanting = &wanting_;
   config.higher = !accepts;
