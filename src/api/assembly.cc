@@ -117,8 +117,6 @@ class Builder {
     context.descriptors = family.descriptors.get();
     context.connections = &family.connections;
     context.background = &family.background;
-    family.mail = made_->control->mail();
-    context.mail = family.mail.get();
     context.descriptor_socket_name = family.descriptor_socket_name;
     COMITY_ASSIGN_OR_RETURN(wanted_, wanted_transports(config_.settings));
     COMITY_ASSIGN_OR_RETURN(stripe_, striped_transports(config_.settings));
@@ -139,8 +137,10 @@ class Builder {
   }
 
   // One that cannot be had is no fault while there is another.
-  Status open_transport(const std::string& name, const TransportContext& context) {
+  Status open_transport(const std::string& name, TransportContext context) {
     const TransportKind& kind = *transport_kind(name);
+    const auto box = static_cast<uint8_t>(&kind - transport_kinds().data());
+    context.mail = made_->family->mails.emplace_back(made_->control->mail(box)).get();
     auto made = kind.make(context, config_.settings);
     if (!made.ok()) {
       could_not_open_ +=

@@ -26,7 +26,7 @@ struct FamilyParts {
   ControlConnections connections;
   control::LoopBackground background;
   std::unique_ptr<ControlDescriptors> descriptors;
-  std::unique_ptr<Mail> mail;
+  std::vector<std::unique_ptr<Mail>> mails;
   std::string descriptor_socket_name;
   std::vector<std::unique_ptr<Transport>> transports;  // to other hosts. Under the lock of `engine`
   engine::Family engine;

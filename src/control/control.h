@@ -153,9 +153,9 @@ class Session {
   // This rank cannot go on: declares it and waits for the verdict, which is the same on all ranks and may
   // name another cause that was declared before. Blocks, usually for ms, ten seconds at most (`why` then).
   virtual Status conclude(const Status& why) = 0;
-  // Letters between ranks of the family; one at a time. Valid as long as the result, which may outlive the
-  // session: then nothing is sent, and nothing comes.
-  virtual std::unique_ptr<Mail> mail() = 0;
+  // Letters between ranks of the family, to the box of the same number there; one at a time for each number.
+  // Valid as long as the result, which may outlive the session: then nothing is sent, and nothing comes.
+  virtual std::unique_ptr<Mail> mail(uint8_t box) = 0;
   // Initialisation is over: ranks may be busy for long. Until then a host that falls silent is declared so
   // within seconds, from now on within half a minute.
   virtual void begin_work() = 0;

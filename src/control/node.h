@@ -89,7 +89,7 @@ class Node final : public TreePort, public std::enable_shared_from_this<Node> {
   // This rank suspects the calls [first, last] of `scope`.
   void report(const std::shared_ptr<Scope>& scope, uint64_t first, uint64_t last);
   Waits& waits() { return waits_; }
-  const std::shared_ptr<Letterbox>& letterbox() const { return letterbox_; }
+  const std::shared_ptr<Letterboxes>& letterboxes() const { return letterboxes_; }
   const Secret& data_secret() const { return data_secret_; }
   uint64_t communicator() const override { return communicator_; }
   uint32_t rank() const override { return options_.rank; }
@@ -108,7 +108,7 @@ class Node final : public TreePort, public std::enable_shared_from_this<Node> {
   void begin_work();
   // Finishes if its user left, all neighbours know, and nobody is below it or the process ends.
   void check_left();
-  void post_letter(uint32_t to, Bytes content);
+  void post_letter(uint32_t to, uint8_t box, Bytes content);
   Gathering& gathering() { return gathering_; }
   ScopedGathering& scoped_gathering() { return scoped_gathering_; }
   RingSearch& ring_search() { return ring_search_; }
@@ -253,7 +253,7 @@ class Node final : public TreePort, public std::enable_shared_from_this<Node> {
   const uint64_t communicator_;
   const Secret data_secret_;
   const std::shared_ptr<Scope> base_;
-  const std::shared_ptr<Letterbox> letterbox_ = std::make_shared<Letterbox>();
+  const std::shared_ptr<Letterboxes> letterboxes_ = std::make_shared<Letterboxes>();
   Waits waits_;
 
   // Control thread only:

@@ -6,8 +6,8 @@
 
 namespace comity::control {
 
-void Node::post_letter(uint32_t to, Bytes content) {
-  pass_on(Letter{options_.rank, to, std::move(content)}, nullptr);
+void Node::post_letter(uint32_t to, uint8_t box, Bytes content) {
+  pass_on(Letter{options_.rank, to, box, std::move(content)}, nullptr);
 }
 
 bool Node::on_letter(const Channel* from, std::span<const std::byte> payload) {
@@ -20,7 +20,7 @@ bool Node::on_letter(const Channel* from, std::span<const std::byte> payload) {
 // In a tree that was mended ranks may be elsewhere than their numbers say: a letter that is not sure of its
 // way takes all, but the one that it came; so it comes once, and ends.
 void Node::pass_on(Letter letter, const Channel* from) {
-  if (letter.to == options_.rank) return letterbox_->deliver(letter.from, std::move(letter.content));
+  if (letter.to == options_.rank) return letterboxes_->deliver(std::move(letter));
   const Bytes payload = encode(letter);
   const auto send = [&](Neighbour& neighbour) {
     neighbour.channel->send(static_cast<uint16_t>(MessageType::kLetter), payload);

@@ -61,19 +61,21 @@ Status status_of(const Verdict& verdict) {
 
 class TreeMail final : public Mail {
  public:
-  TreeMail(Loop& loop, std::shared_ptr<Node> node) : loop_(loop), node_(std::move(node)) {}
+  TreeMail(Loop& loop, std::shared_ptr<Node> node, uint8_t box)
+      : loop_(loop), node_(std::move(node)), box_(box) {}
   ~TreeMail() override { TreeMail::close(); }
-  void open(MailReceiver& receiver) override { node_->letterbox()->open(receiver); }
-  void close() override { node_->letterbox()->close(); }
+  void open(MailReceiver& receiver) override { node_->letterboxes()->open(box_, receiver); }
+  void close() override { node_->letterboxes()->close(box_); }
   void send(uint32_t to, std::span<const std::byte> letter) override {
-    loop_.post([node = node_, to, content = Bytes(letter.begin(), letter.end())] {
-      node->post_letter(to, content);
+    loop_.post([node = node_, to, box = box_, content = Bytes(letter.begin(), letter.end())] {
+      node->post_letter(to, box, content);
     });
   }
 
  private:
   Loop& loop_;
   std::shared_ptr<Node> node_;
+  const uint8_t box_;
 };
 
 class TreeSession final : public Session {
@@ -101,7 +103,7 @@ class TreeSession final : public Session {
     });
   }
   Status conclude(const Status& why) override;
-  std::unique_ptr<Mail> mail() override { return std::make_unique<TreeMail>(loop_, node_); }
+  std::unique_ptr<Mail> mail(uint8_t box) override { return std::make_unique<TreeMail>(loop_, node_, box); }
   void begin_work() override {
     loop_.post([node = node_] { node->begin_work(); });
   }

@@ -21,11 +21,11 @@ def settings(transports, stripe=""):
     return {"COMITY_TRANSPORTS": transports, "COMITY_STRIPE": stripe, "UCX_TLS": "tcp", "UCX_NET_DEVICES": WIRE}
 
 
-def join(library, namespaces, transports, stripe=""):
+def join(library, namespaces, transports, stripe="", **more):
     """A world that has joined. UCX does not list an interface that is younger than a second or two: it is asked again."""
     deadline = time.monotonic() + ranks.LIMIT_S
     while True:
-        world = ranks.World(library, namespaces, **settings(transports, stripe))
+        world = ranks.World(library, namespaces, **settings(transports, stripe), **more)
         try:
             world.init()
             return world
@@ -75,6 +75,22 @@ def be_killed(library, namespaces, transports, stripe=""):
     print(f"killed: named after {took:.2f} s: {answer}")
 
 
+def fall_silent(hosts, library, namespaces):
+    """Packets of UCX's cable are lost without a word, while the control plane has a cable of its own."""
+    with join(library, namespaces, "ucx", COMITY_SOCKET_IFNAME="=control0") as world:
+        world.all("allreduce", MIB, len(namespaces))
+        for host in range(2):  # to somebody who is not there
+            hosts.ip(host, "neigh", "replace", f"10.78.0.{2 - host}", "lladdr", "02:00:00:00:00:99", "dev", WIRE, "nud", "permanent")
+        began = time.monotonic()
+        for rank in world.ranks:
+            rank.tell("allreduce", 8 * MIB, len(namespaces))
+        answers = [rank.hear() for rank in world.ranks]
+        took = time.monotonic() - began
+        assert all("UCX has brought nothing for 20 s" in answer for answer in answers), answers
+        assert took < 3 * NAMED_WITHIN_S, f"a dead cable was named after {took:.1f} s"
+    print(f"a silent cable: named after {took:.1f} s: {answers[0]}")
+
+
 def main():
     ranks.need_namespaces()
     if ctypes.util.find_library("ucp") is None:
@@ -83,15 +99,17 @@ def main():
     with ranks.Hosts(2) as hosts:
         for host in range(2):
             hosts.ip(host, "link", "set", "lo", "up")
-        hosts.wire(0, 1, WIRE)
-        for host in range(2):
-            hosts.ip(host, "addr", "add", f"10.78.0.{host + 1}/24", "dev", WIRE)
+        for number, name in enumerate((WIRE, "control0")):
+            hosts.wire(0, 1, name)
+            for host in range(2):
+                hosts.ip(host, "addr", "add", f"10.78.{number}.{host + 1}/24", "dev", name)
         a, b = hosts.names
         work_together(library, [a, b])
         work_together(library, [a, a, b])
         leave_early(library, [a, b])
         be_killed(library, [a, b], "ucx")
         be_killed(library, [a, b], "ucx,tcp", "ucx,tcp")
+        fall_silent(hosts, library, [a, b])
 
 
 main()

@@ -94,6 +94,19 @@ where="a:rxeva0 a:rxeva0 b:rxevb0 b:rxevb0"
 check four_ranks_two_hosts job all_reduce_perf -b 8 -e 256K -f 32 -n 2 -w 1 -c 1
 check four_ranks_all_to_all job all_to_all_perf -b 64 -e 256K -f 32 -n 2 -w 1 -c 1
 """,
+    # Both at once between each two hosts: what one of them has put, the other has sent.
+    "striped": r"""
+export COMITY_STRIPE=verbs,tcp
+default=shm,verbs,tcp
+where="a:rxeva0 b:rxevb0"
+for program in all_reduce all_to_all broadcast send_recv; do
+  check striped_$program job ${program}_perf -b 8 -e 2M -f 64 -n 2 -w 1 -c 1
+done
+where="a:rxeva0 a:rxeva0 b:rxevb0"
+check striped_three_ranks job all_reduce_perf -b 8 -e 1M -f 64 -n 2 -w 1 -c 1
+unset COMITY_STRIPE
+default=shm,verbs
+""",
     # A covering set of the table of collectives, two to four processes, on one device.
     "table": r"""
 COMITY_TEST_RDMA=1 COMITY_VERBS_DEVICES=rxeva0 check table /usr/bin/collectives_test --gtest_filter='*Processes*verbs*'

@@ -31,6 +31,8 @@ TEST(ControlSim, RanksMeetFormTheTreeAndGather) {
 
 // --- Letters ---------------------------------------------------------------------------------------------
 
+constexpr uint8_t kBox = 3;
+
 class Received final : public MailReceiver {
  public:
   void came(uint32_t from, std::span<const std::byte> letter) override {
@@ -45,17 +47,22 @@ TEST(ControlSim, LettersComeOnceAndInTheOrderOfTheirPair) {
     Ranks ranks(world, kRanks);
     ASSERT_TRUE(ranks.join_all());
     std::vector<Received> received(kRanks);
-    const auto open = [&](uint32_t rank) { ranks[rank].node().letterbox()->open(received[rank]); };
+    Received others;  // at another box
+    ranks[0].node().letterboxes()->open(kBox + 1, others);
+    const auto open = [&](uint32_t rank) { ranks[rank].node().letterboxes()->open(kBox, received[rank]); };
     for (uint32_t rank = 0; rank < kRanks; rank += 2) open(rank);
     for (uint32_t number = 0; number < 3; ++number) {
       for (uint32_t from = 0; from < kRanks; ++from) {
         ranks[from].loop().post([&, from, number] {
           for (uint32_t to = 0; to < kRanks; ++to)
-            ranks[from].node().post_letter(to, bytes_of(std::to_string(to * 10 + number)));
+            ranks[from].node().post_letter(to, kBox, bytes_of(std::to_string(to * 10 + number)));
         });
       }
     }
+    ranks[5].loop().post([&] { ranks[5].node().post_letter(0, kBox + 1, bytes_of("hello")); });
     world.run_for_ms(2'000);
+    EXPECT_EQ(others.by_sender, (std::map<uint32_t, std::vector<Bytes>>{{5, {bytes_of("hello")}}}));
+    ranks[0].node().letterboxes()->close(kBox + 1);
     for (uint32_t rank = 1; rank < kRanks; rank += 2) open(rank);  // what came before is kept
     for (uint32_t to = 0; to < kRanks; ++to) {
       ASSERT_EQ(received[to].by_sender.size(), kRanks) << "to " << to;
@@ -65,7 +72,7 @@ TEST(ControlSim, LettersComeOnceAndInTheOrderOfTheirPair) {
                                          bytes_of(std::to_string(to * 10 + 2))};
         EXPECT_EQ(letters, sent) << from << " to " << to;
       }
-      ranks[to].node().letterbox()->close();
+      ranks[to].node().letterboxes()->close(kBox);
     }
   });
 }

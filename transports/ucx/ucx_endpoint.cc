@@ -255,12 +255,30 @@ void UcxEndpoint::on_fetched(void* request, ucs_status_t status, size_t length, 
   endpoint.worker_.library->request_free(request);
   arrival.request = nullptr;
   arrival.kind = Arrival::Kind::kFetched;
+  ++endpoint.fetched_;
   if (status == UCS_OK && length == arrival.header.length) return;
   arrival.kind = Arrival::Kind::kLost;
   endpoint.fail(
       Code::kRemoteError,
       fmt::format("UCX lost what was coming: {} (its process ended, or the network between the two did)",
                   endpoint.worker_.library->text(status)));
+}
+
+bool UcxEndpoint::look_at_silence(uint64_t now_ns) {
+  if (!status_.ok() || ep_ == nullptr) return false;
+  const auto missing = [this](uint64_t sent) {
+    return came_ < sent || std::any_of(inbox_.begin(), inbox_.end(), [](const Arrival& each) {
+             return each.kind == Arrival::Kind::kFetching;
+           });
+  };
+  const Silence::Next next = silence_.look(now_ns, account(), came_ + fetched_, missing);
+  if (next == Silence::Next::kGiveUp) {
+    fail(Code::kRemoteError,
+         fmt::format("UCX has brought nothing for {} s, though rank {} says that it sent: packets are lost "
+                     "between the two",
+                     Silence::kStrikes * Silence::kTellEveryNs / 1'000'000'000, config_.peer));
+  }
+  return next == Silence::Next::kTell;
 }
 
 // --- letting go --------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@
 #include "comity/plugin/transport.h"
 #include "src/base/clock.h"
 #include "transports/ucx/library.h"
+#include "transports/ucx/silence.h"
 
 namespace comity::ucx {
 
@@ -98,6 +99,10 @@ class UcxEndpoint final : public Endpoint {
            (farewell_ && ended() && transmitted_ == accepted_);
   }
   bool is_token(const Token& token) const;
+  // While a call waits. True: the peer is to be told of account().
+  bool look_at_silence(uint64_t now_ns);
+  Account account() const { return {accepted_, came_}; }
+  void told(const Account& peer) { silence_.told(peer); }
   void fail(Code code, const std::string& cause);
 
  private:
@@ -150,7 +155,9 @@ class UcxEndpoint final : public Endpoint {
 
   SegmentSink* sink_ = nullptr;  // while it progresses
   uint64_t came_ = 0;            // segments
-  uint64_t last_ = UINT64_MAX;   // that the peer sent in all, once it said farewell
+  uint64_t fetched_ = 0;
+  Silence silence_;
+  uint64_t last_ = UINT64_MAX;  // that the peer sent in all, once it said farewell
   std::list<Arrival> inbox_;
 };
 

@@ -6,10 +6,13 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <utility>
 #include <vector>
 
+#include "src/base/bytes.h"
 #include "src/base/clock.h"
 #include "src/base/fork.h"
 #include "src/base/handshake.h"
@@ -24,6 +27,9 @@ namespace {
 constexpr uint64_t kStopMs = 500;    // for UCX to end what is under way
 constexpr uint64_t kPartMs = 2'000;  // for peers to say farewell, too
 constexpr uint64_t kRegistersFrom = 64 * 1024;
+constexpr uint32_t kLookEveryPolls = 1024;
+constexpr uint64_t kLookEveryNs = 500'000'000;
+static_assert(2 * kLookEveryNs < Silence::kAbsentNs);
 // Estimates before calibration: over a fabric, and over sockets, where our own transport is the faster one.
 constexpr PathFigures kOverFabric{2'000, 10'000'000'000};
 constexpr PathFigures kOverSockets{20'000, 1'000'000'000};
@@ -70,7 +76,7 @@ class Session final : public Lingering {
   bool warned_ = false;
 };
 
-class UcxTransport final : public Transport {
+class UcxTransport final : public Transport, public MailReceiver {
  public:
   explicit UcxTransport(const TransportContext& context)
       : context_(context),
@@ -86,15 +92,20 @@ class UcxTransport final : public Transport {
   Status reach(uint32_t peer, std::span<const std::byte> address) override;
   PathFigures figures(uint32_t peer) const override;
   Result<std::span<Endpoint* const>> endpoints(uint32_t peer) override;
-  Status progress() override { return {}; }  // each endpoint progresses the worker
+  // Each endpoint progresses the worker; here silence is looked at.
+  Status progress() override;
   GroupProvider* group(std::span<const uint32_t>) override { return nullptr; }
   uint64_t registers_from() const override { return kRegistersFrom; }
   Result<std::unique_ptr<Registration>> register_memory(const Device* device, std::byte* data,
                                                         uint64_t bytes) override;
   void arm(Sleeper& sleeper) override;
-  void disarm(Sleeper&) override {}
+  void disarm(Sleeper&) override { slept_ = true; }
+  // What a peer says that it sent.
+  void came(uint32_t from, std::span<const std::byte> letter) override;
 
  private:
+  void look_at_silence(uint64_t now_ns);
+
   struct Peer {
     bool reached = false;
     bool fabric = false;
@@ -106,6 +117,11 @@ class UcxTransport final : public Transport {
   std::vector<std::byte> address_;
   std::vector<Endpoint*> pointers_;  // by peer, once they were asked for
   std::vector<Peer> peers_;
+  bool mail_open_ = false, slept_ = false;
+  uint32_t polls_ = 0;
+  uint64_t look_at_ns_ = 0;
+  std::mutex mutex_;                  // of what follows
+  std::map<uint32_t, Account> told_;  // by peer
 };
 
 // --- leaving -----------------------------------------------------------------------------------------------
@@ -138,6 +154,7 @@ bool Session::step() {
 }
 
 UcxTransport::~UcxTransport() {
+  if (mail_open_) context_.mail->close();
   session_->say_farewell();
   if (session_->step()) return;
   if (context_.connections != nullptr) {
@@ -178,6 +195,8 @@ Status UcxTransport::open() {
   self_.worker.assign(bytes, bytes + length);
   worker.library->worker_release_address(worker.worker, address);
   address_ = encode(self_);
+  mail_open_ = context_.mail != nullptr;
+  if (mail_open_) context_.mail->open(*this);
   return {};
 }
 
@@ -300,6 +319,43 @@ Result<std::unique_ptr<Registration>> UcxTransport::register_memory(const Device
   return std::unique_ptr<Registration>(std::make_unique<UcxRegistration>(worker, memory));
 }
 
+// --- silence ---------------------------------------------------------------------------------------------
+
+Status UcxTransport::progress() {
+  if (++polls_ % kLookEveryPolls != 0 && !std::exchange(slept_, false)) return {};
+  const uint64_t now = now_ns();
+  if (now < look_at_ns_) return {};
+  look_at_ns_ = now + kLookEveryNs;
+  look_at_silence(now);
+  return {};
+}
+
+void UcxTransport::look_at_silence(uint64_t now_ns) {
+  std::map<uint32_t, Account> told;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    told.swap(told_);
+  }
+  for (const auto& [peer, account] : told) session_->endpoint_to(peer).told(account);
+  for (uint32_t peer = 0; peer < peers_.size(); ++peer) {
+    if (pointers_[peer] == nullptr) continue;
+    UcxEndpoint& endpoint = session_->endpoint_to(peer);
+    if (!endpoint.look_at_silence(now_ns) || !mail_open_) continue;
+    const Account account = endpoint.account();
+    context_.mail->send(peer, ByteWriter().put(account.sent).put(account.came).take());
+  }
+}
+
+void UcxTransport::came(uint32_t from, std::span<const std::byte> letter) {
+  ByteReader reader(letter);
+  Account account;
+  account.sent = reader.get<uint64_t>();
+  account.came = reader.get<uint64_t>();
+  if (!reader.at_end() || from >= context_.nranks || from == context_.rank) return;
+  const std::lock_guard<std::mutex> lock(mutex_);
+  told_[from] = account;
+}
+
 // --- sleeping ----------------------------------------------------------------------------------------------
 
 void UcxTransport::arm(Sleeper& sleeper) {
@@ -309,6 +365,7 @@ void UcxTransport::arm(Sleeper& sleeper) {
     return;
   }
   sleeper.watch(session_->descriptor(), POLLIN);
+  sleeper.at_most(kLookEveryNs);
 }
 
 }  // namespace
