@@ -130,8 +130,10 @@ class Builder {
     }
     for (const std::string& name : wanted_.names) COMITY_RETURN_IF_ERROR(open_transport(name, context));
     offer_.chosen = wanted_.chosen;
-    for (const Transport* transport : made_->transports())
+    for (const Transport* transport : made_->transports()) {
       offer_.addresses.emplace_back(transport->name(), transport->address());
+      for (Rail& rail : transport->rails()) offer_.rails.emplace_back(transport->name(), std::move(rail));
+    }
     if (!offer_.addresses.empty()) return {};
     return Status(Code::kSystemError, fmt::format("no transport could be opened: {}", could_not_open_));
   }
@@ -227,7 +229,10 @@ class Builder {
     }
     COMITY_ASSIGN_OR_RETURN(const auto grouped, topology::from_hosts(hosts));
     made_->places.host_of_rank = grouped.group_of_rank;
-    return made_->layout.agree(views, grouped.group_of_rank, transports_in_use(), rank_);
+    COMITY_RETURN_IF_ERROR(made_->layout.agree(views, grouped.group_of_rank, transports_in_use(), rank_));
+    if (const auto network = reported_network(offers_); network && grouped.ngroups() > 1)
+      made_->layout.take_reported(*network);
+    return {};
   }
 
   bool has_memory() const { return made_->memory != nullptr; }

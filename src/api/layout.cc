@@ -70,6 +70,11 @@ void Layout::take(const Measured& measured) {
                         measured.bandwidth_bytes_per_s, topology::Source::kMeasured);
 }
 
+void Layout::take_reported(const PathFigures& network) {
+  topology::set_figures(graph_, topology::Way::kNetwork, placement_.node_of_rank, network.latency_ns,
+                        network.bandwidth_bytes_per_s, topology::Source::kReported);
+}
+
 Layout Layout::restricted_to(std::span<const uint32_t> ranks) const {
   Layout restricted = *this;
   restricted.placement_.node_of_rank.clear();

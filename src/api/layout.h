@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "comity/plugin/result.h"
+#include "comity/plugin/transport.h"
 #include "topology/agree.h"
 #include "topology/planning.h"
 
@@ -37,6 +38,8 @@ class Layout {
   Status agree(std::span<const topology::View> views, const std::vector<uint32_t>& group_of_rank,
                const TransportsInUse& transports, uint32_t rank);
   void take(const Measured& measured);
+  // What the transports' rails say of the network, until it is measured.
+  void take_reported(const PathFigures& network);
   // Of these ranks alone, in this order: the same graph, with what was measured.
   Layout restricted_to(std::span<const uint32_t> ranks) const;
   Result<topology::Topology> topology() const { return topology::plan_topology(graph_, placement_); }

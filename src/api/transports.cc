@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <map>
 
 #include "src/base/text.h"
 #include "transports/shm/shm_transport.h"
@@ -16,7 +17,7 @@
 namespace comity::api {
 namespace {
 
-constexpr size_t kMostTransports = 16;
+constexpr size_t kMostTransports = 16, kMostRails = 256;
 constexpr uint64_t kComparedBytes = 256 * 1024;
 
 constexpr TransportKind kKinds[] = {
@@ -127,6 +128,12 @@ std::string TransportOffer::names() const {
 void put(ByteWriter& writer, const TransportOffer& offer) {
   writer.put(static_cast<uint8_t>(offer.chosen)).put(static_cast<uint32_t>(offer.addresses.size()));
   for (const auto& [name, address] : offer.addresses) writer.put_text(name).put_blob(address);
+  writer.put(static_cast<uint32_t>(offer.rails.size()));
+  for (const auto& [name, rail] : offer.rails)
+    writer.put_text(name)
+        .put_text(rail.name)
+        .put(rail.figures.latency_ns)
+        .put(rail.figures.bandwidth_bytes_per_s);
 }
 
 TransportOffer get_transport_offer(ByteReader& reader) {
@@ -138,7 +145,35 @@ TransportOffer get_transport_offer(ByteReader& reader) {
     const auto blob = reader.get_blob();
     offer.addresses.emplace_back(std::move(name), Bytes(blob.begin(), blob.end()));
   }
+  const auto rails = reader.get<uint32_t>();
+  for (uint32_t i = 0; i < rails && i < kMostRails && reader.ok(); ++i) {
+    auto& [name, rail] = offer.rails.emplace_back(reader.get_text(), Rail());
+    rail.name = reader.get_text();
+    rail.figures.latency_ns = reader.get<uint64_t>();
+    rail.figures.bandwidth_bytes_per_s = reader.get<uint64_t>();
+  }
   return offer;
+}
+
+std::optional<PathFigures> reported_network(std::span<const TransportOffer> offers) {
+  PathFigures network{0, UINT64_MAX};
+  for (const TransportOffer& offer : offers) {
+    std::map<std::string_view, PathFigures> by_transport;
+    for (const auto& [name, rail] : offer.rails) {
+      PathFigures& all = by_transport[name];
+      all.latency_ns = std::max(all.latency_ns, rail.figures.latency_ns);
+      all.bandwidth_bytes_per_s += rail.figures.bandwidth_bytes_per_s;
+    }
+    const auto best =
+        std::max_element(by_transport.begin(), by_transport.end(), [](const auto& a, const auto& b) {
+          return a.second.bandwidth_bytes_per_s < b.second.bandwidth_bytes_per_s;
+        });
+    if (best == by_transport.end() || best->second.bandwidth_bytes_per_s == 0) return std::nullopt;
+    network.latency_ns = std::max(network.latency_ns, best->second.latency_ns);
+    network.bandwidth_bytes_per_s =
+        std::min(network.bandwidth_bytes_per_s, best->second.bandwidth_bytes_per_s);
+  }
+  return offers.empty() ? std::nullopt : std::optional(network);
 }
 
 // --- choosing ----------------------------------------------------------------------------------------------

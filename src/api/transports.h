@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -34,19 +35,23 @@ struct WantedTransports {
 // kInvalidArgument: there is no such transport.
 Result<WantedTransports> wanted_transports(const Settings& settings);
 
-// COMITY_STRIPE: of which transports a pair of ranks uses all that join it; none: one alone. kInvalidArgument:
-// there is no such transport, it joins no hosts, or two of them want registered memory.
+// COMITY_STRIPE: of which transports a pair of ranks uses all that join it; none: one alone.
+// kInvalidArgument: there is no such transport, it joins no hosts, or two want registered memory.
 Result<std::vector<std::string>> striped_transports(const Settings& settings);
 
 // What a rank tells the others of its transports.
 struct TransportOffer {
   bool chosen = false;
   std::vector<std::pair<std::string, Bytes>> addresses;  // by name, in the order of preference
+  std::vector<std::pair<std::string, Rail>> rails;       // by the transport's name
 
   const Bytes* address_of(std::string_view name) const;
   // "shm, tcp", for errors.
   std::string names() const;
 };
+// What the rails of all ranks say of the network between them: of each rank the transport with the most
+// bandwidth, over all its rails; of the ranks the least. Nothing where one does not know.
+std::optional<PathFigures> reported_network(std::span<const TransportOffer> offers);
 void put(ByteWriter& writer, const TransportOffer& offer);
 // Check the reader afterwards.
 TransportOffer get_transport_offer(ByteReader& reader);

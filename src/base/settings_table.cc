@@ -66,11 +66,11 @@ constexpr Setting kSettings[] = {
     {"COMITY_SOCKET_IFNAME", "", false,
      "beginnings of names, comma-separated, as eth,ib; =eth0 is just that; ^ excludes",
      "interfaces for sockets; several are rails"},
-    {"COMITY_TCP_CONGESTION", "", false, "a name of net.ipv4.tcp_available_congestion_control",
-     "congestion control of data sockets; default: the better one, measured on this host"},
     {"COMITY_STRIPE", "", true, "verbs, tcp or ucx, tcp",
      "transports of which a pair of ranks on two hosts uses all that join it, at once, each by its speed; "
      "default: the best one alone"},
+    {"COMITY_TCP_CONGESTION", "", false, "a name of net.ipv4.tcp_available_congestion_control",
+     "congestion control of data sockets; default: the better one, measured on this host"},
     {"COMITY_TCP_CONNECTIONS", "1", true, "a number from 1 to 16", "TCP connections per peer and rail", 1,
      16},
     {"COMITY_TIMEOUT", "0", false, "seconds",

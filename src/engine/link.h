@@ -17,8 +17,8 @@
 //   A sender that nobody is ready for offers its message once: so its receiver can compare signatures.
 //
 // In five files: link.cc posts and sends, link_receive.cc takes in, link_put.cc puts, link_stripe.cc has
-// endpoints of different transports, link_state.cc says how it stands. One thread at a time. After construction nothing here allocates, locks or logs, but what
-// registers memory.
+// endpoints of different transports, link_state.cc says how it stands. One thread at a time. After
+// construction nothing here allocates, locks or logs, but what registers memory.
 #pragma once
 
 #include <array>

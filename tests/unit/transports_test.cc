@@ -9,7 +9,7 @@ namespace comity::api {
 namespace {
 
 TransportOffer offer(bool chosen, const std::vector<std::string>& names) {
-  TransportOffer made{chosen, {}};
+  TransportOffer made{chosen, {}, {}};
   for (const std::string& name : names) made.addresses.emplace_back(name, Bytes(3, std::byte{7}));
   return made;
 }
@@ -38,7 +38,9 @@ TEST(Transports, TheLowerRanksOrderDecidesElseTheHigherOnes) {
 
 TEST(Transports, OffersSurviveTheWire) {
   ByteWriter writer;
-  put(writer, offer(true, {"shm", "tcp"}));
+  TransportOffer sent = offer(true, {"shm", "tcp"});
+  sent.rails = {{"tcp", {"eth0", {15'000, 1'250'000'000}}}};
+  put(writer, sent);
   ByteReader reader(writer.bytes());
   const TransportOffer read = get_transport_offer(reader);
   EXPECT_TRUE(reader.at_end());
@@ -47,6 +49,10 @@ TEST(Transports, OffersSurviveTheWire) {
   ASSERT_NE(read.address_of("tcp"), nullptr);
   EXPECT_EQ(read.address_of("tcp")->size(), 3u);
   EXPECT_EQ(read.address_of("verbs"), nullptr);
+  ASSERT_EQ(read.rails.size(), 1u);
+  EXPECT_EQ(read.rails[0].first, "tcp");
+  EXPECT_EQ(read.rails[0].second.name, "eth0");
+  EXPECT_EQ(read.rails[0].second.figures.bandwidth_bytes_per_s, 1'250'000'000u);
 }
 
 TEST(Transports, NamesAreCheckedAndKeepTheirOrder) {
@@ -66,6 +72,19 @@ TEST(Transports, NamesAreCheckedAndKeepTheirOrder) {
   EXPECT_EQ(unknown.status().code(), Code::kInvalidArgument);
   EXPECT_NE(unknown.status().message().find("there are shm, verbs, ucx, tcp"), std::string_view::npos)
       << unknown.status().message();
+}
+
+TEST(Transports, RailsTellWhatTheSlowestRankCanDo) {
+  TransportOffer two_ports = offer(false, {"verbs", "tcp"}), one = two_ports;
+  two_ports.rails = {
+      {"verbs", {"a", {2'000, 100}}}, {"verbs", {"b", {3'000, 100}}}, {"tcp", {"eth0", {15'000, 150}}}};
+  one.rails = {{"verbs", {"a", {2'000, 100}}}, {"tcp", {"eth0", {15'000, 150}}}};
+  const auto network = reported_network(std::vector{two_ports, one});
+  ASSERT_TRUE(network.has_value());
+  EXPECT_EQ(network->bandwidth_bytes_per_s, 150u) << "that of its sockets";
+  EXPECT_EQ(network->latency_ns, 15'000u);
+  one.rails = {{"tcp", {"veth0", {15'000, 0}}}};
+  EXPECT_FALSE(reported_network(std::vector{two_ports, one}).has_value()) << "one does not know";
 }
 
 TEST(Transports, AreStripedWhereTheyJoinHostsAndOneAtMostRegistersMemory) {

@@ -142,4 +142,11 @@ std::vector<RailPair> pair_rails(const RankAddress& lower, const RankAddress& hi
   return pairs;
 }
 
+std::vector<Rail> reported_rails(std::span<const NetworkInterface> interfaces) {
+  std::vector<Rail> rails;
+  for (const NetworkInterface& each : interfaces)
+    rails.push_back({each.name, {kNetworkLatencyNs, each.speed_bits_per_s / 8}});
+  return rails;
+}
+
 }  // namespace comity::tcp

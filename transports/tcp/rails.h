@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "comity/plugin/result.h"
+#include "comity/plugin/transport.h"
 #include "src/base/socket.h"
 
 namespace comity::tcp {
@@ -49,5 +50,9 @@ struct RailPair {
 // networks), addresses of one family by order; if there are none but link-local ones, one rail of those.
 // Equal addresses of two machines lead nowhere. Both ranks compute the same. Empty: no way.
 std::vector<RailPair> pair_rails(const RankAddress& lower, const RankAddress& higher);
+
+inline constexpr uint64_t kNetworkLatencyNs = 15'000;  // until it is measured
+// As Transport::rails() tells them.
+std::vector<Rail> reported_rails(std::span<const NetworkInterface> interfaces);
 
 }  // namespace comity::tcp

@@ -58,6 +58,7 @@ class TcpTransport final : public Transport {
   const std::vector<std::byte>& address() const override { return address_; }
   Status reach(uint32_t peer, std::span<const std::byte> address) override;
   Result<std::span<Endpoint* const>> endpoints(uint32_t peer) override;
+  std::vector<Rail> rails() const override { return reported_rails(interfaces_); }
   Status progress() override;
   GroupProvider* group(std::span<const uint32_t>) override { return nullptr; }
   void arm(Sleeper& sleeper) override;
@@ -201,8 +202,7 @@ void TcpTransport::make_endpoint(uint32_t peer, uint32_t index, uint32_t count) 
   Peer& to = peers_[peer];
   const RailPair& pair = to.rails[index % to.rails.size()];
   const bool accepts = context_.rank < peer;
-  const uint32_t mine = accepts ? pair.lower : pair.higher;
-  const NetworkInterface& interface = interfaces_[mine];
+  const NetworkInterface& interface = interfaces_[accepts ? pair.lower : pair.higher];
   EndpointConfig config;
   config.peer = peer;
   config.index = index;
@@ -212,7 +212,7 @@ void TcpTransport::make_endpoint(uint32_t peer, uint32_t index, uint32_t count) 
   config.wanting = &wanting_;
   config.higher = !accepts;
   config.traits.segment_bytes = count > 1 ? kSegmentBytesShared : kSegmentBytesAlone;
-  config.traits.latency_ns = self_.host == to.address.host ? 5'000 : 15'000;
+  config.traits.latency_ns = self_.host == to.address.host ? 5'000 : kNetworkLatencyNs;
   const uint64_t bits_per_s = interface.speed_bits_per_s > 0 ? interface.speed_bits_per_s : 40'000'000'000u;
   config.traits.bandwidth_bytes_per_s = std::max<uint64_t>(bits_per_s / 8 / (count / to.rails.size()), 1);
   config.limits = {config.traits.segment_bytes, kEpoch};

@@ -1,9 +1,9 @@
 // When nothing comes of a peer's over UCX, although it sends: UCX leaves that to networks, and TCP takes a
 // quarter of an hour to notice that packets are dropped without a word.
 //
-// A peer that computes is silent, too. So who waits in a call tells the peer over the control plane how much it
-// has sent, and how much came, and the peer answers if it waits itself. Who is told of more than came, again
-// and again while it waits, gives up.
+// A peer that computes is silent, too. So who waits in a call tells the peer over the control plane how much
+// it has sent, and how much came, and the peer answers if it waits itself. Who is told of more than came,
+// again and again while it waits, gives up.
 //
 //   rank 0  waits, sent 3 segments ... 5 s: "sent 3" ... 10 s: "sent 3" ... 15 s ... 20 s: "sent 3"
 //   rank 1  waits, 2 came                   one strike        two           three    the fourth: it gives up

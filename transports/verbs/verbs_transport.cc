@@ -41,6 +41,7 @@ class VerbsTransport final : public Transport, private MailReceiver {
   const std::vector<std::byte>& address() const override { return address_; }
   Status reach(uint32_t peer, std::span<const std::byte> address) override;
   PathFigures figures(uint32_t peer) const override;
+  std::vector<comity::Rail> rails() const override;
   Result<std::span<Endpoint* const>> endpoints(uint32_t peer) override;
   Status progress() override;
   GroupProvider* group(std::span<const uint32_t>) override { return nullptr; }
@@ -158,6 +159,13 @@ Status VerbsTransport::reach(uint32_t peer, std::span<const std::byte> address) 
   peers_[peer].address = std::move(decoded).value();
   peers_[peer].rails = std::move(rails);
   return {};
+}
+
+std::vector<comity::Rail> VerbsTransport::rails() const {
+  std::vector<comity::Rail> rails;
+  for (size_t i = 0; i < self_.rails.size(); ++i)
+    rails.push_back({ports_.rails[i].describe(), {kLatencyNs, self_.rails[i].bandwidth_bytes_per_s}});
+  return rails;
 }
 
 PathFigures VerbsTransport::figures(uint32_t peer) const {

@@ -130,6 +130,12 @@ struct PathFigures {
   uint64_t bandwidth_bytes_per_s = 0;
 };
 
+// A way out of this rank: an interface, a port of a device.
+struct Rail {
+  std::string name;     // "eth0", "mlx5_0:1"
+  PathFigures figures;  // its own, as it reports them, whoever is at its other end; 0: it does not say
+};
+
 class Endpoint {
  public:
   virtual ~Endpoint() = default;
@@ -300,6 +306,9 @@ class Transport {
   // What joins this rank to a reached peer, before anything is measured; equal on both ends. Of several
   // transports that join a pair the one is used whose figures are best.
   virtual PathFigures figures(uint32_t /*peer*/) const { return {15'000, 2'000'000'000}; }
+  // This rank's ways to other hosts, for the topology: until it is measured, the network is taken to be what
+  // the slowest rank's best transport says here. None: the transport does not know.
+  virtual std::vector<Rail> rails() const { return {}; }
   // The endpoints to a reached peer, one per connection, connecting if they are new: they accept segments
   // once they are up. The same pointers at every call; owned by the transport. Both ranks call it for the
   // pair before they exchange anything.
