@@ -214,6 +214,8 @@ for round in 1 2 3; do
   figure "all_reduce 8 B, both ways at once"
   check send_recv job send_recv_perf -b 8 -e 8 -n 200 -w 20 -c 0
   figure "send_recv 8 B, both ways at once"
+  check ping_pong job ping_pong_perf -b 8 -e 8 -n 200 -w 20 -c 0
+  figure "ping_pong 8 B, there and back"
 done
 """,
 }
@@ -234,7 +236,7 @@ def main():
     programs = pathlib.Path(sys.argv[1]).resolve()
     parts = sys.argv[2:] or list(PARTS)
     needed = [programs / name for name in (*(f"{each}_perf" for each in (
-        "all_reduce", "all_gather", "reduce_scatter", "all_to_all", "all_to_all_v", "broadcast", "reduce", "gather", "scatter", "send_recv")),
+        "all_reduce", "all_gather", "reduce_scatter", "all_to_all", "all_to_all_v", "broadcast", "reduce", "gather", "scatter", "send_recv", "ping_pong")),
         "comity")] + [programs.parent / "tests" / name for name in ("collectives_test", "comity_collectives_worker", "verbs_conformance")]
     if not needed[-1].exists():
         guest.skip("libibverbs-dev, with which Comity is built")

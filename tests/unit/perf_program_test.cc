@@ -99,6 +99,14 @@ TEST(PerfProgram, SistersMeasureTheirCollectives) {
   EXPECT_EQ(data_rows(output).size(), 1u) << output;
 }
 
+TEST(PerfProgram, PingPongIsThereAndBackBetweenTwo) {
+  const auto [status, output] =
+      run(program("ping_pong_perf", {"--ranks", "2", "-b", "8", "-e", "8", "-n", "20"}));
+  EXPECT_EQ(status, 0) << output;
+  EXPECT_EQ(data_rows(output).size(), 1u) << output;
+  EXPECT_NE(run(program("ping_pong_perf", {"--ranks", "3", "-b", "8", "-e", "8"})).first, 0);
+}
+
 TEST(PerfProgram, TakesTheOptionsOfAcceptanceScripts) {
   for (const std::string average : {"0", "1", "2", "3"}) {
     const auto [status, output] =
