@@ -121,7 +121,10 @@ void Node::on_proven(StreamPtr stream, const HandshakeHello& hello) {
     if (joined_) on_called(hello.rank, std::move(stream));
     return;
   }
-  if (departing_) return;  // to be asked again; then nobody is here
+  if (departing_) {  // it finds another one when this rank is gone
+    turned_away_.push_back(std::move(stream));
+    return;
+  }
   if (!joined_ && !is_child_of(hello.rank, options_.rank, options_.nranks)) return;
   const auto known = children_.find(hello.rank);
   if (!joined_ && known != children_.end() && known->second.standing) return;  // two claim to be that rank

@@ -127,12 +127,14 @@ class Node final : public TreePort, public std::enable_shared_from_this<Node> {
   struct Neighbour {
     uint32_t rank = 0;
     std::shared_ptr<Channel> channel;
-    bool standing = false;  // a child that said so
-    bool ready = false;     // a child whose subtree is complete
-    bool leaving = false;   // told that it leaves, or that it aborts
-    uint32_t told = 0;      // how often that this rank leaves
-    uint32_t answered = 0;  // of these
-    Leaving last_words;     // with leaving
+    bool standing = false;    // a child that said so
+    bool ready = false;       // a child whose subtree is complete
+    bool leaving = false;     // told that it leaves, or that it aborts
+    uint32_t told = 0;        // how often that this rank leaves
+    uint32_t answered = 0;    // of these
+    uint32_t owed = 0;        // acknowledgements of its leaving, until this rank's is known
+    bool is_witness = false;  // was called to hear that this rank leaves, and stays where it is
+    Leaving last_words;       // with leaving
     bool knows() const { return told > 0 && answered == told; }
   };
   enum class Side { kChild, kParent, kCaller };
@@ -180,7 +182,7 @@ class Node final : public TreePort, public std::enable_shared_from_this<Node> {
   void on_called(uint32_t caller, StreamPtr stream);
   void on_call(MessageType type, std::span<const std::byte> payload);
   Summons& summons();
-  void greet(Neighbour& neighbour);
+  void greet(Neighbour& child, bool called = false);
   void tell_verdicts(Neighbour& neighbour);
 
   // node_verdicts.cc
@@ -239,6 +241,11 @@ class Node final : public TreePort, public std::enable_shared_from_this<Node> {
   void on_leaving_known(const Neighbour& neighbour);
   bool seeks_a_witness();
   void on_news_of_left(const Neighbour* from);
+  void tell_news_of_left();
+  bool is_known() const;
+  bool others_are_gone() const;
+  void pay_owed();
+  void look_for_better_parent();
   void pass_on_the_gone();
   void set_gone_from_all();
   bool on_leaving(Neighbour& neighbour, std::span<const std::byte> payload);
@@ -287,19 +294,24 @@ class Node final : public TreePort, public std::enable_shared_from_this<Node> {
     uint64_t cut_off = 0;   // the root gives up to find more than half
     uint64_t stuck = 0;     // whoever holds a fault for so long leads itself
     uint64_t roll = 0;      // the root calls the roll, or looks who has answered
+    uint64_t news = 0;      // others left, too: who must know is told then, in one message
+    uint64_t slow = 0;      // the parent does not acknowledge that this rank leaves: another one may
     uint64_t known = 0;     // the process may end though not everybody knows that this rank left
   } timers_;
   bool patient_ = true;
   bool roll_wanted_ = false;  // something happened since the last one began
   bool roll_open_ = false;    // called, and not everybody has answered
   uint64_t roll_called_ns_ = 0;
-  uint64_t roll_wait_ms_ = 0;        // of timers_.roll
-  RankSet suspects_;                 // that were gone without a word when the last one began
-  bool left_known_ = false;          // one that stays has acknowledged who left, as far as this rank knows
-  bool pinged_ = false;              // and no answer yet
-  bool working_ = false;             // begin_work() was called
-  std::optional<Fault> end_of_all_;  // by a verdict that is not of the log
-  bool shared_ = false;              // the family has more communicators than the first
+  uint64_t roll_wait_ms_ = 0;  // of timers_.roll
+  RankSet suspects_;           // that were gone without a word when the last one began
+  bool untold_ = false;        // news of others that left
+  uint64_t suspects_since_ns_ = 0;
+  std::vector<StreamPtr> turned_away_;  // orphans that came while this rank ends
+  bool left_known_ = false;             // one that stays has acknowledged who left, as far as this rank knows
+  bool pinged_ = false;                 // and no answer yet
+  bool working_ = false;                // begin_work() was called
+  std::optional<Fault> end_of_all_;     // by a verdict that is not of the log
+  bool shared_ = false;                 // the family has more communicators than the first
   bool ready_sent_ = false;
   bool joined_ = false;
   bool left_ = false;

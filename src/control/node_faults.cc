@@ -101,7 +101,7 @@ void Node::watch_parent() {
     self->timers_.pong = 0;
     if (self->over() || self->finished_ || !self->parent_ || !self->decision_.has_matter()) return;
     if (!self->pinged_) return self->watch_parent();
-    const Neighbour silent = std::move(*self->parent_);
+    const Neighbour silent = *self->parent_;
     self->drop_parent();
     self->on_parent_lost(silent, true);
   });
@@ -118,17 +118,21 @@ void Node::drop_parent() {
 
 void Node::on_closed(uint32_t peer, Side side, const std::string& why, bool silent) {
   Neighbour gone;
-  if (side == Side::kCaller && caller_ && caller_->rank == peer) {
+  // One that is open came in place of the connection that closed.
+  const auto is_it = [peer](const auto& neighbour) {
+    return neighbour && neighbour->rank == peer && !neighbour->channel->is_open();
+  };
+  if (side == Side::kCaller && is_it(caller_)) {
     caller_.reset();
     return;
   }
   if (side != Side::kChild) {
-    if (!parent_ || parent_->rank != peer) return;
+    if (!is_it(parent_)) return;
     gone = std::move(*parent_);
     parent_.reset();
   } else {
     const auto child = children_.find(peer);
-    if (child == children_.end()) return;
+    if (child == children_.end() || child->second.channel->is_open()) return;
     gone = std::move(child->second);
     children_.erase(child);
   }
@@ -173,7 +177,9 @@ void Node::hold_death_of(uint32_t rank, bool refused) {
 void Node::on_child_failed(uint32_t child, bool refused) {
   if (finished_ || children_.contains(child)) return;  // it came back by itself
   if (refused) decision_.set_gone(child);
-  if (lost_.contains(child)) hold_death_of(child, refused);
+  const bool left =
+      decision_.gone().left.contains(child);  // told to others, after it had found another parent
+  if (lost_.contains(child) && !left) hold_death_of(child, refused);
   lost_.remove(child);
   if (!is_root()) return tell_state_soon();
   if (timers_.summon != 0) summons().want(missed());
@@ -186,7 +192,7 @@ void Node::on_child_failed(uint32_t child, bool refused) {
 void Node::on_parent_lost(const Neighbour& gone, bool silent) {
   if (over()) return;
   // A relay that is known to have left has nothing more to pass on; those below find others.
-  if (left_ && !departing_ && gone.knows()) return finish();
+  if (left_ && !departing_ && gone.knows() && !untold_) return finish();
   const bool is_fault = gone.standing && !gone.leaving;
   const bool ended = ended_.contains(gone.rank);
   if (ended) decision_.set_gone(gone.rank);
@@ -234,7 +240,7 @@ Summons& Node::summons() {
     Summons::Events events;
     events.came = [self](uint32_t child, StreamPtr stream) {
       if (!self->decision_.has_matter()) self->summons_->met(child);
-      if (!self->finished_) self->greet(self->new_child(child, std::move(stream)));
+      if (!self->finished_) self->greet(self->new_child(child, std::move(stream)), true);
     };
     events.failed = [self](uint32_t child, bool refused) { self->on_child_failed(child, refused); };
     summons_ = Summons::start(loop_, tree_call(), *book_, std::move(events));
@@ -243,11 +249,12 @@ Summons& Node::summons() {
 }
 
 // What a new child must know.
-void Node::greet(Neighbour& child) {
+void Node::greet(Neighbour& child, bool called) {
   tell_verdicts(child);
   if (!joined_ || over()) return;
   const bool leaves = left_ && !departing_;
   const bool seeks_witness = leaves && !parent_ && !left_known_;
+  child.is_witness = seeks_witness && called;
   if (seeks_witness) tell_leaving(child);  // and wants no more of one that it called
   send(child.channel, MessageType::kLead, encode(decision_.current()));
   tell_standing(child);
@@ -281,6 +288,7 @@ void Node::on_called(uint32_t caller, StreamPtr stream) {
 // to have left.
 void Node::on_call(MessageType type, std::span<const std::byte> payload) {
   if (type == MessageType::kVerdict && on_verdict(payload, caller_->channel.get()) && !over()) return;
+  if (!caller_) return;  // that was the end
   if (type == MessageType::kGone && on_gone(*caller_, payload)) return;
   if (type == MessageType::kLeaving && on_leaving(*caller_, payload)) return;
   if (caller_->leaving) return;  // that was all

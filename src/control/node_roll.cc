@@ -24,6 +24,15 @@ constexpr uint64_t kLongestWaitMs = 30'000;  // between two such calls
 constexpr uint64_t kSilentCountMs = 5000;    // a rank that is stopped keeps no death from the others longer
 constexpr size_t kCalledAtOnce = 64;
 
+// A silent rank may know that one below it left.
+bool is_below_any(uint32_t rank, const RankSet& ranks) {
+  while (rank > 0) {
+    rank = parent_of(rank);
+    if (ranks.contains(rank)) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 // Somebody may be in nobody's sight, or be gone without a word.
@@ -69,7 +78,9 @@ void Node::open_roll() {
   roll_wanted_ = false;
   roll_open_ = true;
   roll_called_ns_ = loop_.now_ns();
+  const bool had_suspects = !suspects_.empty();
   suspects_ = decision_.unexplained();
+  if (!had_suspects) suspects_since_ns_ = roll_called_ns_;
   loop_.cancel(timers_.roll);
   look_at_roll_in(kAnswersWithinMs);
   close_roll();
@@ -78,13 +89,17 @@ void Node::open_roll() {
 // Once everybody has answered, whoever was gone before, and of whom nobody said that it left, has died.
 void Node::close_roll() {
   if (!roll_open_ || decision_.has_matter()) return;
-  const bool complete = decision_.unheard().empty();
-  if (!complete && loop_.now_ns() - roll_called_ns_ < kSilentCountMs * 1'000'000u) return;
+  const RankSet missing = decision_.unheard();
+  const bool complete = missing.empty();
+  if (!complete && (suspects_.empty() || loop_.now_ns() - suspects_since_ns_ < kSilentCountMs * 1'000'000u))
+    return;
   roll_open_ = !complete;
   if (complete) loop_.cancel(std::exchange(timers_.roll, 0));
   RankSet died = decision_.unexplained();
   died = died.without(died.without(suspects_));
-  for (; !died.empty(); died.remove(died.first())) hold_death_of(died.first(), true);
+  for (; !died.empty(); died.remove(died.first())) {
+    if (!is_below_any(died.first(), missing)) hold_death_of(died.first(), true);
+  }
   if (has_unasked_suspects() || roll_wanted_) call_roll_soon();
 }
 

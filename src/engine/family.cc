@@ -6,6 +6,7 @@ namespace comity::engine {
 namespace {
 
 constexpr uint32_t kMixedSegmentBytes = 128 * 1024;
+constexpr uint32_t kStripedKept = 256;  // segments, so that speeds that change are noticed
 
 }  // namespace
 
@@ -14,6 +15,7 @@ constexpr uint32_t kMixedSegmentBytes = 128 * 1024;
 Connections::Connections(std::span<Endpoint* const> endpoints)
     : endpoints_(endpoints.begin(), endpoints.end()),
       accepted_(endpoints.size(), 0),
+      striped_(endpoints.size(), 0),
       segment_bytes_(endpoints.front()->traits().segment_bytes) {
   for (const Endpoint* endpoint : endpoints) {
     segment_bytes_ = std::min(segment_bytes_, endpoint->traits().segment_bytes);
@@ -21,6 +23,7 @@ Connections::Connections(std::span<Endpoint* const> endpoints)
     mixed_ = mixed_ || !are_alike(*endpoint, *endpoints.front());
   }
   // Short enough that none of unequal ones keeps the window waiting for long.
+  while (alike_ < endpoints_.size() && are_alike(*endpoints_[alike_], *endpoints.front())) ++alike_;
   if (mixed_) segment_bytes_ = std::max(std::min(segment_bytes_, kMixedSegmentBytes), put_bytes_);
 }
 
@@ -47,7 +50,12 @@ SegmentSink* Connections::sink_of(uint32_t communicator) {
 bool Connections::is_occupied(size_t at) const {
   const uint64_t under_way = accepted_[at] - endpoints_[at]->transmitted();
   if (under_way != 1) return under_way != 0;
-  return 2 * accepted_[at] < *std::max_element(accepted_.begin(), accepted_.end());
+  return 4 * striped_[at] < 3 * *std::max_element(striped_.begin(), striped_.end());
+}
+
+void Connections::count_striped(size_t at) {
+  if (++striped_[at] < kStripedKept) return;
+  for (uint32_t& each : striped_) each /= 2;
 }
 
 std::byte* Connections::place(const SegmentHeader& header) {
@@ -122,12 +130,10 @@ void Family::ring_all_but(const FamilyMember* member) {
 // --- connections -------------------------------------------------------------------------------------------
 
 Result<Connections*> Family::connections(Transport& transport, uint32_t family_rank) {
-  auto& made = connections_[{&transport, family_rank}];
-  if (made == nullptr) {
-    COMITY_ASSIGN_OR_RETURN(const auto endpoints, transport.endpoints(family_rank));
-    made = std::make_unique<Connections>(endpoints, *this, family_rank);
-  }
-  return made.get();
+  const std::pair<const Transport*, uint32_t> key(&transport, family_rank);
+  if (const auto known = connections_.find(key); known != connections_.end()) return known->second.get();
+  COMITY_ASSIGN_OR_RETURN(const auto endpoints, transport.endpoints(family_rank));
+  return (connections_[key] = std::make_unique<Connections>(endpoints, *this, family_rank)).get();
 }
 
 Registrations& Family::registrations(Transport& transport) {

@@ -80,8 +80,9 @@ void Link::post_send(uint32_t lane, const std::byte* source, uint64_t bytes, uin
 void Link::post_exchange_send(const std::byte* source, const MessagePart& part, CompletionSink& sink) {
   LaneTx& tx = exchange_->tx;
   Send& send = tx.posted.push();
-  send = Send{source, nullptr,     false,          false, part.bytes, tx.next_post, segments_of(part.bytes),
-              0,      part.offset, part.signature, &sink, part.tag};
+  send = Send{
+      source, nullptr,     false,          false, false,   part.bytes, tx.next_post, segments_of(part.bytes),
+      0,      part.offset, part.signature, &sink, part.tag};
   tx.next_post += send.segments;
   if (!plain_) [[unlikely]]
     take_apart(send, part.whole);

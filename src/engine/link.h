@@ -170,6 +170,7 @@ class Link final : public SegmentSink {
     const std::byte* source = nullptr;
     const Registration* registration = nullptr;
     bool put = false;
+    bool was_put = false;                                   // a segment of it: the device may be reading it
     bool apart = false;                                     // handed over by put_over() or stripe_over()
     uint64_t bytes = 0, first = 0, segments = 0, next = 0;  // next: segments handed to endpoints
     uint64_t offset = 0;                                    // of its first byte in its message
@@ -266,7 +267,8 @@ class Link final : public SegmentSink {
   bool tell_all_ready();
   bool tell_ready(uint32_t number, Lane& lane, Receive& receive);
   bool put_over(Lane& lane, Send& send, SegmentHeader& header);
-  bool put_segment(size_t at, const Ready& ready, const SegmentHeader& header, const SourceMemory& source);
+  bool put_segment(size_t at, const Ready& ready, Send& send, const SegmentHeader& header,
+                   const SourceMemory& source);
   bool offer(Lane& lane, const SegmentHeader& header);
   bool hand_over_apart(Lane& lane, Send& send, SegmentHeader& header) {
     return mixed_ ? stripe_over(lane, send, header) : put_over(lane, send, header);

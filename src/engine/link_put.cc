@@ -109,7 +109,7 @@ bool Link::is_exposed() const {
     }
     for (uint32_t i = lane.tx.posted.head; i != lane.tx.posted.tail; ++i) {
       const Send& send = lane.tx.posted.items[i % kPosted];
-      found = found || (send.put && send.next > 0);
+      found = found || send.was_put;
     }
     return found;
   };
@@ -150,23 +150,26 @@ bool Link::put_over(Lane& lane, Send& send, SegmentHeader& header) {
   const SourceMemory source(send.source + send.next * segment_bytes_, send.registration);
   for (size_t i = 0; i < endpoints_.size(); ++i) {
     const size_t at = (header.number + i) % endpoints_.size();
-    if (put_segment(at, *ready, header, source)) return accepted(at, lane, header, send);
+    if (put_segment(at, *ready, send, header, source)) return accepted(at, lane, header, send);
   }
   return false;
 }
 
-bool Link::put_segment(size_t at, const Ready& ready, const SegmentHeader& header,
+bool Link::put_segment(size_t at, const Ready& ready, Send& send, const SegmentHeader& header,
                        const SourceMemory& source) {
   const uint64_t slot =
       ready.body.slots == 0 ? header.number - ready.first : header.number % ready.body.slots;
   SegmentHeader put = header;
   put.flags |= kSegmentPut;
-  return endpoints_[at]->try_put(put, source, ready.body.memory, slot * segment_bytes_);
+  if (!endpoints_[at]->try_put(put, source, ready.body.memory, slot * segment_bytes_)) return false;
+  send.was_put = true;
+  return true;
 }
 
 // A message that needs more than any endpoint's taking its segments.
 void Link::take_apart(Send& send, uint64_t message_bytes) {
   send.put = is_put(message_bytes);
+  send.was_put = false;
   send.apart = send.put || mixed_;
   if (memory_ != nullptr) send.registration = registration_of(send.source, send.bytes, send.put);
 }

@@ -2,7 +2,7 @@
 //
 // A message of one segment goes over the transport with the least latency. Of a longer one each segment goes
 // to the next endpoint that takes it and has no more on its way than one that moves and one behind it, or,
-// where others have carried more than twice as much, just the one: a fast one is free sooner, and so carries
+// where another one has carried a third more of late, just the one: a fast one is free sooner, and so carries
 // more, and a slow one does not keep the window waiting. Segments of the same message may be put by one
 // endpoint, once the receiver is ready, and sent by another. What is said between the two links goes over
 // those that put, where there are any: streams know nothing of it.
@@ -14,17 +14,18 @@ bool Link::stripe_over(Lane& lane, Send& send, SegmentHeader& header) {
   if (ready != nullptr && (ready->signature != send.signature || send.registration == nullptr))
     ready = nullptr;
   const bool alone = send.segments == 1;
-  const size_t first = alone ? 0 : header.number % endpoints_.size();
+  const size_t choices = alone ? connections_.alike() : endpoints_.size();
   const SourceMemory source(send.source + send.next * segment_bytes_, send.registration);
-  for (size_t i = 0; i < endpoints_.size(); ++i) {
-    const size_t at = (first + i) % endpoints_.size();
-    if (alone && !connections_.is_like_first(at)) break;
+  for (size_t i = 0; i < choices; ++i) {
+    const size_t at = (header.number + i) % choices;
     if (!alone && connections_.is_occupied(at)) continue;
     const bool puts = send.put && connections_.puts(at);
     if (puts && ready == nullptr) continue;
     const bool taken =
-        puts ? put_segment(at, *ready, header, source) : endpoints_[at]->try_send(header, source);
-    if (taken) return accepted(at, lane, header, send);
+        puts ? put_segment(at, *ready, send, header, source) : endpoints_[at]->try_send(header, source);
+    if (!taken) continue;
+    if (!alone) connections_.count_striped(at);
+    return accepted(at, lane, header, send);
   }
   return send.put && ready == nullptr && send.next == 0 && offer(lane, header);
 }

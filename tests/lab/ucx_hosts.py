@@ -86,7 +86,7 @@ def fall_silent(hosts, library, namespaces):
             rank.tell("allreduce", 8 * MIB, len(namespaces))
         answers = [rank.hear() for rank in world.ranks]
         took = time.monotonic() - began
-        assert all("UCX has brought nothing for 20 s" in answer for answer in answers), answers
+        assert all("UCX has brought nothing for 20 s or more" in answer for answer in answers), answers
         assert took < 3 * NAMED_WITHIN_S, f"a dead cable was named after {took:.1f} s"
     print(f"a silent cable: named after {took:.1f} s: {answers[0]}")
 

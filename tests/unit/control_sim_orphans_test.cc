@@ -131,5 +131,26 @@ TEST(ControlSimOrphans, RanksThatLeaveTogetherAndExitAtOnceBringNoVerdictToThose
   });
 }
 
+TEST(ControlSimOrphans, WhoLeavesBelowAStoppedRankIsNotTakenForDead) {
+  for_each_seed(30, [](uint64_t seed) {
+    World world(seed, kRanks);
+    Ranks ranks(world, kRanks);
+    ASSERT_TRUE(ranks.join_all());
+    const auto stopped = static_cast<uint32_t>(mix(seed) % 3);  // the root or an inner rank
+    const auto leaver = static_cast<uint32_t>(first_child_of(stopped) + mix(seed, 1) % 7);
+    world.freeze(stopped);
+    ranks[leaver].leave(true);
+    EXPECT_TRUE(world.run_until([&] { return ranks[leaver].gone(); }, 9'000)) << "it finds another parent";
+    world.exit(leaver);
+    world.run_for_ms(15'000);
+    for (uint32_t rank = 0; rank < kRanks; ++rank) EXPECT_EQ(ranks[rank].verdict_text(), "") << rank;
+    world.thaw(stopped);
+    world.run_for_ms(5'000);
+    for (uint32_t rank = 0; rank < kRanks; ++rank) EXPECT_EQ(ranks[rank].verdict_text(), "") << rank;
+    ranks[8].declare(Code::kSystemError, "no memory");
+    EXPECT_EQ(heard_by_all(world, ranks, {leaver}), "no memory");
+  });
+}
+
 }  // namespace
 }  // namespace comity::control::sim

@@ -13,8 +13,13 @@ constexpr uint64_t kStepNs = 500'000'000;  // between looks
 struct Rank {
   Silence silence;
   uint64_t sent = 0, came = 0;
+  bool fetches = false;
   Silence::Next look(uint64_t now_ns) {
-    return silence.look(now_ns, {sent, came}, came, [this](uint64_t peer_sent) { return came < peer_sent; });
+    return silence.look(now_ns, {sent, came}, came, [this](uint64_t peer_sent) {
+      return came < peer_sent ? Silence::Missing::kWhole
+             : fetches        ? Silence::Missing::kPart
+                              : Silence::Missing::kNothing;
+    });
   }
 };
 
@@ -85,6 +90,33 @@ TEST(UcxSilence, WhateverComesBeginsItAnew) {
   one.sent = 1000;
   const auto slowly = [&](uint64_t second) { other.came = 1 + second / 15; };
   EXPECT_EQ(wait(one, other, 300, slowly).gave_up_after_s, 0u) << "a slow wire is no dead one";
+}
+
+TEST(UcxSilence, AFetchThatIsUnderWayIsGivenMinutes) {
+  Rank one, other;
+  one.sent = other.came = 1;
+  other.fetches = true;
+  one.came = 0;
+  other.sent = 0;
+  Rank never = other;
+  EXPECT_EQ(wait(one, never, 120).gave_up_after_s, 0u);
+}
+
+// A peer that comes late to the call is as alone as one that was there from the start.
+TEST(UcxSilence, WhoJoinsLateIsToldSoon) {
+  Rank one, other;
+  one.sent = 1;
+  uint64_t now = 1'000'000'000'000;
+  for (const uint64_t late = now + 40'000'000'000; now < late; now += kStepNs) one.look(now);
+  uint64_t gave_up_after_s = 0;
+  for (const uint64_t begin = now; gave_up_after_s == 0 && now < begin + 120'000'000'000; now += kStepNs) {
+    if (one.look(now) == Silence::Next::kTell) other.silence.told({one.sent, one.came});
+    const Silence::Next next = other.look(now);
+    if (next == Silence::Next::kTell) one.silence.told({other.sent, other.came});
+    if (next == Silence::Next::kGiveUp) gave_up_after_s = (now - begin) / 1'000'000'000;
+  }
+  EXPECT_GE(gave_up_after_s, 20u);
+  EXPECT_LE(gave_up_after_s, 35u);
 }
 
 // It comes back from its computation to letters of a minute, and to what UCX has kept for it.

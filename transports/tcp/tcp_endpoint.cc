@@ -204,7 +204,8 @@ bool TcpEndpoint::try_send(const SegmentHeader& header, SourceMemory payload) {
   assert(header.length <= config_.traits.segment_bytes &&
          "a segment is longer than the endpoint's segment_bytes");
   if (!connected() || sending() || send_error_ != 0) return refuse();
-  holding_back_ = config_.one_of_several && header.length >= kHeldBackBytes && enough_on_its_way(header.length);
+  holding_back_ =
+      config_.one_of_several && header.length >= kHeldBackBytes && enough_on_its_way(header.length);
   if (holding_back_) return false;
   header_ = header;
   payload_ = payload.data;
@@ -242,14 +243,13 @@ bool TcpEndpoint::enough_on_its_way(uint32_t segment_bytes) {
     tcp_info info{};
     socklen_t length = sizeof(info);
     ::getsockopt(fd(), IPPROTO_TCP, TCP_INFO, &info, &length);
-    const auto held =
+    held_by_path_ =
         static_cast<uint64_t>(static_cast<double>(info.tcpi_delivery_rate) * info.tcpi_min_rtt * 1e-6);
-    most_on_its_way_ = std::max<uint64_t>(2 * held, 2 * uint64_t{segment_bytes});
     until_measured_ = kMeasuredSegments;
   }
   int queued = 0;
   ::ioctl(fd(), SIOCOUTQ, &queued);
-  if (static_cast<uint64_t>(queued) > most_on_its_way_) return true;
+  if (static_cast<uint64_t>(queued) > 2 * std::max<uint64_t>(held_by_path_, segment_bytes)) return true;
   --until_measured_;
   return false;
 }

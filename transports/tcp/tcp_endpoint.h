@@ -17,6 +17,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "comity/plugin/transport.h"
@@ -81,7 +82,8 @@ class TcpEndpoint final : public Endpoint {
   uint64_t wanted_since_ns() const { return wanted_since_ns_; }  // 0: nothing is refused for want of one
   bool sending() const { return sent_ < total_; }
   // The last segment was refused because enough is on its way; nothing wakes a sleeper when that ends.
-  bool holding_back() const { return holding_back_; }
+  // Since it was asked last.
+  bool held_back() { return std::exchange(holding_back_, false); }
   // Calls visit(descriptor, events) for each that something may come on, or go.
   template <typename Visit>
   void each_descriptor(Visit visit) const {
@@ -158,8 +160,8 @@ class TcpEndpoint final : public Endpoint {
   size_t sent_ = 0;
   uint64_t transmitted_ = 0;
   bool holding_back_ = false;
-  uint32_t until_measured_ = 0;  // segments until most_on_its_way_ is measured again
-  uint64_t most_on_its_way_ = 0;
+  uint32_t until_measured_ = 0;  // segments until held_by_path_ is measured again
+  uint64_t held_by_path_ = 0;
   int send_error_ = 0;  // sending failed; what the peer had sent before is read first
 };
 

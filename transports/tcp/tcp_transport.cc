@@ -413,7 +413,7 @@ void TcpTransport::arm(Sleeper& sleeper) {
 void TcpTransport::watch_endpoints(Armed& armed) {
   armed.endpoints.clear();
   for (TcpEndpoint* endpoint : connected_) {
-    if (endpoint->holding_back()) armed.sleeper->at_most(kHeldBackNs);
+    if (endpoint->held_back()) armed.sleeper->at_most(kHeldBackNs);
     if (endpoint->announced()) continue;
     endpoint->each_descriptor([&](int descriptor, short events) {
       const uint32_t number = armed.sleeper->watch(descriptor, events);

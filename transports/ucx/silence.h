@@ -29,12 +29,17 @@ class Silence {
   static constexpr uint64_t kTellRarelyNs = 60'000'000'000;  // a peer that does not answer: it is in no call
   static constexpr uint64_t kAbsentNs = 2'000'000'000;       // between two looks: this rank was in no call
   static constexpr uint32_t kStrikes = 4;
+  // Of what came in part, a fetch that is under way: it may merely be slow.
+  static constexpr uint32_t kSlowStrikes = 48;
+
+  enum class Missing : uint8_t { kNothing, kPart, kWhole };
 
   enum class Next : uint8_t { kNothing, kTell, kGiveUp };
   // Now and then while a call waits, at least once in kAbsentNs. `heard`: a number that changes with all that
-  // comes; `missing(n)`: whether something is still to come if the peer has sent n segments.
-  template <typename Missing>
-  Next look(uint64_t now_ns, const Account& own, uint64_t heard, Missing missing) {
+  // comes; `missing(n)`: what is still to come if the peer has sent n segments; `may_tell`: it can be told
+  // now, else it is at the next look.
+  template <typename Misses>
+  Next look(uint64_t now_ns, const Account& own, uint64_t heard, Misses missing, bool may_tell = true) {
     const bool anew = heard != heard_ || now_ns - looked_ns_ > kAbsentNs;
     looked_ns_ = now_ns;
     heard_ = heard;
@@ -47,15 +52,17 @@ class Silence {
     if (told_) {
       const Account peer = *told_;
       told_.reset();
+      if (tells_ > kStrikes) tell_at_ns_ = std::min(tell_at_ns_, now_ns + kTellEveryNs);
       tells_ = std::min(tells_, 1u);  // it waits, too
       confirmed_ = std::max(confirmed_, peer.came);
-      if (missing(peer.sent) && now_ns >= strike_at_ns_) {
-        ++strikes_;
+      const Missing what = missing(peer.sent);
+      if (what != Missing::kNothing && now_ns >= strike_at_ns_) {
+        strikes_ += what == Missing::kWhole ? kSlowStrikes / kStrikes : 1;
         strike_at_ns_ = now_ns + kTellEveryNs * 9 / 10;
       }
-      if (strikes_ >= kStrikes) return Next::kGiveUp;
+      if (strikes_ >= kSlowStrikes) return Next::kGiveUp;
     }
-    if (now_ns < tell_at_ns_ || (tells_ > 0 && own.sent <= confirmed_)) return Next::kNothing;
+    if (!may_tell || now_ns < tell_at_ns_ || (tells_ > 0 && own.sent <= confirmed_)) return Next::kNothing;
     tell_at_ns_ = now_ns + (++tells_ > kStrikes ? kTellRarelyNs : kTellEveryNs);
     return Next::kTell;
   }

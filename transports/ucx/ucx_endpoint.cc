@@ -264,19 +264,22 @@ void UcxEndpoint::on_fetched(void* request, ucs_status_t status, size_t length, 
                   endpoint.worker_.library->text(status)));
 }
 
-bool UcxEndpoint::look_at_silence(uint64_t now_ns) {
+bool UcxEndpoint::look_at_silence(uint64_t now_ns, bool may_tell) {
   if (!status_.ok() || ep_ == nullptr) return false;
   const auto missing = [this](uint64_t sent) {
-    return came_ < sent || std::any_of(inbox_.begin(), inbox_.end(), [](const Arrival& each) {
-             return each.kind == Arrival::Kind::kFetching;
-           });
+    if (came_ < sent) return Silence::Missing::kWhole;
+    const bool fetches = std::any_of(inbox_.begin(), inbox_.end(), [](const Arrival& each) {
+      return each.kind == Arrival::Kind::kFetching;
+    });
+    return fetches ? Silence::Missing::kPart : Silence::Missing::kNothing;
   };
-  const Silence::Next next = silence_.look(now_ns, account(), came_ + fetched_, missing);
+  const Silence::Next next = silence_.look(now_ns, account(), came_ + fetched_, missing, may_tell);
   if (next == Silence::Next::kGiveUp) {
-    fail(Code::kRemoteError,
-         fmt::format("UCX has brought nothing for {} s, though rank {} says that it sent: packets are lost "
-                     "between the two",
-                     Silence::kStrikes * Silence::kTellEveryNs / 1'000'000'000, config_.peer));
+    fail(
+        Code::kRemoteError,
+        fmt::format("UCX has brought nothing for 20 s or more, though rank {} says that it sent: packets are "
+                    "lost between the two",
+                    config_.peer));
   }
   return next == Silence::Next::kTell;
 }

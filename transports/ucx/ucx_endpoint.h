@@ -99,8 +99,8 @@ class UcxEndpoint final : public Endpoint {
            (farewell_ && ended() && transmitted_ == accepted_);
   }
   bool is_token(const Token& token) const;
-  // While a call waits. True: the peer is to be told of account().
-  bool look_at_silence(uint64_t now_ns);
+  // While a call waits. True: the peer is to be told of account(); never unless it may.
+  bool look_at_silence(uint64_t now_ns, bool may_tell);
   Account account() const { return {accepted_, came_}; }
   void told(const Account& peer) { silence_.told(peer); }
   void fail(Code code, const std::string& cause);

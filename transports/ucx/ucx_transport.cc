@@ -29,6 +29,7 @@ constexpr uint64_t kPartMs = 2'000;  // for peers to say farewell, too
 constexpr uint64_t kRegistersFrom = 64 * 1024;
 constexpr uint32_t kLookEveryPolls = 1024;
 constexpr uint64_t kLookEveryNs = 500'000'000;
+constexpr uint32_t kLettersAtOnce = 16;  // they go through the control tree's root
 static_assert(2 * kLookEveryNs < Silence::kAbsentNs);
 // Estimates before calibration: over a fabric, and over sockets, where our own transport is the faster one.
 constexpr PathFigures kOverFabric{2'000, 10'000'000'000};
@@ -120,6 +121,7 @@ class UcxTransport final : public Transport, public MailReceiver {
   bool mail_open_ = false, slept_ = false;
   uint32_t polls_ = 0;
   uint64_t look_at_ns_ = 0;
+  uint32_t look_from_ = 0;            // peer
   std::mutex mutex_;                  // of what follows
   std::map<uint32_t, Account> told_;  // by peer
 };
@@ -337,12 +339,17 @@ void UcxTransport::look_at_silence(uint64_t now_ns) {
     told.swap(told_);
   }
   for (const auto& [peer, account] : told) session_->endpoint_to(peer).told(account);
-  for (uint32_t peer = 0; peer < peers_.size(); ++peer) {
+  uint32_t letters = 0;
+  const auto first = look_from_;
+  for (uint32_t i = 0; i < peers_.size(); ++i) {
+    const auto peer = static_cast<uint32_t>((first + i) % peers_.size());
     if (pointers_[peer] == nullptr) continue;
     UcxEndpoint& endpoint = session_->endpoint_to(peer);
-    if (!endpoint.look_at_silence(now_ns) || !mail_open_) continue;
+    if (!endpoint.look_at_silence(now_ns, mail_open_ && letters < kLettersAtOnce)) continue;
     const Account account = endpoint.account();
     context_.mail->send(peer, ByteWriter().put(account.sent).put(account.came).take());
+    ++letters;
+    look_from_ = peer + 1;
   }
 }
 
