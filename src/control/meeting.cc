@@ -217,7 +217,7 @@ void Meeting::on_visit(uint32_t rank, const Visit& visit, Channel& channel) {
   channel.close_after_flush();
   if (visit.purpose == VisitPurpose::kDone && rank == 0) {
     close();
-  } else if (!had_failed && book_.failed()) {
+  } else if (!had_failed && book_.failed() && acceptor_) {  // else it has closed, and holds nothing
     COMITY_LOG_WARN("the meeting of communicator {:016x} failed: {}", communicator_,
                     answer.kind == AnswerKind::kRefused ? answer.text : visit.text);
     failed_at_ns_ = loop_.now_ns();

@@ -152,5 +152,23 @@ TEST(ControlSimOrphans, WhoLeavesBelowAStoppedRankIsNotTakenForDead) {
   });
 }
 
+// The meeting point may have closed by the time that it hears of it: then it holds nothing any more.
+TEST(ControlSimOrphans, ProcessesEndWhereOneGivesUpWhileTheMeetingCloses) {
+  for_each_seed(400, [](uint64_t seed) {
+    World world(seed, 3);
+    Ranks ranks(world, 3);
+    ranks.join(1);
+    const auto one = static_cast<uint32_t>(1 + mix(seed, 1) % 2);
+    world.run_until([&] { return ranks[0].stands(); }, 1'000);
+    for (uint64_t steps = mix(seed) % 8; steps > 0; --steps) world.step();
+    ranks[one].give_up(Status(Code::kInvalidUsage, "no more"));
+    world.run_for_ms(100);
+    for (uint32_t rank = 0; rank < 3; ++rank) ranks[rank].leave(true);
+    for (uint32_t rank = 0; rank < 3; ++rank) world.exit(rank);
+    const auto all_dead = [&] { return world.is_dead(0) && world.is_dead(1) && world.is_dead(2); };
+    EXPECT_TRUE(world.run_until(all_dead, 120'000)) << "something holds a process for ever";
+  });
+}
+
 }  // namespace
 }  // namespace comity::control::sim
