@@ -6,7 +6,6 @@ namespace comity::engine {
 namespace {
 
 constexpr uint32_t kMixedSegmentBytes = 128 * 1024;
-constexpr uint32_t kStripedKept = 256;  // segments, so that speeds that change are noticed
 
 }  // namespace
 
@@ -15,7 +14,6 @@ constexpr uint32_t kStripedKept = 256;  // segments, so that speeds that change 
 Connections::Connections(std::span<Endpoint* const> endpoints)
     : endpoints_(endpoints.begin(), endpoints.end()),
       accepted_(endpoints.size(), 0),
-      striped_(endpoints.size(), 0),
       segment_bytes_(endpoints.front()->traits().segment_bytes) {
   for (const Endpoint* endpoint : endpoints) {
     segment_bytes_ = std::min(segment_bytes_, endpoint->traits().segment_bytes);
@@ -50,12 +48,7 @@ SegmentSink* Connections::sink_of(uint32_t communicator) {
 bool Connections::is_occupied(size_t at) const {
   const uint64_t under_way = accepted_[at] - endpoints_[at]->transmitted();
   if (under_way != 1) return under_way != 0;
-  return 4 * striped_[at] < 3 * *std::max_element(striped_.begin(), striped_.end());
-}
-
-void Connections::count_striped(size_t at) {
-  if (++striped_[at] < kStripedKept) return;
-  for (uint32_t& each : striped_) each /= 2;
+  return 2 * accepted_[at] < *std::max_element(accepted_.begin(), accepted_.end());
 }
 
 std::byte* Connections::place(const SegmentHeader& header) {

@@ -63,8 +63,6 @@ class Connections final : public SegmentSink {
   size_t alike() const { return alike_; }
   // Of those that are mixed: whether this one has as much on its way as serves.
   bool is_occupied(size_t at) const;
-  // It took a segment of a message that is striped.
-  void count_striped(size_t at);
   // This endpoint accepted another segment: its number among all that it did, from 1.
   uint64_t count_accepted(size_t at) { return ++accepted_[at]; }
   // The memory of this communicator's calls is given back to its owner.
@@ -83,7 +81,6 @@ class Connections final : public SegmentSink {
 
   std::vector<Endpoint*> endpoints_;
   std::vector<uint64_t> accepted_;  // by endpoint
-  std::vector<uint32_t> striped_;   // by endpoint: segments of late
   size_t alike_ = 0;
   uint32_t segment_bytes_ = 0, put_bytes_ = 0;
   bool mixed_ = false;
