@@ -2,7 +2,7 @@
 //
 // A message of one segment goes over the transport with the least latency. Of a longer one each segment goes
 // to the next endpoint that takes it and has no more on its way than one that moves and one behind it, or,
-// where another one has taken more than twice as many, just the one: a fast one is free sooner, and so carries
+// where another one has taken over twice as many, just the one: a fast one is free sooner, and so carries
 // more, and a slow one does not keep the window waiting. Segments of the same message may be put by one
 // endpoint, once the receiver is ready, and sent by another. What is said between the two links goes over
 // those that put, where there are any: streams know nothing of it.
