@@ -243,7 +243,7 @@ class Node final : public TreePort, public std::enable_shared_from_this<Node> {
   void on_news_of_left(const Neighbour* from);
   void tell_news_of_left();
   bool is_known() const;
-  bool others_are_gone() const;
+  RankSet others() const;
   void pay_owed();
   void look_for_better_parent();
   void pass_on_the_gone();

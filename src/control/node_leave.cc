@@ -149,13 +149,14 @@ void Node::tell_news_of_left() {
 // That this rank leaves, and who else did, as far as it knows.
 bool Node::is_known() const {
   if (untold_ || mending_) return over();
-  return parent_ ? parent_->knows() : left_known_ || over() || others_are_gone();
+  return parent_ ? parent_->knows() : left_known_ || over() || others().empty();
 }
 
-bool Node::others_are_gone() const {
+// Who may still be there.
+RankSet Node::others() const {
   RankSet others = RankSet(0, options_.nranks).without(decision_.gone().all);
   others.remove(options_.rank);
-  return others.empty();
+  return others;
 }
 
 void Node::pay_owed() {
@@ -182,15 +183,15 @@ void Node::look_for_better_parent() {
 // A parent passes on what it has acknowledged, before it goes. Without one, others are called until one of
 // them knows that does not leave itself, unless a child is such a one.
 bool Node::seeks_a_witness() {
-  if (parent_ || left_known_ || over() || others_are_gone()) return false;
+  if (parent_ || left_known_ || over()) return false;
+  const RankSet called = others();
+  if (called.empty()) return false;
   if (!shared_ && !decision_.log().empty()) return false;  // to the others all is over
   const bool is_told = std::any_of(children_.begin(), children_.end(), [this](const auto& child) {
     return !child.second.leaving && !decision_.gone().left.contains(child.first);
   });
   if (is_told && timers_.slow != 0) return true;  // it will answer
-  RankSet others = RankSet(0, options_.nranks).without(decision_.gone().all);
-  others.remove(options_.rank);
-  summons().want(others);
+  summons().want(called);
   return true;
 }
 

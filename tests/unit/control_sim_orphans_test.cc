@@ -51,31 +51,25 @@ void end_relays_above(World& world, Ranks& ranks, uint32_t victim, uint64_t with
   world.kill(victim);
 }
 
+void expect_named_without_a_place(uint64_t seed, const WorldOptions& options) {
+  World world(seed, kRanks, options);
+  Ranks ranks(world, kRanks);
+  ASSERT_TRUE(ranks.join_all());
+  const auto victim = static_cast<uint32_t>(1 + mix(seed) % (kRanks - 1));
+  end_relays_above(world, ranks, victim, mix(seed, 1) % 2000);
+  const std::string heard = heard_by_all(world, ranks, {});
+  EXPECT_TRUE(names_one_of(heard, {{victim, false}})) << heard;
+}
+
 TEST(ControlSimOrphans, ARankThatIsKilledWhileItLooksForAPlaceIsNamedToAll) {
-  for_each_seed(300, [](uint64_t seed) {
-    World world(seed, kRanks);
-    Ranks ranks(world, kRanks);
-    ASSERT_TRUE(ranks.join_all());
-    const auto victim = static_cast<uint32_t>(1 + mix(seed) % (kRanks - 1));
-    end_relays_above(world, ranks, victim, mix(seed, 1) % 2000);
-    const std::string heard = heard_by_all(world, ranks, {});
-    EXPECT_TRUE(names_one_of(heard, {{victim, false}})) << heard;
-  });
+  for_each_seed(300, [](uint64_t seed) { expect_named_without_a_place(seed, {}); });
 }
 
 // Of hosts with one process each: nobody sees the process end.
 TEST(ControlSimOrphans, ARankThatIsAloneOnItsHostIsNamedToo) {
-  for_each_seed(100, [](uint64_t seed) {
-    WorldOptions options;
-    options.per_host = 1;
-    World world(seed, kRanks, options);
-    Ranks ranks(world, kRanks);
-    ASSERT_TRUE(ranks.join_all());
-    const auto victim = static_cast<uint32_t>(1 + mix(seed) % (kRanks - 1));
-    end_relays_above(world, ranks, victim, mix(seed, 1) % 2000);
-    const std::string heard = heard_by_all(world, ranks, {});
-    EXPECT_TRUE(names_one_of(heard, {{victim, false}})) << heard;
-  });
+  WorldOptions options;
+  options.per_host = 1;
+  for_each_seed(100, [&](uint64_t seed) { expect_named_without_a_place(seed, options); });
 }
 
 // The verdict on the relay says nothing of who was below it.
