@@ -92,6 +92,18 @@ Status Loop::not_running() {
                 "the control thread does not run: the process is ending, or has no resources left");
 }
 
+void Loop::at_end(Task task) {
+  if (ending_) {
+    after_ms(0, std::move(task));
+  } else {
+    end_tasks_.push_back(std::move(task));
+  }
+}
+
+void Loop::run_end_tasks() {
+  for (const Task& task : end_tasks_) task();
+}
+
 bool EpollLoop::post(Task task) {
   if (stopped() || stopping_.load()) return false;
   {
@@ -184,18 +196,18 @@ void EpollLoop::run_tasks() {
 }
 
 void EpollLoop::begin_to_end() {
-  ending_ = true;
+  set_ending();
   run_tasks();  // what was handed over before the end is part of it
-  for (const Task& task : end_tasks_) task();
+  run_end_tasks();
 }
 
 void EpollLoop::run() {
   thread_id_ = std::this_thread::get_id();
   epoll_event events[64];
   while (true) {
-    if (stopping_.load() && !ending_) begin_to_end();
+    if (stopping_.load() && !ending()) begin_to_end();
     const int timeout_ms = run_timers();
-    if (ending_ && holds_ == 0) break;
+    if (ending() && holds_ == 0) break;
     const int count = ::epoll_wait(epoll_.get(), events, 64, timeout_ms);
     for (int i = 0; i < count; ++i) {
       if (events[i].data.u64 == kEventId) {

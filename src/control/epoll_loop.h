@@ -33,10 +33,8 @@ class EpollLoop final : public Loop {
   void unwatch(uint64_t id) override;
   uint64_t after_ms(uint64_t ms, Task task) override;
   void cancel(uint64_t timer) override;
-  bool ending() const override { return ending_; }
   void hold() override { ++holds_; }
   void release() override { --holds_; }
-  void at_end(Task task) override { end_tasks_.push_back(std::move(task)); }
   Result<StreamPtr> connect(const SocketAddress& to) override;
   ProcessName process() const override { return this_process(); }
   Result<std::unique_ptr<Pollable>> open_process(const ProcessName& process) override;
@@ -73,8 +71,6 @@ class EpollLoop final : public Loop {
   std::unordered_map<uint64_t, uint64_t> timer_times_;    // id to time
   uint64_t next_id_ = 1;
   uint64_t holds_ = 0;
-  bool ending_ = false;
-  std::vector<Task> end_tasks_;
 };
 
 }  // namespace comity::control

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <typeindex>
+#include <vector>
 
 #include "comity/plugin/result.h"
 #include "src/base/clock.h"
@@ -45,11 +46,12 @@ class Loop : public Clock, public Random {
   virtual uint64_t after_ms(uint64_t ms, Task task) = 0;
   virtual void cancel(uint64_t timer) = 0;
   // The process exits: the thread stops as soon as nothing holds it. Whoever holds it knows a deadline.
-  virtual bool ending() const = 0;
+  bool ending() const { return ending_; }
   virtual void hold() = 0;
   virtual void release() = 0;
-  // Runs `task` once when ending begins, before the thread may stop. Holds what it captures for ever.
-  virtual void at_end(Task task) = 0;
+  // Runs `task` once when ending begins, before the thread may stop; soon, if it has begun: what ends may
+  // itself make something that has an end. Holds what it captures for ever.
+  void at_end(Task task);
 
   // A stream whose connection to `to` has begun. kSystemError if the system refuses at once, errno then says
   // why; a refusal that comes later shows at the first write.
@@ -77,8 +79,14 @@ class Loop : public Clock, public Random {
  protected:
   virtual Loop& common() { return *this; }
   void drop_parts() { parts_.clear(); }
+  void drop_end_tasks() { end_tasks_.clear(); }
+  // From now on ending() is true.
+  void set_ending() { ending_ = true; }
+  void run_end_tasks();
 
  private:
+  bool ending_ = false;
+  std::vector<Task> end_tasks_;
   std::map<std::type_index, std::shared_ptr<void>> parts_;
 };
 

@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "src/control/sim/loop.h"
 #include "src/control/tree_shape.h"
 #include "tests/support/control_sim.h"
 
@@ -27,6 +28,28 @@ TEST(ControlSim, RanksMeetFormTheTreeAndGather) {
       EXPECT_EQ(ranks[rank].verdict(), nullptr);
     }
   });
+}
+
+TEST(ControlSim, WhatIsMadeWhileAProcessEndsIsToldOfTheEndToo) {
+  World world(1, 1);
+  Loop& loop = world.sim_loop(0);
+  uint32_t told = 0;
+  const auto make_another = [&] {
+    loop.hold();
+    loop.at_end([&] {
+      ++told;
+      loop.release();
+    });
+  };
+  for (uint32_t made = 0; made < 4; ++made) loop.at_end(make_another);
+  loop.hold();
+  loop.after_ms(5, [&] {
+    make_another();
+    loop.release();
+  });
+  world.exit(0);
+  EXPECT_TRUE(world.run_until([&] { return loop.stopped(); }, 1000));
+  EXPECT_EQ(told, 5u);
 }
 
 // --- Letters ---------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ SimLoop::SimLoop(World& world, uint32_t process, uint64_t seed)
 void SimLoop::drop_all() {
   drop_parts();
   held_.clear();
-  end_tasks_.clear();
+  drop_end_tasks();
   // One after the other, as what goes with one may drop others.
   while (!timers_.empty()) const auto task = timers_.extract(timers_.begin());
   while (!watches_.empty()) unwatch(watches_.begin()->first);
@@ -38,7 +38,7 @@ void SimLoop::turn(const Task& task) {
 }
 
 void SimLoop::check_exit() {
-  if (ending_ && holds_ == 0 && !world_.isolated()) world_.kill(process_);
+  if (ending() && holds_ == 0 && !world_.isolated()) world_.kill(process_);
 }
 
 bool SimLoop::post(Task task) {
@@ -158,8 +158,9 @@ Result<std::unique_ptr<Pollable>> SimLoop::open_process(const ProcessName& proce
 
 void SimLoop::begin_to_end() {
   turn([this] {
-    if (std::exchange(ending_, true)) return;
-    for (const Task& task : end_tasks_) task();
+    if (ending()) return;
+    set_ending();
+    run_end_tasks();
   });
 }
 
@@ -183,7 +184,7 @@ void SimLoop::die(bool connections_stay) {
 
 void SimLoop::revive() {
   dead_ = false;
-  ending_ = true;
+  set_ending();
 }
 
 }  // namespace comity::control::sim

@@ -6,7 +6,6 @@
 #include <map>
 #include <memory>
 #include <unordered_map>
-#include <vector>
 
 #include "src/base/hash.h"
 #include "src/control/loop.h"
@@ -44,10 +43,8 @@ class SimLoop final : public Loop {
   void unwatch(uint64_t id) override;
   uint64_t after_ms(uint64_t ms, Task task) override;
   void cancel(uint64_t timer) override;
-  bool ending() const override { return ending_; }
   void hold() override { ++holds_; }
   void release() override { --holds_; }
-  void at_end(Task task) override { end_tasks_.push_back(std::move(task)); }
   Result<StreamPtr> connect(const SocketAddress& to) override;
   ProcessName process() const override;
   Result<std::unique_ptr<Pollable>> open_process(const ProcessName& process) override;
@@ -93,10 +90,8 @@ class SimLoop final : public Loop {
   uint64_t last_post_ns_ = 0;
   std::unordered_map<uint64_t, Watch> watches_;
   std::unordered_map<uint64_t, Task> timers_;
-  std::vector<Task> end_tasks_;
   std::deque<Task> held_;  // of a frozen process, or of a dead one until revive()
   uint64_t holds_ = 0;
-  bool ending_ = false;
   bool frozen_ = false;
   bool dead_ = false;
   InOrder<End> ends_;
