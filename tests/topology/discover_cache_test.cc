@@ -9,7 +9,7 @@
 #include <sstream>
 
 #include "tests/topology/discover_fixture.h"
-#include "topology/discover/own_file.h"
+#include "src/base/own_file.h"
 
 namespace comity::topology {
 namespace {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "src/base/hash.h"
-#include "topology/discover/own_file.h"
+#include "src/base/own_file.h"
 #include "topology/discover/sysfs.h"
 #include "topology/json.h"
 

@@ -6,7 +6,7 @@
 #include <exception>
 #include <nlohmann/json.hpp>
 
-#include "topology/discover/own_file.h"
+#include "src/base/own_file.h"
 
 namespace comity::topology {
 namespace {

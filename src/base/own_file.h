@@ -5,7 +5,7 @@
 
 #include "comity/plugin/result.h"
 
-namespace comity::topology {
+namespace comity {
 
 // `chosen` if not empty, else $XDG_CACHE_HOME/comity, else ~/.cache/comity; kInvalidUsage: neither variable
 // is set.
@@ -18,4 +18,4 @@ std::string read_own_file(const std::string& path);
 // kSystemError says what refused.
 Status write_own_file(const std::string& folder, const std::string& name, const std::string& text);
 
-}  // namespace comity::topology
+}  // namespace comity

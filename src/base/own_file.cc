@@ -1,4 +1,4 @@
-#include "topology/discover/own_file.h"
+#include "src/base/own_file.h"
 
 #include <fcntl.h>
 #include <fmt/core.h>
@@ -15,7 +15,7 @@
 #include "src/base/file.h"
 #include "src/base/unique_fd.h"
 
-namespace comity::topology {
+namespace comity {
 namespace {
 
 bool write_all(int file, const std::string& text) {
@@ -75,4 +75,4 @@ Status write_own_file(const std::string& folder, const std::string& name, const 
   return {};
 }
 
-}  // namespace comity::topology
+}  // namespace comity
