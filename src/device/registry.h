@@ -13,12 +13,13 @@
 
 namespace comity {
 
-// The host, always, and others as the setting COMITY_DEVICES lists them ("host,sim"). Its devices do
-// not change once open; every method may be called from any thread.
+// The host, always, and others as the setting COMITY_DEVICES lists them ("host,opencl"): all devices of a
+// runtime by its name, one by "opencl:1", a plugin's by its name or its file. Its devices do not change once
+// open; every method may be called from any thread.
 class DeviceRegistry {
  public:
-  // Opens what COMITY_DEVICES lists. kInvalidArgument: an unknown or repeated name; kSystemError: a device
-  // did not open.
+  // Opens what COMITY_DEVICES lists. kInvalidArgument: an unknown or repeated name; kInvalidUsage: a plugin
+  // that breaks its contract; kSystemError: a device did not open; kUnhandledDeviceError: its runtime failed.
   static Result<std::unique_ptr<DeviceRegistry>> open();
   // The same for a given list, comma-separated; "" is the host alone.
   static Result<std::unique_ptr<DeviceRegistry>> open(std::string_view names);
@@ -34,7 +35,7 @@ class DeviceRegistry {
     return *host_;
   }
   Device& host() const { return *host_; }
-  // Null if it is not open.
+  // By its whole name, or a runtime's for its device 0. Null if it is not open.
   Device* find(std::string_view name) const;
   // The host first, then the others in the order of the list.
   std::vector<Device*> all() const;
@@ -43,6 +44,7 @@ class DeviceRegistry {
 
  private:
   DeviceRegistry() : host_(std::make_unique<HostDevice>()) {}
+  Status add(std::string_view name);
   std::mutex mutex_;                         // guards kept_
   std::vector<std::shared_ptr<void>> kept_;  // outlives the devices
   std::unique_ptr<HostDevice> host_;

@@ -54,6 +54,7 @@ std::string name_of_device_backend(const testing::TestParamInfo<DeviceBackend>& 
 
 void DeviceConformance::SetUp() {
   device_ = GetParam().open();
+  if (device_ == nullptr && !GetParam().needs.empty()) GTEST_SKIP() << "needs " << GetParam().needs;
   ASSERT_NE(device_, nullptr);
 }
 

@@ -30,7 +30,8 @@ namespace comity::conformance {
 
 struct DeviceBackend {
   std::string name;
-  std::function<std::unique_ptr<Device>()> open;
+  std::function<std::unique_ptr<Device>()> open;  // null: what it needs is not here
+  std::string needs = {};
 };
 inline void PrintTo(const DeviceBackend& backend, std::ostream* to) {
   *to << backend.name;

@@ -36,18 +36,36 @@ TEST(DeviceRegistry, TellsWhoseAPointerIs) {
 }
 
 TEST(DeviceRegistry, AddsTheHostWhereTheListLacksIt) {
-  auto registry = DeviceRegistry::open("sim");
+  auto registry = DeviceRegistry::open("sim:1");
   ASSERT_TRUE(registry.ok());
   ASSERT_EQ((*registry)->all().size(), 2u);
   EXPECT_EQ((*registry)->all()[0]->name(), "host");
   EXPECT_EQ((*registry)->find("host"), &(*registry)->host());
 }
 
+TEST(DeviceRegistry, OpensAllDevicesOfARuntimeOrOneAndFindsThemByName) {
+  auto registry = DeviceRegistry::open("sim");
+  ASSERT_TRUE(registry.ok());
+  const auto all = (*registry)->all();
+  ASSERT_EQ(all.size(), 3u);
+  EXPECT_EQ(all[1]->name(), "sim:0");
+  EXPECT_EQ(all[2]->name(), "sim:1");
+  EXPECT_EQ((*registry)->find("sim"), all[1]);
+  EXPECT_EQ((*registry)->find("sim:1"), all[2]);
+  void* memory = all[2]->allocate(100).value();
+  EXPECT_EQ(&(*registry)->device_of(memory, 100), all[2]);
+  EXPECT_TRUE(all[2]->release(memory).ok());
+}
+
 TEST(DeviceRegistry, RefusesUnknownAndRepeatedNames) {
-  for (const char* names : {"gpu", "host,host", "sim,sim", "host,,sim", "host,Sim"}) {
+  for (const char* names : {"gpu", "host,host", "sim,sim", "sim,sim:1", "sim:2", "host,,sim", "host,Sim",
+                            "./no_plugin_there.so"}) {
     auto registry = DeviceRegistry::open(names);
     ASSERT_FALSE(registry.ok()) << names;
-    EXPECT_EQ(registry.status().code(), Code::kInvalidArgument);
+    EXPECT_EQ(registry.status().code(), std::string_view(names).find('/') == std::string_view::npos
+                                            ? Code::kInvalidArgument
+                                            : Code::kSystemError)
+        << registry.status().message();
     EXPECT_NE(registry.status().message().find("COMITY_DEVICES"), std::string::npos);
   }
 }

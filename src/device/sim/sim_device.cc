@@ -152,9 +152,13 @@ Result<Token> SimDevice::reduce(uint32_t queue, const ReduceWork& work) {
 
 // One poll's worth of progress.
 void SimDevice::step(Queue& queue) {
-  if (queue.waiting.empty() || --queue.waiting.front().polls_left > 0) return;
+  if (queue.waiting.empty()) return;
   Work& work = queue.waiting.front();
-  if (work.is_copy) {
+  if (work.gate != nullptr && !work.gate->load()) return;
+  if (--work.polls_left > 0) return;
+  if (work.gate != nullptr) {
+    // It is open, and that is all.
+  } else if (work.is_copy) {
     copy_host(work.destinations[0], work.sources[0], work.bytes, false);
   } else if (work.reduce.count != 0) {
     work.reduce.sources = work.sources;
@@ -164,6 +168,20 @@ void SimDevice::step(Queue& queue) {
   }
   queue.waiting.pop_front();
   ++queue.done;
+}
+
+Token SimDevice::issued(uint32_t queue) const {
+  const std::lock_guard lock(mutex_);
+  return queues_[queue].issued;
+}
+
+SimDevice::Gate SimDevice::hold(uint32_t queue) {
+  const std::lock_guard lock(mutex_);
+  Work work{};
+  work.gate = std::make_shared<std::atomic<bool>>(false);
+  Gate gate = work.gate;
+  enqueue(queue, std::move(work));
+  return gate;
 }
 
 Result<bool> SimDevice::poll(uint32_t queue, Token token) {

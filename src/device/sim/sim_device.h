@@ -9,10 +9,12 @@
 // on this device in any test.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <random>
 #include <vector>
@@ -57,6 +59,11 @@ class SimDevice final : public Device {
   Result<Token> reduce(uint32_t queue, const ReduceWork& work) override;
   // kInvalidArgument: no such queue, or a token that it never gave.
   Result<bool> poll(uint32_t queue, Token token) override;
+  // What was issued last on the queue.
+  Token issued(uint32_t queue) const;
+  // Puts a gate on the queue: what is issued behind it waits until it is true, whoever polls.
+  using Gate = std::shared_ptr<std::atomic<bool>>;
+  Gate hold(uint32_t queue);
 
  private:
   struct Work {
@@ -67,6 +74,7 @@ class SimDevice final : public Device {
     std::vector<const std::byte*> sources;  // at the private place, as are destinations
     std::vector<std::byte*> destinations;
     std::vector<uint8_t> divided;
+    Gate gate = nullptr;  // not null: it is nothing else
   };
   struct Queue {
     std::deque<Work> waiting;
