@@ -356,9 +356,24 @@ COMITY_API comityResult_t comityCommUserRank(comityComm_t comm, int* rank);
  * comitySystemError (the system or COMITY_ARENA_CAP refuses the size; *ptr is NULL). */
 COMITY_API comityResult_t comityMemAlloc(void** ptr, size_t size);
 
-/* Frees what comityMemAlloc gave; NULL is accepted and ignored. No collective may be using it, on any rank
- * that shares it: it is free to go when the collectives that named it are complete on this rank. Any thread,
- * does not block.
+/* Allocates `size` bytes of memory of a device that COMITY_DEVICES opened, by its name ("opencl:1"; "opencl"
+ * is its device 0; "host": as comityMemAlloc). Calls take its addresses as buffers; the CPU may not. Aligned
+ * to at least 128 bytes, content undefined; *ptr is the caller's until comityMemFree. A size of 0 gives
+ * NULL. Any thread; blocks as the device's runtime does.
+ * Errors: comityInvalidArgument (ptr or device is NULL, no such device: says which there are),
+ * comitySystemError (no memory), comityUnhandledDeviceError; *ptr is NULL. */
+COMITY_API comityResult_t comityMemAllocOn(void** ptr, size_t size, const char* device);
+
+/* Copies `size` bytes between memory of any kinds: of the host, of devices, of one or of two. The ranges do
+ * not overlap. Blocks until it is done; it is in no order with a user's streams, nor with calls that have not
+ * ended. Any thread.
+ * Errors: comityInvalidArgument (a NULL, or memory that is no whole part of one allocation),
+ * comitySystemError, comityUnhandledDeviceError. */
+COMITY_API comityResult_t comityMemCopy(void* dst, const void* src, size_t size);
+
+/* Frees what comityMemAlloc or comityMemAllocOn gave; NULL is accepted and ignored. No collective may be
+ * using it, on any rank that shares it: it is free to go when the collectives that named it are complete on
+ * this rank. Any thread, does not block but on a device, whose runtime may wait for its other work.
  * Errors: comityInvalidArgument (no such allocation). */
 COMITY_API comityResult_t comityMemFree(void* ptr);
 
@@ -377,14 +392,26 @@ COMITY_API comityResult_t comityCommRegister(comityComm_t comm, void* buff, size
 COMITY_API comityResult_t comityCommDeregister(comityComm_t comm, void* handle);
 
 /* ---- Streams and events ------------------------------------------------------------------------------ */
-/* Streams of the host's memory: a thread of the library carries out what is enqueued, and sleeps while there
- * is nothing. A stream belongs to no communicator. After a call on a stream fails, its communicator is at its
- * end, and what follows on the stream with other communicators is carried out. */
+/* A thread of the library carries out what is enqueued, and sleeps while there is nothing. A stream belongs
+ * to no communicator. After a call on a stream fails, its communicator is at its end, and what follows on
+ * the stream with other communicators is carried out. */
 
 /* Makes a stream; given back by comityStreamDestroy. Any thread, does not block.
  * Errors: comityInvalidArgument (NULL, or a COMITY_PROGRESS_CPU that is no core's number), comitySystemError
  * (no memory, no thread). */
 COMITY_API comityResult_t comityStreamCreate(comityStream_t* stream);
+
+/* Makes a stream of one that the user made by a device's own runtime, of the device of this name,
+ * which COMITY_DEVICES opened; NULL: its default stream, where it has one. A call on it begins when the work
+ * has ended that the user put there before the call, and work that the user puts there behind the call
+ * begins when the call has ended; the host waits for neither. Other streams of the device go on. Its buffers
+ * may be of that device or of any other memory. Events and waits of comityEventRecord and
+ * comityStreamWaitEvent are about calls; work of the user's behind comityStreamWaitEvent waits too. `native`
+ * stays until the stream is given back and what is on it has ended. Given back by comityStreamDestroy. Any
+ * thread, does not block. Errors: comityInvalidArgument (stream or device is NULL, no such device, `native`
+ * is none of its streams), comityInvalidUsage (the device has no streams, or this one is being captured),
+ * comitySystemError. */
+COMITY_API comityResult_t comityStreamWrap(comityStream_t* stream, const char* device, void* native);
 
 /* Blocks until all that was enqueued on `stream` before has ended, whether well or not. Returns the first
  * error of a call on it that no comityStreamSynchronize returned before.

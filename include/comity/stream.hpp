@@ -25,6 +25,16 @@ class Stream {
     return Stream(stream);
   }
 
+  // A device's own stream, which outlives this and what is on it: see comityStreamWrap. Does not block.
+  // Errors: comityInvalidArgument, comityInvalidUsage, comitySystemError.
+  static Expected<Stream> wrap(const char* device, void* native_stream) {
+    comityStream_t stream = nullptr;
+    if (const comityResult_t made = comityStreamWrap(&stream, device, native_stream); made != comitySuccess) {
+      return detail::error_of(made);
+    }
+    return Stream(stream);
+  }
+
   // Blocks until all that was enqueued before has ended; the first error of a call on it that was not told
   // yet.
   Expected<void> synchronize() { return detail::checked(comityStreamSynchronize(native())); }

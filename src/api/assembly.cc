@@ -357,6 +357,17 @@ Result<DeviceRegistry*> devices() {
   return registry;
 }
 
+Result<Device*> device_named(const char* name) {
+  if (name == nullptr) return Status(Code::kInvalidArgument, "device is NULL");
+  COMITY_ASSIGN_OR_RETURN(DeviceRegistry * registry, devices());
+  if (Device* found = registry->find(name)) return found;
+  std::string names;
+  for (const Device* each : registry->all())
+    names += fmt::format("{}{}", names.empty() ? "" : ", ", each->name());
+  return Status(Code::kInvalidArgument,
+                fmt::format("there is no device \"{}\": COMITY_DEVICES opened {}", name, names));
+}
+
 Result<std::unique_ptr<Assembly>> Assembly::make(const control::UniqueId& id, uint32_t nranks, uint32_t rank,
                                                  const Result<CommConfig>& config,
                                                  const std::atomic<bool>* cancelled) {

@@ -50,5 +50,7 @@ class Assembly {
 
 // Devices of this process, opened at first use per COMITY_DEVICES.
 Result<DeviceRegistry*> devices();
+// Of them the one of this name, as a user gives it; kInvalidArgument says which there are.
+Result<Device*> device_named(const char* name);
 
 }  // namespace comity::api

@@ -64,7 +64,7 @@ Launch::~Launch() = default;
 
 Status Launch::carry_out(bool* behind) {
   COMITY_RETURN_IF_ERROR(enter());
-  enqueue();
+  COMITY_RETURN_IF_ERROR(enqueue());
   drive();
   if (outcome_ != nullptr) {
     const engine::Outcome outcome = dispatcher().await(*outcome_);
@@ -91,7 +91,7 @@ Status Launch::enter() {
   return {};
 }
 
-void Launch::enqueue() {
+Status Launch::enqueue() {
   std::vector<engine::Enqueued> launch;
   for (size_t i = 0; i < calls_.size(); ++i) {
     Collected& one = calls_[i];
@@ -107,7 +107,7 @@ void Launch::enqueue() {
     }
     launch.push_back(std::move(its));
   }
-  if (!launch.empty()) dispatcher().enqueue(std::move(launch));
+  return launch.empty() ? Status() : dispatcher().enqueue(std::move(launch));
 }
 
 void Launch::drive() {

@@ -40,7 +40,7 @@ class Launch {
   struct Member;
 
   Status enter();
-  void enqueue();
+  Status enqueue();
   void drive();
   void take(size_t index, const Status& status);
 

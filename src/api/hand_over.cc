@@ -36,8 +36,8 @@ Status enqueue(comityComm_t comm, const engine::Call& call, comityStream_t strea
   if (Status status = error_of(comm); !status.ok()) return status.in(about(comm, function));
   std::vector<engine::Enqueued> launch;
   launch.push_back(std::move(one));
-  comm->queue->dispatcher().enqueue(std::move(launch));
-  return {};
+  const Status taken = comm->queue->dispatcher().enqueue(std::move(launch));
+  return taken.ok() ? taken : taken.in(about(comm, function));
 }
 
 comityResult_t hand_elsewhere(comityComm_t comm, const engine::Call& call, comityStream_t stream,

@@ -5,6 +5,7 @@
 #include "src/api/errors.h"
 #include "src/api/guard.h"
 #include "src/api/handle.h"
+#include "src/device/blocking_copy.h"
 #include "src/device/registry.h"
 
 using comity::Code;
@@ -25,12 +26,36 @@ extern "C" comityResult_t comityMemAlloc(void** ptr, size_t size) {
   });
 }
 
+extern "C" comityResult_t comityMemAllocOn(void** ptr, size_t size, const char* device) {
+  return comity::api::guarded("comityMemAllocOn", [&]() -> comityResult_t {
+    if (ptr == nullptr) return remember({Code::kInvalidArgument, "comityMemAllocOn: ptr is NULL"});
+    *ptr = nullptr;
+    const auto owner = comity::api::device_named(device);
+    if (!owner.ok()) return remember(owner.status().in("comityMemAllocOn"));
+    if (size == 0) return comitySuccess;
+    const auto memory = (*owner)->allocate(size);
+    if (!memory.ok()) return remember(memory.status().in("comityMemAllocOn"));
+    *ptr = *memory;
+    return comitySuccess;
+  });
+}
+
+extern "C" comityResult_t comityMemCopy(void* dst, const void* src, size_t size) {
+  return comity::api::guarded("comityMemCopy", [&]() -> comityResult_t {
+    if (size != 0 && (dst == nullptr || src == nullptr))
+      return remember({Code::kInvalidArgument, "comityMemCopy: dst or src is NULL"});
+    auto devices = comity::api::devices();
+    if (!devices.ok()) return remember(devices.status().in("comityMemCopy"));
+    return remember(comity::copy_and_wait(**devices, dst, src, size).in("comityMemCopy"));
+  });
+}
+
 extern "C" comityResult_t comityMemFree(void* ptr) {
   return comity::api::guarded("comityMemFree", [&]() -> comityResult_t {
     if (ptr == nullptr) return comitySuccess;
     auto devices = comity::api::devices();
     if (!devices.ok()) return remember(devices.status().in("comityMemFree"));
-    return remember((*devices)->host().release(ptr).in("comityMemFree"));
+    return remember((*devices)->device_of(ptr, 1).release(ptr).in("comityMemFree"));
   });
 }
 

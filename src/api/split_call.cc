@@ -89,7 +89,7 @@ Status begin_split(comityComm_t comm, int color, int key, comityComm_t* newcomm,
     std::vector<engine::Enqueued> launch;
     launch.push_back({comm->queue, engine::KeptCall(engine::Call()), kFunction, {}, comm->behind, 0, turn});
     start_worker(comm, [job = Behind{comm, made, {color, key, config}, turn}] { carry_out(job); });
-    comm->queue->dispatcher().enqueue(std::move(launch));
+    static_cast<void>(comm->queue->dispatcher().enqueue(std::move(launch)));  // it is on no stream
   } catch (...) {
     if (made != nullptr) made->state.store(kDead);
     comm->queue->dispatcher().give_up_turn(*turn, Status(Code::kSystemError, "no memory, or no thread"));

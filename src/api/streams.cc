@@ -1,8 +1,10 @@
 // Streams and events of the C API.
 #include <fmt/core.h>
 
+#include <string>
 #include <utility>
 
+#include "src/api/assembly.h"
 #include "src/api/errors.h"
 #include "src/api/group.h"
 #include "src/api/guard.h"
@@ -36,17 +38,30 @@ bool end_handle(Handle& handle, Held Handle::*held) {
   return true;
 }
 
-Status create(comityStream_t* stream) {
-  if (stream == nullptr) return Status(Code::kInvalidArgument, "comityStreamCreate: stream is NULL");
-  *stream = nullptr;
+Status create(comityStream_t* stream, std::shared_ptr<engine::Stream> made) {
   COMITY_ASSIGN_OR_RETURN(const int cpu, progress_cpu());
   dispatcher().start(cpu);
-  auto made = std::make_shared<engine::Stream>();
   comityStream& handle = streams.make([] { streams.leave_to_parent(); });
   const std::lock_guard lock(process_lock(ProcessLock::kHandles));
   handle.stream = std::move(made);
   *stream = &handle;
   return {};
+}
+
+Status create(comityStream_t* stream) {
+  if (stream == nullptr) return Status(Code::kInvalidArgument, "comityStreamCreate: stream is NULL");
+  *stream = nullptr;
+  return create(stream, std::make_shared<engine::Stream>());
+}
+
+Status wrap(comityStream_t* stream, const char* device, void* native) {
+  if (stream == nullptr) return Status(Code::kInvalidArgument, "stream is NULL");
+  *stream = nullptr;
+  COMITY_ASSIGN_OR_RETURN(Device * its, device_named(device));
+  if (Status takes = its->check_stream(native); !takes.ok())
+    return takes.code() == Code::kUnsupported ? Status(Code::kInvalidUsage, std::string(takes.message()))
+                                              : takes;
+  return create(stream, std::make_shared<engine::Stream>(*its, native));
 }
 
 Status synchronize(comityStream_t stream) {
@@ -105,6 +120,12 @@ extern "C" comityResult_t comityStreamCreate(comityStream_t* stream) {
   return api::guarded("comityStreamCreate", [&] { return api::remember(api::create(stream)); });
 }
 
+extern "C" comityResult_t comityStreamWrap(comityStream_t* stream, const char* device, void* native) {
+  return api::guarded("comityStreamWrap", [&] {
+    return api::remember(api::wrap(stream, device, native).in("comityStreamWrap"));
+  });
+}
+
 extern "C" comityResult_t comityStreamSynchronize(comityStream_t stream) {
   return api::guarded("comityStreamSynchronize", [&] { return api::remember(api::synchronize(stream)); });
 }
@@ -132,8 +153,7 @@ extern "C" comityResult_t comityStreamWaitEvent(comityStream_t stream, comityEve
     if (!its.ok()) return api::remember(its.status());
     const auto mark = api::mark_of(event, "comityStreamWaitEvent");
     if (!mark.ok()) return api::remember(mark.status());
-    api::dispatcher().hold(*its, *mark);
-    return comitySuccess;
+    return api::remember(api::dispatcher().hold(*its, *mark).in("comityStreamWaitEvent"));
   });
 }
 

@@ -35,6 +35,7 @@ class DeviceRegistry {
     return *host_;
   }
   Device& host() const { return *host_; }
+  bool only_host() const { return others_.empty(); }
   // By its whole name, or a runtime's for its device 0. Null if it is not open.
   Device* find(std::string_view name) const;
   // The host first, then the others in the order of the list.

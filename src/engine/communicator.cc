@@ -13,7 +13,7 @@
 namespace comity::engine {
 namespace {
 
-constexpr uint64_t kDeviceNs = 1'000'000;  // a sleep while a device works, which tells nobody that it is done
+constexpr uint64_t kDeviceNs = 100'000;  // a sleep while a device works, which tells nobody that it is done
 
 // Whose plan it is carried out by: what ranks tell each other in a split is gathered by all.
 Collective plan_of(Collective collective) {
@@ -113,7 +113,11 @@ Result<const Binding*> Communicator::binding_for(const Call& call, Partials part
                        (device.host_addressable() ? 0u : 2u) | (in_place ? 1u : 0u);
   const uint32_t slot =
       picked * 8 + static_cast<uint32_t>(call.collective) + call.root * 5 + (in_place ? 32 : 0);
-  if (const Binding* found = bindings_.find(key, slot)) return found;
+  if (const Binding* found = bindings_.find(key, slot)) {
+    if (found->on_device && scratch_device_ != &device)
+      COMITY_RETURN_IF_ERROR(provide_memory(*found, device));
+    return found;
+  }
   COMITY_ASSIGN_OR_RETURN(PlannedPart planned,
                           options_.plans->generate(plan_of(call.collective), picked, call.root));
   planned.scaled = call.scalar.used;
@@ -132,12 +136,13 @@ void Communicator::forget_bindings() {
 
 // Scratch is shared by all bindings, since calls execute one at a time; it only grows.
 Status Communicator::provide_memory(const Binding& binding, Device& device) {
-  const uint64_t scratch = binding.shape.window * binding.scratch_bytes;
+  uint64_t scratch = binding.shape.window * binding.scratch_bytes;
   COMITY_RETURN_IF_ERROR(provide_bounce(binding.shape.window * binding.bounce_bytes));
   if (!binding.on_device) {
     return provide(host_scratch_, scratch, "scratch");
   }
   if (scratch <= device_scratch_bytes_ && scratch_device_ == &device) return {};
+  scratch = std::max(scratch, device_scratch_bytes_);  // on another device too: what was bound before fits
   if (device_scratch_ != nullptr) COMITY_RETURN_IF_ERROR(scratch_device_->release(device_scratch_));
   device_scratch_ = nullptr;
   device_scratch_bytes_ = 0;
@@ -150,23 +155,6 @@ Status Communicator::provide_memory(const Binding& binding, Device& device) {
 }
 
 // --- calls -------------------------------------------------------------------------------------------------
-
-Result<Device*> Communicator::device_for(const Call& call, uint64_t block_bytes) {
-  Device* device = &options_.devices->host();
-  if (call.collective == Collective::kBarrier) return device;
-  for (const void* pointer : {call.input, static_cast<const void*>(call.output)}) {
-    if (pointer == nullptr) continue;
-    Device& owner = options_.devices->device_of(pointer, block_bytes);
-    if (owner.host_addressable()) continue;
-    if (!device->host_addressable() && device != &owner) {
-      return Status(Code::kInvalidArgument,
-                    fmt::format("input and output of {} are on different devices, {} and {}",
-                                name_of(call.collective), device->name(), owner.name()));
-    }
-    device = &owner;
-  }
-  return device;
-}
 
 Status Communicator::start(const Call& call) {
   if (!error_.ok()) return error_;
@@ -184,15 +172,16 @@ Status Communicator::start(const Call& call) {
     announce(record);
     return {};
   }
-  Result<Device*> device = device_for(call, block_bytes);
-  if (!device.ok()) {
+  const Placement placement = placement_of(call, block_bytes);
+  if (placement.input != nullptr) [[unlikely]] {
     --number_;
-    return device.status();
+    return stage(call, placement, block_bytes);
   }
+  Device& device = *placement.device;
   const bool placed = in_place(call, block_bytes);
   Partials partials = partials_of(call.type, call.op);
   if (partials != Partials::kExact && !is_reduction(call.collective)) partials = Partials::kExact;
-  Result<const Binding*> binding = binding_for(call, partials, block_bytes, placed, **device);
+  Result<const Binding*> binding = binding_for(call, partials, block_bytes, placed, device);
   if (!binding.ok()) {
     fail(binding.status());
     return error_;
@@ -208,9 +197,9 @@ Status Communicator::start(const Call& call) {
   }
   if ((binding_->transports & registering_) != 0) [[unlikely]]
     begin_memory(call, block_bytes);
-  Arguments arguments = arguments_of(call, block_bytes, announced, **device);
+  Arguments arguments = arguments_of(call, block_bytes, announced, device);
   if (binding_->in_fp32) [[unlikely]] {
-    use_images(call, **device, arguments);
+    use_images(call, device, arguments);
   }
   executor_.begin(*binding_, arguments);
   return {};
@@ -356,6 +345,7 @@ Progress Communicator::give_up(Status status) {
     executor_.abandon();
   if (registering_ != 0) end_memory();
   in_flight_ = false;
+  if (prologue_ != nullptr) prologue_->give_up();
   if (!error_.ok()) return Progress::kFailed;
   undecided_ = std::move(status);
   const bool asks = options_.oversight != nullptr && !aborted();
@@ -365,6 +355,7 @@ Progress Communicator::give_up(Status status) {
 }
 
 Progress Communicator::poll_idle() {
+  if (waits_for_others()) return poll_prologue();
   if (!undecided_.ok()) {
     if (!options_.oversight->condemned()) return Progress::kBusy;
     settle();
@@ -398,6 +389,7 @@ void Communicator::disarm(Sleeper& sleeper) {
 }
 
 bool Communicator::awaits_device() const {
+  if (waits_for_others()) return true;
   if (exchanges()) return exchange_->awaits_device();
   return in_flight_ && alone_ == nullptr && executor_.awaits_device();
 }

@@ -29,6 +29,7 @@
 #include "src/engine/executor.h"
 #include "src/engine/family.h"
 #include "src/engine/plan_source.h"
+#include "src/engine/prologue.h"
 #include "src/engine/registrations.h"
 
 namespace comity::engine {
@@ -81,6 +82,8 @@ class Communicator final : public BindingContext, public ExchangeContext, privat
   // Announces a call whose arguments were checked. Errors are also returned by poll(). Not while one is in
   // flight.
   Status start(const Call& call);
+  // The same for a call that waits for what is ahead on users' streams; both stay valid until it has ended.
+  Status start(const Call& call, std::span<const std::shared_ptr<Passage>> ahead);
   // kDone also for a call that needed nothing. kFailed: error().
   Progress poll();
   // Ends the call in flight with this error. The control plane is told, unless it knew before or this rank
@@ -119,6 +122,10 @@ class Communicator final : public BindingContext, public ExchangeContext, privat
   uint64_t timeout_ns() const { return patience_ns_ == 0 ? options_.timeout_ns : patience_ns_; }
   // Another rank announced another call as the one in flight.
   bool saw_mismatch() const { return saw_mismatch_; }
+  // The call has not begun: it waits for its user's work on a device.
+  bool waits_for_others() const { return prologue_ != nullptr && prologue_->pending(); }
+  // Work that it gave to a device, or waits for there, is not done.
+  bool awaits_device() const;
   // Bit i: the call in flight, or else the last one, moves bytes by transport i.
   uint32_t transports_in_use() const {
     return binding_ == nullptr ? exchange_transports_ : binding_->transports;
@@ -182,7 +189,6 @@ class Communicator final : public BindingContext, public ExchangeContext, privat
   void begin_memory_varying(const Call& call);
   void begin_memory(const MemoryRange& input, const MemoryRange& output);
   Status provide(Mapping& mapping, uint64_t bytes, const char* what);
-  bool awaits_device() const;
   Progress advance();
   Progress trouble(Progress progress);
   Progress give_up(Status status);
@@ -191,7 +197,15 @@ class Communicator final : public BindingContext, public ExchangeContext, privat
                                      Device& device);
   Status provide_memory(const Binding& binding, Device& device);
   Status provide_bounce(uint64_t bytes);
-  Result<Device*> device_for(const Call& call, uint64_t block_bytes);
+  // Where a call is carried out, and whether its input has to come there first.
+  struct Placement {
+    Device* device;
+    Device* input;  // whose the input is; null: it lies where it should
+  };
+  Placement placement_of(const Call& call, uint64_t block_bytes) const;
+  Status stage(const Call& call, const Placement& placement, uint64_t block_bytes);
+  Prologue& prologue();
+  Progress poll_prologue();
   void use_images(const Call& call, Device& device, Arguments& arguments);
   void start_group_alone(const Binding& binding, const Call& call, uint64_t block_bytes);
   // uncommon.cc: v-variants and premulsum.
@@ -264,6 +278,7 @@ class Communicator final : public BindingContext, public ExchangeContext, privat
   std::byte* device_scratch_ = nullptr;
   uint64_t device_scratch_bytes_ = 0;
   Device* scratch_device_ = nullptr;
+  std::unique_ptr<Prologue> prologue_;  // from the first call that has one on
   std::array<std::byte, 64> barrier_token_{};
 };
 

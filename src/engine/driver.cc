@@ -106,7 +106,7 @@ Driver::Step Driver::step(CallSource& calls) {
 
 Driver::Step Driver::begin_next(CallSource& calls) {
   while (const Call* call = calls.next()) {
-    const Status started = calls.communicator_->start(*call);
+    const Status started = calls.communicator_->start(*call, calls.ahead());
     if (started.ok()) {
       calls.busy_ = true;
       calls.silent_since_ns_ = calls.mismatch_since_ns_ = calls.failed_at_ns_ = 0;
@@ -171,6 +171,7 @@ Status Driver::fault(CallSource& calls, uint64_t now_ns) const {
 // here nor, as far as their memory shows it, on the ranks that this one waits for.
 Status Driver::silence(CallSource& calls, uint64_t now_ns) const {
   Communicator& communicator = *calls.communicator_;
+  if (communicator.waits_for_others()) calls.silent_since_ns_ = 0;
   if (calls.silent_since_ns_ == 0) {
     calls.silent_since_ns_ = calls.reported_at_ns_ = now_ns;
     calls.marked_ = calls.warned_ = false;
@@ -237,10 +238,17 @@ uint32_t Driver::transports_in_use() const {
   return used;
 }
 
+bool Driver::awaits_device() const {
+  for (const CallSource* calls = first_; calls != nullptr; calls = calls->following_) {
+    if (calls->communicator_->awaits_device()) return true;
+  }
+  return false;
+}
+
 // What happened before its transport was armed is seen by the last round and look; what happens later rings.
 void Driver::sleep() {
   const uint32_t used = transports_in_use();
-  if (used == 0) {
+  if (used == 0 && !awaits_device()) {
     sched_yield();
     return;
   }

@@ -16,7 +16,9 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <mutex>
+#include <span>
 
 #include "comity/plugin/result.h"
 #include "src/base/berth.h"
@@ -36,6 +38,8 @@ class CallSource {
   // object then, which may be destroyed; the communicator it has left alone since the last ended(). Must not
   // block, nor add().
   virtual const Call* next() = 0;
+  // What has to end on users' streams before that call starts. Valid until ended().
+  virtual std::span<const std::shared_ptr<Passage>> ahead() const { return {}; }
   // How the call that next() gave last has ended, or why it could not start. Must not block, nor add().
   virtual void ended(const Status& status) = 0;
 
@@ -94,6 +98,7 @@ class Driver {
   void rest(uint64_t waited_ns);
   void sleep();
   uint32_t transports_in_use() const;
+  bool awaits_device() const;
   void open_berth(bool alone);
   void disarm(CallSource& calls);
 

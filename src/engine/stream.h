@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "comity/plugin/device.h"
 #include "comity/plugin/result.h"
 
 namespace comity::engine {
@@ -27,6 +28,16 @@ struct Mark {
 
 class Stream {
  public:
+  Stream() = default;
+  // Of a user's stream of a device: each place has a Passage there. The device outlives it.
+  Stream(Device& device, void* native) : device_(&device), native_(native) {}
+  // Takes the next place there; null where the stream is none of a device. Errors: Device::pass()'s.
+  Result<std::shared_ptr<Passage>> pass() const {
+    if (device_ == nullptr) return std::shared_ptr<Passage>();
+    COMITY_ASSIGN_OR_RETURN(auto passage, device_->pass(native_));
+    return std::shared_ptr<Passage>(std::move(passage));
+  }
+
   // What goes on when a place has ended: the calls of a communicator, or the place of another stream that
   // waits for it.
   struct Waiter {
@@ -37,12 +48,16 @@ class Stream {
   uint64_t enqueued() const { return enqueued_; }
   // The last place that ended with all before it.
   uint64_t ended() const { return ended_; }
-  uint64_t take_place() {
+  // With its passage on the device, or null; that is let go when the place has ended.
+  uint64_t take_place(std::shared_ptr<Passage> passage) {
     open_.push_back(true);
-    return ++enqueued_;
+    ++enqueued_;
+    if (passage != nullptr) passages_[enqueued_] = std::move(passage);
+    return enqueued_;
   }
   // Returns whether ended() grew.
   bool end(uint64_t place) {
+    if (device_ != nullptr) passages_.erase(place);
     open_[place - ended_ - 1] = false;
     const uint64_t before = ended_;
     for (; !open_.empty() && !open_.front(); ++ended_) open_.pop_front();
@@ -70,6 +85,9 @@ class Stream {
   std::deque<bool> open_;  // places ended_ + 1 to enqueued_: not ended yet
   std::multimap<uint64_t, Waiter> waiters_;
   Status error_;
+  Device* device_ = nullptr;
+  void* native_ = nullptr;
+  std::map<uint64_t, std::shared_ptr<Passage>> passages_;  // by place
 };
 
 }  // namespace comity::engine

@@ -22,7 +22,7 @@ void StreamDispatcher::start(int cpu) {
   if (threads_.count(cpu) == 0) threads_.emplace(cpu, std::make_unique<ProgressThread>(cpu));
 }
 
-void StreamDispatcher::enqueue(std::vector<Enqueued> launch) {
+Status StreamDispatcher::enqueue(std::vector<Enqueued> launch) {
   for (const Enqueued& one : launch) {
     if (one.turn == nullptr) start(one.queue->cpu_);
   }
@@ -32,7 +32,18 @@ void StreamDispatcher::enqueue(std::vector<Enqueued> launch) {
     std::vector<CallQueue::Place> places;
     for (std::shared_ptr<Stream>& stream : one.streams) places.push_back({{std::move(stream), 0}, 0});
     const std::shared_ptr<CallQueue> queue = one.queue;
-    calls.emplace_back(queue, CallQueue::Waiting{std::move(one), std::move(places)});
+    calls.emplace_back(queue, CallQueue::Waiting{std::move(one), std::move(places), {}});
+  }
+  // One for each stream, whatever number of the launch's calls are on it: they do not wait for each other.
+  std::map<Stream*, std::shared_ptr<Passage>> passages;
+  for (auto& [queue, waiting] : calls) {
+    for (const CallQueue::Place& place : waiting.places) {
+      const auto [passage, is_first] = passages.try_emplace(place.mark.stream.get());
+      if (is_first) {
+        COMITY_ASSIGN_OR_RETURN(passage->second, place.mark.stream->pass());
+      }
+      if (passage->second != nullptr) waiting.ahead.push_back(passage->second);
+    }
   }
   const std::lock_guard lock(mutex_);
   // All of the launch waits for what came before it, and not for each other.
@@ -40,18 +51,23 @@ void StreamDispatcher::enqueue(std::vector<Enqueued> launch) {
     for (CallQueue::Place& place : waiting.places) place.after = place.mark.stream->enqueued();
   }
   for (auto& [queue, waiting] : calls) {
-    for (CallQueue::Place& place : waiting.places) place.mark.number = place.mark.stream->take_place();
+    for (CallQueue::Place& place : waiting.places)
+      place.mark.number = place.mark.stream->take_place(passages[place.mark.stream.get()]);
     if (waiting.what.outcome != nullptr) ++waiting.what.outcome->left;
     queue->waiting_.push_back(std::move(waiting));
     queue->pending_.fetch_add(1, std::memory_order_relaxed);
     if (queue->waiting_.size() == 1) consider(*queue);
   }
+  return {};
 }
 
-void StreamDispatcher::hold(const std::shared_ptr<Stream>& stream, const Mark& mark) {
+Status StreamDispatcher::hold(const std::shared_ptr<Stream>& stream, const Mark& mark) {
+  if (mark.stream == nullptr || mark.stream == stream || ended(mark)) return {};
+  COMITY_ASSIGN_OR_RETURN(auto passage, stream->pass());
   const std::lock_guard lock(mutex_);
-  if (mark.stream == nullptr || mark.stream == stream || mark.stream->ended() >= mark.number) return;
-  mark.stream->hold(mark.number, {nullptr, {stream, stream->take_place()}});
+  if (mark.stream->ended() < mark.number)
+    mark.stream->hold(mark.number, {nullptr, {stream, stream->take_place(std::move(passage))}});
+  return {};
 }
 
 // --- for progress threads ----------------------------------------------------------------------------------
@@ -88,6 +104,7 @@ const Call* StreamDispatcher::next(CallQueue& queue) {
   if (ready(queue)) {
     if (begin_turn(queue)) return nullptr;
     queue.started_ = true;
+    queue.ahead_ = queue.waiting_.front().ahead;
     return &queue.waiting_.front().what.call.call();
   }
   queue.running_ = false;

@@ -17,6 +17,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -69,6 +70,7 @@ class CallQueue final : public CallSource, public std::enable_shared_from_this<C
 
   // CallSource, for the progress thread.
   const Call* next() override;
+  std::span<const std::shared_ptr<Passage>> ahead() const override { return ahead_; }
   void ended(const Status& status) override;
 
  private:
@@ -80,6 +82,7 @@ class CallQueue final : public CallSource, public std::enable_shared_from_this<C
   struct Waiting {
     Enqueued what;
     std::vector<Place> places;
+    std::vector<std::shared_ptr<Passage>> ahead;  // on users' streams
   };
 
   StreamDispatcher& dispatcher_;
@@ -90,6 +93,8 @@ class CallQueue final : public CallSource, public std::enable_shared_from_this<C
   std::list<Waiting> waiting_;  // a list: it holds nothing while it is empty, as handles keep it for ever
   bool running_ = false;        // a progress thread has it, or is about to, or it is somebody's turn
   bool started_ = false;        // the first of waiting_ is in flight
+  // Of the call that next() gave last; the progress thread's.
+  std::span<const std::shared_ptr<Passage>> ahead_;
 };
 
 class StreamDispatcher {
@@ -102,8 +107,9 @@ class StreamDispatcher {
 
   // Makes the progress thread of core `cpu`, if there is none yet. Throws what std::thread throws.
   void start(int cpu);
-  // Takes a launch on whole. Throws what start() throws; then nothing was taken on.
-  void enqueue(std::vector<Enqueued> launch);
+  // Takes a launch on whole. Throws what start() throws; then nothing was taken on, as after an error: that
+  // of Device::pass() for a user's stream.
+  Status enqueue(std::vector<Enqueued> launch);
   // Ends all calls of the queue that are not in flight with this error. That in flight is ended by
   // Communicator::abort(), not here.
   void cancel(CallQueue& queue, const Status& error);
@@ -122,8 +128,9 @@ class StreamDispatcher {
   Mark mark(const std::shared_ptr<Stream>& stream);
   bool ended(const Mark& mark);
   void await(const Mark& mark);
-  // What is enqueued on `stream` from now on waits for `mark`.
-  void hold(const std::shared_ptr<Stream>& stream, const Mark& mark);
+  // What is enqueued on `stream` from now on, a user's work on it included, waits for `mark`. Errors: those
+  // of Device::pass().
+  Status hold(const std::shared_ptr<Stream>& stream, const Mark& mark);
   Status take_error(Stream& stream);
 
  private:

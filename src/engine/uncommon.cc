@@ -51,17 +51,18 @@ Status Communicator::start_uncommon(const Call& call) {
     announce(record);
     return {};
   }
-  Result<Device*> device = device_for(call, varies ? 1 : longest);
-  Status ready = device.status();
-  if (ready.ok() && call.scalar.used) ready = begin_scalar(call);
-  if (!ready.ok()) {
+  const Placement placement = placement_of(call, varies ? 1 : longest);
+  Device& device = *placement.device;
+  Status ready;
+  if (placement.input == nullptr && call.scalar.used) ready = begin_scalar(call);
+  if (!ready.ok() || placement.input != nullptr) {
     --number_;
-    return ready;
+    return ready.ok() ? stage(call, placement, longest) : ready;
   }
   const bool rounds = is_reduction(call.collective) && !call.scalar.used;
   const Partials partials = rounds ? partials_of(call.type, call.op) : Partials::kExact;
   const bool placed = varies ? in_place_varying(call) : in_place(call, longest);
-  Result<const Binding*> binding = binding_for(call, partials, longest / element * worked, placed, **device);
+  Result<const Binding*> binding = binding_for(call, partials, longest / element * worked, placed, device);
   if (!binding.ok()) {
     fail(binding.status());
     return error_;
@@ -80,7 +81,7 @@ Status Communicator::start_uncommon(const Call& call) {
   }
   if ((binding_->transports & registering_) != 0)
     varies ? begin_memory_varying(call) : begin_memory(call, longest);
-  begin_uncommon(call, longest, announced, **device);
+  begin_uncommon(call, longest, announced, device);
   return {};
 }
 

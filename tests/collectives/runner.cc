@@ -4,11 +4,11 @@
 
 #include <algorithm>
 #include <cstring>
-#include <memory>
+#include <map>
 #include <optional>
+#include <utility>
 
-#include "src/api/assembly.h"
-#include "src/device/registry.h"
+#include "comity/comity.h"
 
 namespace comity::test {
 namespace {
@@ -16,10 +16,14 @@ namespace {
 constexpr uint64_t kGuard = 64;
 constexpr std::byte kGuardByte{0xa5};
 
-// Memory of one kind that grows and is kept, filled and read through host mirrors.
+constexpr const char* kMalloc = "malloc";
+constexpr const char* kMemAlloc = "memalloc";
+
+// Memory of one kind, one of these or a device's name, that grows and is kept, filled and read through host
+// mirrors.
 class Store {
  public:
-  explicit Store(Memory kind) : kind_(kind) {}
+  explicit Store(std::string kind) : kind_(std::move(kind)) {}
   ~Store() { drop(); }
   Store(const Store&) = delete;
   Store& operator=(const Store&) = delete;
@@ -28,45 +32,36 @@ class Store {
     if (bytes <= bytes_) return data_;
     drop();
     bytes_ = bytes + bytes / 2;
-    if (kind_ == Memory::kMalloc) {
-      data_ = static_cast<std::byte*>(std::aligned_alloc(64, (bytes_ + 63) / 64 * 64));
-    } else if (kind_ == Memory::kMemAlloc) {
-      void* memory = nullptr;
-      if (comityMemAlloc(&memory, bytes_) == comitySuccess) data_ = static_cast<std::byte*>(memory);
+    void* memory = nullptr;
+    if (kind_ == kMalloc) {
+      memory = std::aligned_alloc(64, (bytes_ + 63) / 64 * 64);
+    } else if (kind_ == kMemAlloc) {
+      static_cast<void>(comityMemAlloc(&memory, bytes_));
     } else {
-      auto memory = device()->allocate(bytes_);
-      if (memory.ok()) data_ = static_cast<std::byte*>(*memory);
+      static_cast<void>(comityMemAllocOn(&memory, bytes_, kind_.c_str()));
     }
+    data_ = static_cast<std::byte*>(memory);
     return data_;
   }
 
-  void write(std::byte* to, const std::vector<std::byte>& from) { move(to, from.data(), from.size()); }
-  void read(std::vector<std::byte>& to, const std::byte* from) { move(to.data(), from, to.size()); }
+  static void write(std::byte* to, const std::vector<std::byte>& from) {
+    static_cast<void>(comityMemCopy(to, from.data(), from.size()));
+  }
+  static void read(std::vector<std::byte>& to, const std::byte* from) {
+    static_cast<void>(comityMemCopy(to.data(), from, to.size()));
+  }
 
  private:
-  static Device* device() { return (*api::devices())->find("sim"); }
-  void move(void* to, const void* from, uint64_t bytes) {
-    if (bytes == 0) return;
-    if (kind_ != Memory::kSimDevice) {
-      std::memcpy(to, from, bytes);
-      return;
-    }
-    const auto token = device()->copy(0, to, from, bytes);
-    while (token.ok()) {
-      const auto done = device()->poll(0, *token);
-      if (!done.ok() || *done) break;
-    }
-  }
   void drop() {
-    if (data_ == nullptr) return;
-    if (kind_ == Memory::kMalloc) std::free(data_);
-    if (kind_ == Memory::kMemAlloc) static_cast<void>(comityMemFree(data_));
-    if (kind_ == Memory::kSimDevice) static_cast<void>(device()->release(data_));
+    if (kind_ == kMalloc)
+      std::free(data_);
+    else
+      static_cast<void>(comityMemFree(data_));
     data_ = nullptr;
     bytes_ = 0;
   }
 
-  Memory kind_;
+  const std::string kind_;
   std::byte* data_ = nullptr;
   uint64_t bytes_ = 0;
 };
@@ -172,37 +167,51 @@ comityResult_t call(const Given& given) {
 
 class Walker {
  public:
-  Walker(comityComm_t comm, uint32_t rank) : comm_(comm), rank_(rank) {}
+  Walker(comityComm_t comm, uint32_t rank, const std::vector<std::string>& devices)
+      : comm_(comm), rank_(rank) {
+    const std::string& device = devices[rank % devices.size()];
+    const size_t between = device.find('>');
+    input_device_ = device.substr(0, between);
+    output_device_ = between == std::string::npos ? device : device.substr(between + 1);
+  }
 
   // "" if all is well.
   std::string step(const TableRow& table_row, bool tamper) {
     const Row& row = table_row.row;
-    Store& store = stores_[static_cast<int>(table_row.memory)];
     const size_t size = size_of(row.type);
     const uint64_t in_bytes = extent_of(input_runs(row, rank_)) * size;
     const uint64_t out_bytes = extent_of(output_runs(row, rank_)) * size;
     const uint64_t room = (std::max(in_bytes, out_bytes) + 2 * kGuard + 63) / 64 * 64;
-    std::byte* base = store.get(2 * room);
-    if (base == nullptr) return "no memory: " + std::string(comityGetLastError(nullptr));
-    std::byte* in = base + kGuard;
+    std::byte* const base = store(table_row.memory, false).get(2 * room);
+    std::byte* const input = row.in_place ? base : store(table_row.memory, true).get(room);
+    if (base == nullptr || input == nullptr) return "no memory: " + std::string(comityGetLastError(nullptr));
+    std::byte* in = input + kGuard;
     std::byte* out = row.in_place ? in : base + room + kGuard;
     if (row.in_place && has_output_blocks(row.collective))
       in = out + own_block(row, output_runs(row, rank_)) * size;
     if (row.in_place && has_input_blocks(row.collective))
       out = in + own_block(row, input_runs(row, rank_)) * size;
     fill_for(row, in_bytes, out_bytes);
-    prepare(store, row, in, out, in_bytes, out_bytes);
+    prepare(row, in, out, in_bytes, out_bytes);
     const comityResult_t result = make_call(table_row, in, out);
     if (result != comitySuccess) {
       failed_ = true;
       return fmt::format("{}: {}", comityGetErrorString(result), comityGetLastError(comm_));
     }
     if (!has_output(row, rank_)) return "";
-    return check(store, row, out, out_bytes, tamper);
+    return check(row, out, out_bytes, tamper);
   }
   bool failed() const { return failed_; }
 
  private:
+  Store& store(Memory memory, bool of_input) {
+    const std::string& kind = memory == Memory::kMalloc     ? kMalloc
+                              : memory == Memory::kMemAlloc ? kMemAlloc
+                              : of_input                    ? input_device_
+                                                            : output_device_;
+    return stores_.try_emplace(kind, kind).first->second;
+  }
+
   uint64_t own_block(const Row& row, const std::vector<Run>& runs) const {
     return is_varying(row.collective) ? runs[rank_].offset : rank_ * row.count;
   }
@@ -215,11 +224,13 @@ class Walker {
     std::memcpy(scratch_.data(), &bits, scratch_.size());
     const bool with_buffers = table_row.scalar == ScalarAt::kAsMemory;
     const bool far =
-        with_buffers ? table_row.memory == Memory::kSimDevice : table_row.scalar == ScalarAt::kSimDevice;
+        with_buffers ? table_row.memory == Memory::kDevice : table_row.scalar == ScalarAt::kSimDevice;
     const bool later = far || table_row.scalar == ScalarAt::kHost;
-    std::byte* scalar = far ? scalar_.get(sizeof bits) : scratch_.data();
+    const std::string far_kind = with_buffers ? output_device_ : "sim";
+    std::byte* scalar =
+        far ? scalars_.try_emplace(far_kind, far_kind).first->second.get(sizeof bits) : scratch_.data();
     if (scalar == nullptr) return comitySystemError;
-    if (far) scalar_.write(scalar, scratch_);
+    if (far) Store::write(scalar, scratch_);
     comityRedOp_t op{};
     comityResult_t result =
         comityRedOpCreatePreMulSum(&op, scalar, static_cast<comityDataType_t>(row.type),
@@ -242,23 +253,22 @@ class Walker {
     filled_ = row;
   }
 
-  void prepare(Store& store, const Row& row, std::byte* in, std::byte* out, uint64_t in_bytes,
-               uint64_t out_bytes) {
+  void prepare(const Row& row, std::byte* in, std::byte* out, uint64_t in_bytes, uint64_t out_bytes) {
     scratch_.assign(out_bytes + 2 * kGuard, kGuardByte);
-    if (!row.in_place || has_output_blocks(row.collective)) store.write(out - kGuard, scratch_);
+    if (!row.in_place || has_output_blocks(row.collective)) Store::write(out - kGuard, scratch_);
     if (row.in_place && !has_output_blocks(row.collective)) {
       scratch_.assign(in_bytes + 2 * kGuard, kGuardByte);
-      store.write(in - kGuard, scratch_);
+      Store::write(in - kGuard, scratch_);
     }
-    store.write(in, input_);
+    Store::write(in, input_);
   }
 
-  std::string check(Store& store, const Row& row, const std::byte* out, uint64_t out_bytes, bool tamper) {
+  std::string check(const Row& row, const std::byte* out, uint64_t out_bytes, bool tamper) {
     // In place reduce_scatter and scatter write the middle of their input: its neighbours are not guards.
     const bool guarded = !(row.in_place && has_input_blocks(row.collective));
     const uint64_t guard = guarded ? kGuard : 0;
     scratch_.resize(out_bytes + 2 * guard);
-    store.read(scratch_, out - guard);
+    Store::read(scratch_, out - guard);
     if (tamper && out_bytes > 0) scratch_[guard] ^= std::byte{1};
     for (uint64_t i = 0; i < guard; ++i) {
       if (scratch_[i] != kGuardByte || scratch_[guard + out_bytes + i] != kGuardByte)
@@ -274,8 +284,9 @@ class Walker {
   comityComm_t comm_;
   uint32_t rank_;
   bool failed_ = false;
-  Store stores_[3] = {Store(Memory::kMalloc), Store(Memory::kMemAlloc), Store(Memory::kSimDevice)};
-  Store scalar_ = Store(Memory::kSimDevice);
+  std::string input_device_, output_device_;
+  std::map<std::string, Store> stores_;  // by kind
+  std::map<std::string, Store> scalars_;
   std::vector<std::byte> scratch_;
   std::optional<Row> filled_;  // the row that these are of, out of place
   std::vector<std::byte> input_, want_;
@@ -283,9 +294,10 @@ class Walker {
 
 }  // namespace
 
-Report run_rows(comityComm_t comm, uint32_t rank, const std::vector<TableRow>& rows, uint64_t tamper) {
+Report run_rows(comityComm_t comm, uint32_t rank, const std::vector<TableRow>& rows, uint64_t tamper,
+                const std::vector<std::string>& devices) {
   Report report;
-  Walker walker(comm, rank);
+  Walker walker(comm, rank, devices);
   for (const TableRow& row : rows) {
     ++report.rows;
     const std::string wrong = walker.step(row, report.rows == tamper);

@@ -18,7 +18,8 @@ struct Report {
 
 // Runs every row on `comm` as `rank`; stops at an error, goes on after a wrong result. Buffers carry guard
 // bytes, which are part of what is checked. `tamper` (0: never) spoils the result of that row before it is
-// checked: a wrong kernel.
-Report run_rows(comityComm_t comm, uint32_t rank, const std::vector<TableRow>& rows, uint64_t tamper = 0);
+// checked: a wrong kernel. `devices`: as TableChoice's.
+Report run_rows(comityComm_t comm, uint32_t rank, const std::vector<TableRow>& rows, uint64_t tamper = 0,
+                const std::vector<std::string>& devices = {"sim"});
 
 }  // namespace comity::test

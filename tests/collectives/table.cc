@@ -96,7 +96,7 @@ void add_rows(const TableChoice& choice, Collective collective, std::vector<Tabl
 }  // namespace
 
 std::string describe(const TableRow& row) {
-  constexpr const char* kNames[] = {"malloc", "MemAlloc", "sim device"};
+  constexpr const char* kNames[] = {"malloc", "MemAlloc", "a device"};
   constexpr const char* kScalars[] = {"", ", scalar given", ", scalar on the host", ", scalar on the device"};
   return fmt::format("{}, {}{}", describe(row.row), kNames[static_cast<int>(row.memory)],
                      kScalars[static_cast<int>(row.scalar)]);
@@ -127,13 +127,15 @@ std::string encode_choice(const TableChoice& choice) {
   text += fmt::format(" {}", choice.collectives.size());
   for (const Collective collective : choice.collectives)
     text += fmt::format(" {}", static_cast<int>(collective));
+  text += fmt::format(" {}", choice.devices.size());
+  for (const std::string& device : choice.devices) text += " " + device;
   return text;
 }
 
 TableChoice decode_choice(const std::string& text) {
   std::istringstream in(text);
   TableChoice choice;
-  size_t memories = 0, collectives = 0;
+  size_t memories = 0, collectives = 0, devices = 0;
   in >> choice.nranks >> choice.pairwise >> choice.seed >> memories;
   choice.memories.resize(memories);
   for (Memory& memory : choice.memories) {
@@ -148,6 +150,9 @@ TableChoice decode_choice(const std::string& text) {
     in >> value;
     collective = static_cast<Collective>(value);
   }
+  in >> devices;
+  choice.devices.resize(devices);
+  for (std::string& device : choice.devices) in >> device;
   return choice;
 }
 

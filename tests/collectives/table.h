@@ -13,7 +13,8 @@
 
 namespace comity::test {
 
-enum class Memory : uint8_t { kMalloc, kMemAlloc, kSimDevice };
+// Where a row's buffers lie; kDevice: on the device of the choice that is this rank's.
+enum class Memory : uint8_t { kMalloc, kMemAlloc, kDevice };
 
 // Where premulsum's scalar lies: on the device where the buffers do, and else in host memory that is read
 // when the operation is made; or where it says, read when the operation is used (kHost, kSimDevice).
@@ -32,6 +33,8 @@ struct TableChoice {
   bool pairwise = false;  // a seeded set in which every pair of values of two columns occurs
   uint64_t seed = 1;
   std::vector<Collective> collectives;  // empty: all
+  // By rank, over and over: the name of a device, or two, "host>opencl", where input and output differ.
+  std::vector<std::string> devices = {"sim"};
 };
 
 // Rows of 9 collectives, 5 v-variants and a ring of Sends and Recvs x 12 types x ops, premulsum included x

@@ -19,7 +19,7 @@ int main(int argc, char** argv) {
     std::printf("0 0\ninit: %s\n", comityGetLastError(nullptr));
     return 1;
   }
-  const auto report = comity::test::run_rows(comm, rank, comity::test::make_rows(choice));
+  const auto report = comity::test::run_rows(comm, rank, comity::test::make_rows(choice), 0, choice.devices);
   std::printf("%llu %llu\n%s\n", static_cast<unsigned long long>(report.rows),
               static_cast<unsigned long long>(report.wrong_rows), report.first_wrong.c_str());
   return comityCommDestroy(comm) == comitySuccess && report.wrong_rows == 0 ? 0 : 1;

@@ -57,7 +57,7 @@ class PreMulSum : public testing::TestWithParam<const char*> {
 // and the memory of the buffers take turns.
 std::vector<TableRow> every_row(uint32_t nranks) {
   constexpr uint64_t kCounts[] = {1, 1009, 3, 257, 4099};
-  constexpr Memory kMemories[] = {Memory::kMalloc, Memory::kMemAlloc, Memory::kSimDevice, Memory::kMalloc};
+  constexpr Memory kMemories[] = {Memory::kMalloc, Memory::kMemAlloc, Memory::kDevice, Memory::kMalloc};
   std::vector<TableRow> rows;
   for (const Collective collective : {Collective::kAllReduce, Collective::kReduce, Collective::kReduceScatter,
                                       Collective::kReduceScatterV}) {

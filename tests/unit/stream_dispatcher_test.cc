@@ -40,7 +40,7 @@ class StreamDispatcherTest : public testing::TestWithParam<const char*> {
     call.output = out_[rank].data();
     std::vector<engine::Enqueued> launch;
     launch.push_back({queues_[rank], engine::KeptCall(call), "sum", {streams_[rank]}, std::move(outcome), 0});
-    dispatcher_.enqueue(std::move(launch));
+    EXPECT_TRUE(dispatcher_.enqueue(std::move(launch)).ok());
   }
 
   ScopedEnv transports_{"COMITY_TRANSPORTS", GetParam()};

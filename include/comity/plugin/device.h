@@ -12,7 +12,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "comity/plugin/result.h"
@@ -50,6 +52,16 @@ struct ReduceWork {
   std::span<const uint8_t> divided = {};  // fp16, bf16, fp8 alone
 };
 
+// The place of a call among the work of a user's stream: what the user put on the stream before has to end
+// before the call begins, and what the user puts behind does not begin while this object lives. Its end lets
+// it begin; on any thread, without blocking. The device outlives it.
+class Passage {
+ public:
+  virtual ~Passage() = default;
+  // Whether what is ahead has ended. One thread at a time; never blocks.
+  virtual Result<bool> ahead_is_done() = 0;
+};
+
 class Device {
  public:
   virtual ~Device() = default;
@@ -81,6 +93,19 @@ class Device {
   // True once the work of `token` on `queue`, and all before it there, is complete and visible to the CPU's
   // transports. An error is fatal to the queue.
   virtual Result<bool> poll(uint32_t queue, Token token) = 0;
+
+  // Takes the next place on a user's stream, which is the runtime's own (cudaStream_t, cl_command_queue, ..);
+  // null: its default stream, where it has one. The host waits for nothing. Any thread; never blocks.
+  // kUnsupported: the device has no streams, or this one takes no gate now (it is captured);
+  // kInvalidArgument: it is no stream of this device.
+  virtual Result<std::unique_ptr<Passage>> pass(void* /*stream*/) {
+    return Status(Code::kUnsupported, std::string(name()) + " has no streams of its own");
+  }
+  // Whether pass() takes it, by the same errors.
+  virtual Status check_stream(void* stream) const {
+    static_cast<void>(stream);
+    return Status(Code::kUnsupported, std::string(name()) + " has no streams of its own");
+  }
 };
 
 }  // namespace comity

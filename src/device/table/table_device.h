@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "comity/plugin/device.h"
+#include "src/device/table/passage.h"
 #include "src/device/table/runtime.h"
 #include "src/device/table/table_queue.h"
 
@@ -35,6 +36,11 @@ class TableDevice final : public Device {
   Result<Token> copy(uint32_t queue, void* destination, const void* source, uint64_t bytes) override;
   Result<Token> reduce(uint32_t queue, const ReduceWork& work) override;
   Result<bool> poll(uint32_t queue, Token token) override;
+
+  Result<std::unique_ptr<Passage>> pass(void* stream) override {
+    return TablePassage::make(runtime_, number_, stream);
+  }
+  Status check_stream(void* stream) const override { return TablePassage::check(*runtime_, number_, stream); }
 
   const DeviceRuntime& runtime() const { return *runtime_; }
   uint32_t number() const { return number_; }

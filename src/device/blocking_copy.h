@@ -1,0 +1,15 @@
+// Copies between memory of any kinds that block until they are done.
+#pragma once
+
+#include <cstdint>
+
+#include "comity/plugin/result.h"
+#include "src/device/registry.h"
+
+namespace comity {
+
+// The ranges do not overlap; each lies within one allocation. Any thread. Errors: those of Device::copy() and
+// poll().
+Status copy_and_wait(const DeviceRegistry& devices, void* to, const void* from, uint64_t bytes);
+
+}  // namespace comity
