@@ -25,6 +25,9 @@ void add_topo(CLI::App& app, int& status);
 // comity config [--json]: each setting's value and where it came from. A file of settings that is refused is
 // kBad.
 void add_config(CLI::App& app, int& status);
+// comity device list, comity device check NAME|FILE [--report FILE]: what is here, and whether one keeps the
+// contract of comity/plugin/device_abi.h.
+void add_device(CLI::App& app, int& status);
 // comity doctor: what is built in, found and missing, and how to get it.
 void add_doctor(CLI::App& app, int& status);
 

@@ -13,6 +13,7 @@
 #include "src/base/unique_fd.h"
 #include "src/device/host/kernels.h"
 #include "src/device/registry.h"
+#include "src/device/runtimes.h"
 #include "topology/discover/discover.h"
 #include "transports/ucx/ucx_transport.h"
 #include "transports/verbs/verbs_transport.h"
@@ -77,6 +78,18 @@ Finding probe_sockets() {
   return finding;
 }
 
+std::string devices_in_words(const DeviceRuntime& runtime) {
+  std::string words;
+  for (uint32_t number = 0; number < runtime.device_count(); ++number) {
+    comityDeviceProperties its{};
+    its.size = sizeof its;
+    if (runtime.table().properties(number, &its) != COMITY_DEVICE_OK) continue;
+    words += fmt::format("{}{}:{} is {} ({})", words.empty() ? "" : "; ", runtime.name(), number, its.name,
+                         its.driver);
+  }
+  return words.empty() ? "opens, and has no device" : words;
+}
+
 // Of one that stands on a library and on hardware.
 Finding probe_optional(const char* name, const Result<std::string>& found) {
   if (found.ok()) return {name, true, false, *found};
@@ -99,6 +112,16 @@ std::vector<Finding> probe_devices() {
   std::vector<Finding> findings = {
       {"host", true, true, fmt::format("built in; kernels for {}; uses {}", sets, name_of(best_isa()))},
       {"sim", true, false, "built in; for tests: COMITY_DEVICES=host,sim"}};
+  const auto add = [&](const std::string& name) {
+    const auto runtime = open_runtime(name);
+    findings.push_back(
+        {name, runtime.ok(), false,
+         runtime.ok() ? devices_in_words(**runtime) : std::string(runtime.status().message())});
+  };
+  for (const std::string_view name : built_in_devices()) {
+    if (name != "sim") add(std::string(name));
+  }
+  for (const std::string& name : plugins_in_path()) add(name);
   const auto opened = DeviceRegistry::open();
   if (!opened.ok())
     findings.push_back({"COMITY_DEVICES", false, true, std::string(opened.status().message())});

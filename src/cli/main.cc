@@ -14,6 +14,7 @@ int main(int argc, char** argv) {
   comity::cli::add_verify(app, status);
   comity::cli::add_topo(app, status);
   comity::cli::add_config(app, status);
+  comity::cli::add_device(app, status);
   comity::cli::add_doctor(app, status);
   try {
     app.parse(argc, argv);

@@ -10,6 +10,7 @@
 
 #include "src/base/settings.h"
 #include "src/base/text.h"
+#include "src/device/host/host_table.h"
 #include "src/device/sim/sim_table.h"
 #ifdef COMITY_HAS_OPENCL
 #include "src/device/opencl/opencl_table.h"
@@ -46,6 +47,7 @@ Result<std::shared_ptr<DeviceRuntime>> open_anew(const std::string& name) {
   if (name.find('/') != std::string::npos) return DeviceRuntime::load(name);
   const auto* const known = std::find_if(std::begin(kBuiltIn), std::end(kBuiltIn),
                                          [&](const BuiltIn& each) { return each.name == name; });
+  if (name == "host") return DeviceRuntime::open(&host_table(), "built in");
   if (known != std::end(kBuiltIn)) return DeviceRuntime::open(&known->table(), "built in");
   if (const std::string file = plugin_file(name); !file.empty()) return DeviceRuntime::load(file);
   std::string names = "host";

@@ -17,9 +17,9 @@ std::vector<std::string_view> built_in_devices();
 // does; nothing is opened.
 std::vector<std::string> plugins_in_path();
 
-// The runtime of a name, or of a plugin's file (a text with a '/'): opened at first use, shared by all who
-// hold it. Any thread; blocks as opening it does. kInvalidArgument: no such name; kUnsupported: it is not on
-// this machine; kInvalidUsage: a plugin that breaks the contract.
+// The runtime of a name ("host" too), or of a plugin's file (a text with a '/'): opened at first use, shared
+// by all who hold it. Any thread; blocks as opening it does. kInvalidArgument: no such name; kUnsupported:
+// it is not on this machine; kInvalidUsage: a plugin that breaks the contract.
 Result<std::shared_ptr<DeviceRuntime>> open_runtime(std::string_view name_or_file);
 
 }  // namespace comity
