@@ -19,7 +19,7 @@
 namespace comity::cli {
 namespace {
 
-constexpr uint64_t kLong = uint64_t{8} << 20;  // a copy that takes a while
+constexpr uint64_t kLong = uint64_t{1} << 20;  // a copy that takes a while
 constexpr uint64_t kHeldMs = 30;               // for which what must not begin is watched
 
 void expect(bool holds, const std::string& otherwise) {
@@ -123,7 +123,7 @@ void check_order(DeviceLab& lab) {
     const Bytes content = random_bytes(kLong, index);
     std::byte* ring[3] = {lab.memory(content), lab.memory(kLong), lab.memory(kLong)};
     comityDeviceQueue_t queue = lab.queue(index);
-    Bytes result(kLong);
+    Bytes& result = lab.keep(Bytes(kLong));
     for (int step = 0; step < 24; ++step)
       lab.copy(queue, ring[(step + 1) % 3], ring[step % 3], kLong, COMITY_DEVICE_COPY_WITHIN);
     lab.copy(queue, result.data(), ring[0], kLong, COMITY_DEVICE_COPY_OUT);
@@ -137,9 +137,9 @@ void check_events(DeviceLab& lab) {
   comityDeviceEvent_t event = lab.event();
   expect(lab.is_complete(event), "an event that was never recorded is not complete");
   std::byte* memory = lab.memory(kLong);
-  Bytes result(kLong);
+  Bytes& result = lab.keep(Bytes(kLong));
   for (uint64_t round = 0; round < 6; ++round) {
-    const Bytes content = random_bytes(kLong, 100 + round);
+    const Bytes& content = lab.keep(random_bytes(kLong, 100 + round));
     lab.copy(lab.queue(0), memory, content.data(), kLong, COMITY_DEVICE_COPY_IN);
     lab.copy(lab.queue(0), result.data(), memory, kLong, COMITY_DEVICE_COPY_OUT);
     lab.record(lab.queue(0), event);
@@ -158,7 +158,7 @@ void check_queues(DeviceLab& lab) {
         DeviceLab mine(lab.runtime(), lab.device(), lab.patience_ms());
         for (uint64_t round = 0; round < 20; ++round) {
           const Bytes content = random_bytes(65'537, round);
-          if (mine.content(mine.memory(content), content.size()) != content) wrong[index] = "bytes are wrong";
+          expect(mine.content(mine.memory(content), content.size()) == content, "bytes are wrong");
         }
       } catch (const Broken& broken) {
         wrong[index] = broken.what();
@@ -209,7 +209,8 @@ void check_streams(DeviceLab& lab) {
   lab.good(lab.table().stream_check(lab.device(), stream), "stream_check");
   const Bytes content = random_bytes(4096, 5);
   std::byte* memory = lab.memory(content);
-  Bytes behind(4096), beside(4096);
+  Bytes& behind = lab.keep(Bytes(4096));
+  Bytes& beside = lab.keep(Bytes(4096));
   comityDeviceEvent_t before = lab.event(), after = lab.event(), other = lab.event();
   lab.good(lab.table().stream_record(lab.device(), stream, before), "stream_record");
   Gate gate(lab, stream);
@@ -230,11 +231,11 @@ void check_streams(DeviceLab& lab) {
 void check_gates(DeviceLab& lab) {
   comityDeviceEvent_t events[2] = {lab.event(), lab.event()};
   std::byte* memory = lab.memory(random_bytes(64, 6));
-  Bytes results[2] = {Bytes(64), Bytes(64)};
+  Bytes* const results[2] = {&lab.keep(Bytes(64)), &lab.keep(Bytes(64))};
   Gate first(lab, lab.stream(lab.queue(0)));
   Gate second(lab, lab.stream(lab.queue(1)));
   for (uint32_t index = 0; index < 2; ++index) {
-    lab.copy(lab.queue(index), results[index].data(), memory, 64, COMITY_DEVICE_COPY_OUT);
+    lab.copy(lab.queue(index), results[index]->data(), memory, 64, COMITY_DEVICE_COPY_OUT);
     lab.record(lab.queue(index), events[index]);
   }
   second.open();
@@ -246,9 +247,9 @@ void check_gates(DeviceLab& lab) {
 
 void check_waits(DeviceLab& lab) {
   comityDeviceEvent_t before = lab.event(), after = lab.event();
-  const Bytes content = random_bytes(kLong, 9);
+  const Bytes& content = lab.keep(random_bytes(kLong, 9));
   std::byte* memory = lab.memory(kLong);
-  Bytes result(kLong);
+  Bytes& result = lab.keep(Bytes(kLong));
   lab.copy(lab.queue(0), memory, content.data(), kLong, COMITY_DEVICE_COPY_IN);
   lab.record(lab.queue(0), before);
   lab.good(lab.table().queue_wait(lab.queue(1), before), "queue_wait");
@@ -305,6 +306,7 @@ uint32_t DeviceReport::count(Checked::Outcome outcome) const {
 
 DeviceReport check_device(const std::shared_ptr<DeviceRuntime>& runtime, uint32_t number,
                           const CheckOptions& options) {
+  DeviceLab::set_trusted(true);
   DeviceReport report;
   report.name = fmt::format("{}:{}", runtime->name(), number);
   report.properties.size = sizeof report.properties;

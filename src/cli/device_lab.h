@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <list>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -15,14 +16,14 @@ namespace comity::cli {
 // What does not hold; ends a check.
 class Broken : public std::runtime_error {
  public:
-  using std::runtime_error::runtime_error;
+  explicit Broken(const std::string& what);
 };
 
 using Bytes = std::vector<std::byte>;
 // The same for the same seed.
 Bytes random_bytes(uint64_t bytes, uint64_t seed);
 
-// On one device; gives all back that it made. Every method throws Broken with what the table answered where
+// On one device; gives all back that it made, but what the device may still use. Every method throws Broken with what the table answered where
 // it should not.
 class DeviceLab {
  public:
@@ -40,6 +41,10 @@ class DeviceLab {
   comityDeviceEvent_t event();
   // Of the queue, as a user's.
   void* stream(comityDeviceQueue_t queue);
+  // After a check that failed no event of the table's is believed: what labs gave it they leave to it.
+  static void set_trusted(bool trusted);
+  // Memory of the host that copies name: it stays until they have ended, also where a check ends before.
+  Bytes& keep(Bytes content);
   std::byte* memory(uint64_t bytes);
   std::byte* memory(const Bytes& content);
   Bytes content(const std::byte* memory, uint64_t bytes);
@@ -59,6 +64,7 @@ class DeviceLab {
   void refused(int32_t result, int32_t expected, const std::string& what);
 
  private:
+  bool is_idle();
   const std::shared_ptr<DeviceRuntime> runtime_;
   const uint32_t device_;
   const uint64_t patience_ms_;
@@ -66,6 +72,7 @@ class DeviceLab {
   std::vector<comityDeviceQueue_t> queues_;
   std::vector<comityDeviceEvent_t> events_;
   std::vector<void*> memories_;
+  std::unique_ptr<std::list<Bytes>> kept_ = std::make_unique<std::list<Bytes>>();
 };
 
 }  // namespace comity::cli

@@ -36,7 +36,7 @@ Figure bandwidth(std::string what, uint64_t bytes, double ns) {
 
 std::vector<Figure> measure_device(DeviceLab& lab) {
   std::vector<Figure> figures;
-  Bytes host(kBytes);
+  Bytes& host = lab.keep(Bytes(kBytes));
   std::byte* memory[3] = {lab.memory(kBytes), lab.memory(kBytes), lab.memory(kBytes)};
   for (std::byte* each : memory) lab.copy(lab.queue(0), each, host.data(), kBytes, COMITY_DEVICE_COPY_IN);
   const auto copies = [&](const char* what, void* to, const void* from, uint32_t way) {

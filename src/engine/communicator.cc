@@ -268,9 +268,13 @@ void Communicator::start_group_alone(const Binding& binding, const Call& call, u
   alone_->start(alone_call_);
 }
 
+// A device says what failed, and not whose it is.
 Status Communicator::error_in_flight() const {
-  if (exchanges()) return exchange_->error();
-  return alone_ != nullptr ? alone_->error() : executor_.error();
+  const Status& error = exchanges()         ? exchange_->error()
+                        : alone_ != nullptr ? alone_->error()
+                                            : executor_.error();
+  return error.code() == Code::kUnhandledDeviceError ? error.in(fmt::format("rank {}", options_.rank))
+                                                     : error;
 }
 
 Progress Communicator::poll() {

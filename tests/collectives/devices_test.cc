@@ -63,7 +63,8 @@ std::vector<World> worlds() {
                                                           {"host", "opencl"},
                                                           {"host", "sim", "opencl"},
                                                           {"host>opencl", "opencl>host", "sim>opencl"},
-                                                          {"sim>sim:1", "host>sim"}};
+                                                          {"sim>sim:1", "host>sim"},
+                                                          {"lent", "host", "lent>host"}};
   std::vector<World> all;
   for (const auto& devices : mixtures) {
     for (const uint32_t nranks : {2u, 3u, 4u, 8u}) {
@@ -85,7 +86,8 @@ INSTANTIATE_TEST_SUITE_P(Table, Devices, testing::ValuesIn(worlds()), name_of_wo
 }  // namespace comity::test
 
 int main(int argc, char** argv) {
-  ::setenv("COMITY_DEVICES", comity::test::opencl_is_here() ? "host,sim,opencl" : "host,sim", 1);
+  const std::string devices = "host,sim," COMITY_LENT_PLUGIN;
+  ::setenv("COMITY_DEVICES", (comity::test::opencl_is_here() ? devices + ",opencl" : devices).c_str(), 1);
   testing::InitGoogleTest(&argc, argv);
   return RUN_ALL_TESTS();
 }
