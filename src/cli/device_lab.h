@@ -23,8 +23,8 @@ using Bytes = std::vector<std::byte>;
 // The same for the same seed.
 Bytes random_bytes(uint64_t bytes, uint64_t seed);
 
-// On one device; gives all back that it made, but what the device may still use. Every method throws Broken with what the table answered where
-// it should not.
+// On one device; gives all back that it made, but what the device may still use. Every method throws Broken
+// with what the table answered where it should not.
 class DeviceLab {
  public:
   DeviceLab(std::shared_ptr<DeviceRuntime> runtime, uint32_t device, uint64_t patience_ms);

@@ -37,7 +37,10 @@ Communicator::Communicator(CommunicatorOptions options) : options_(std::move(opt
 
 Communicator::~Communicator() {
   if (options_.family != nullptr) options_.family->leave(options_.index);
-  if (device_scratch_ != nullptr) static_cast<void>(scratch_device_->release(device_scratch_));
+  if (device_goes_on_)
+    leave_memory_to_devices();
+  else if (device_scratch_ != nullptr)
+    static_cast<void>(scratch_device_->release(device_scratch_));
   give_scalar_back();
 }
 
@@ -348,6 +351,7 @@ Progress Communicator::give_up(Status status) {
   else if (in_flight_ && alone_ == nullptr)
     executor_.abandon();
   if (registering_ != 0) end_memory();
+  device_goes_on_ = device_goes_on_ || (in_flight_ && !options_.devices->only_host());
   in_flight_ = false;
   if (prologue_ != nullptr) prologue_->give_up();
   if (!error_.ok()) return Progress::kFailed;

@@ -215,6 +215,7 @@ class Communicator final : public BindingContext, public ExchangeContext, privat
   uint64_t bounce_of_whole_blocks(const Binding& binding) const;
   Status begin_scalar(const Call& call);
   void give_scalar_back();
+  void leave_memory_to_devices();
   static DataType image_type_of(const Call& call) {
     return is_narrow_float(call.type) ? DataType::kFloat32 : call.type;
   }
@@ -278,6 +279,7 @@ class Communicator final : public BindingContext, public ExchangeContext, privat
   std::byte* device_scratch_ = nullptr;
   uint64_t device_scratch_bytes_ = 0;
   Device* scratch_device_ = nullptr;
+  bool device_goes_on_ = false;         // it was given work for a call that was given up
   std::unique_ptr<Prologue> prologue_;  // from the first call that has one on
   std::array<std::byte, 64> barrier_token_{};
 };

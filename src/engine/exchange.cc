@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace comity::engine {
 namespace {
@@ -62,18 +63,14 @@ Status Exchange::check_self(const PointToPoint& send, const PointToPoint& recv) 
     return Status(Code::kInvalidUsage, fmt::format("rank {} sends {} to itself and receives {}", rank_,
                                                    describe_message(sent), describe_message(received)));
   }
-  const Device& from = devices_.device_of(send.buffer, bytes_of(send));
-  const Device& to = devices_.device_of(recv.buffer, bytes_of(recv));
-  if (&from == &to || from.host_addressable() || to.host_addressable()) return {};
-  return Status(Code::kInvalidArgument,
-                fmt::format("rank {} sends to itself from one device, {}, to another, {}", rank_, from.name(),
-                            to.name()));
+  return {};
 }
 
 Status Exchange::begin(std::span<const PointToPoint> messages, ExchangeContext& context) {
   messages_ = messages;
   error_ = {};
   unfinished_ = 0;
+  copying_ = 0;
   active_.clear();
   links_.clear();
   following_.assign(messages.size(), kNone);
@@ -118,10 +115,21 @@ Status Exchange::copy_to_self() {
     void* to = messages_[recv++].buffer;
     const uint64_t bytes = bytes_of(send);
     if (bytes == 0 || to == send.buffer) continue;
-    Device* device = &devices_.device_of(send.buffer, bytes);
-    if (device->host_addressable()) device = &devices_.device_of(to, bytes);
-    COMITY_ASSIGN_OR_RETURN(const Token token, device->copy(kSelfQueue, to, send.buffer, bytes));
-    self_.push_back({device, token});
+    Device* const target = &devices_.device_of(to, bytes);
+    SelfCopy copy{&devices_.device_of(send.buffer, bytes)};
+    void* first = to;
+    if (copy.device->host_addressable()) {
+      copy.device = target;
+    } else if (copy.device != target && !target->host_addressable()) {
+      copy.then = target;
+      copy.to = to;
+      copy.bounce = Mapping(bytes);
+      if (!copy.bounce.valid())
+        return Status(Code::kSystemError, fmt::format("no memory for {} bytes between two devices", bytes));
+      first = copy.bounce.data();
+    }
+    COMITY_ASSIGN_OR_RETURN(copy.token, copy.device->copy(kSelfQueue, first, send.buffer, bytes));
+    self_.push_back(std::move(copy));
   }
   return {};
 }
@@ -160,9 +168,18 @@ Progress Exchange::outcome(bool advanced) {
 }
 
 bool Exchange::poll_self() {
-  const Result<bool> done = self_.back().device->poll(kSelfQueue, self_.back().token);
+  SelfCopy& copy = self_.back();
+  const Result<bool> done = copy.device->poll(kSelfQueue, copy.token);
   if (!done.ok()) error_ = done.status();
   if (!done.ok() || !*done) return false;
+  if (copy.then != nullptr) {
+    copy.device = std::exchange(copy.then, nullptr);
+    const Result<Token> token =
+        copy.device->copy(kSelfQueue, copy.to, copy.bounce.data(), copy.bounce.bytes());
+    if (token.ok()) copy.token = *token;
+    error_ = token.status();
+    return token.ok();
+  }
   self_.pop_back();
   return true;
 }
@@ -237,6 +254,7 @@ bool Exchange::advance_part(Stream& stream, const PointToPoint& message) {
     const Result<bool> copied = stream.device->poll(queue_of(stream), stream.token);
     if (!copied.ok()) error_ = copied.status();
     if (!copied.ok() || !*copied) return false;
+    --copying_;
     if (!stream.sends()) {
       end_part(stream);
       return true;
@@ -264,6 +282,7 @@ void Exchange::move_part(Stream& stream, std::byte* to, const std::byte* from) {
   }
   stream.part = Part::kCopying;
   stream.token = *token;
+  ++copying_;
 }
 
 void Exchange::end_part(Stream& stream) {

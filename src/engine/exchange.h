@@ -62,7 +62,7 @@ class Exchange final : public CompletionSink {
   // Whom it waits for, in words: "rank 3 to send". Allocates.
   std::string awaited() const;
   // Copies that it gave to a device are not done.
-  bool awaits_device() const { return !self_.empty(); }
+  bool awaits_device() const { return !self_.empty() || copying_ > 0; }
   void completed(uint32_t tag) override;
 
  private:
@@ -86,9 +86,13 @@ class Exchange final : public CompletionSink {
     bool sends() const { return (tag & 1u) != 0; }
     uint32_t peer() const { return tag >> 1; }
   };
+  // From one device to another it goes through memory of the host.
   struct SelfCopy {
     Device* device = nullptr;
     Token token = 0;
+    Device* then = nullptr;  // copies `bounce` to `to`
+    void* to = nullptr;
+    Mapping bounce = {};
   };
 
   Result<Stream*> stream_of(const PointToPoint& message, ExchangeContext& context);
@@ -113,6 +117,7 @@ class Exchange final : public CompletionSink {
   std::vector<Link*> links_;  // of the active ones, each once
   std::vector<SelfCopy> self_;
   size_t unfinished_ = 0;  // messages, but those to oneself
+  size_t copying_ = 0;     // streams whose part a device copies
   Status error_;
 };
 

@@ -62,7 +62,7 @@ class Executor final : public CompletionSink {
   // Whom the call waits for, in words: "rank 3 to send". Allocates.
   std::string awaited() const;
   // Work that it gave to a device is not done.
-  bool awaits_device() const { return !tokens_.empty() || (binding_->in_fp32 && images_.awaits_scalar()); }
+  bool awaits_device() const;
 
   void completed(uint32_t tag) override;
 

@@ -1,5 +1,7 @@
 // How steps and tiles end: at once, by a device's token, by a link's word; and the images of a tile in fp32.
 
+#include <algorithm>
+
 #include "src/engine/executor.h"
 
 namespace comity::engine {
@@ -9,6 +11,15 @@ namespace {
 constexpr uint32_t kImageQueue = UINT32_MAX;
 
 }  // namespace
+
+bool Executor::awaits_device() const {
+  if (!tokens_.empty()) return true;
+  if (binding_->in_fp32) return images_.awaits_scalar() || images_.moves();
+  if (!binding_->on_device) return false;
+  const auto end = lanes_.begin() + static_cast<ptrdiff_t>(binding_->lanes.size());
+  return (provider_ != nullptr && group_copy_out_) ||
+         std::any_of(lanes_.begin(), end, [](const LaneState& lane) { return lane.staged; });
+}
 
 void Executor::wait_for(uint32_t lane_index, Result<Token> token, uint32_t tag) {
   const uint32_t queue = queue_of(lane_index);

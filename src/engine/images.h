@@ -10,6 +10,7 @@
 // itself runs on the host.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -57,6 +58,10 @@ class Images {
   Result<bool> store(uint32_t slot, uint64_t tile);
   // Whether the call began with a scalar that a device still copies.
   bool awaits_scalar() const { return source_.scalar_device != nullptr; }
+  // Whether a device is copying between the user's memory and bounce memory.
+  bool moves() const {
+    return std::any_of(moves_.begin(), moves_.end(), [](const Move& move) { return move.issued; });
+  }
 
  private:
   // Where a move between the user's memory and a slot's bounce memory stands.

@@ -1,5 +1,7 @@
 // Where a call's buffers lie, and what happens before it starts.
 #include <algorithm>
+#include <memory>
+#include <utility>
 
 #include "src/engine/communicator.h"
 
@@ -53,6 +55,14 @@ Progress Communicator::poll_prologue() {
   const Call call = prologue_->call();
   if (Status started = start(call); !started.ok()) return error_.ok() ? give_up(started) : Progress::kFailed;
   return Progress::kAdvanced;
+}
+
+// Work on a device cannot be recalled: what it reads and writes outlives the communicator.
+void Communicator::leave_memory_to_devices() {
+  options_.devices->keep(std::make_shared<Mapping>(std::move(host_scratch_)));
+  options_.devices->keep(std::make_shared<Mapping>(std::move(bounce_)));
+  options_.devices->keep(std::shared_ptr<void>(std::move(exchange_)));
+  options_.devices->keep(std::shared_ptr<void>(std::move(scalar_)));
 }
 
 }  // namespace comity::engine

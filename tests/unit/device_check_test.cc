@@ -114,7 +114,7 @@ TEST(DeviceRuntime, FindsPluginsInItsPath) {
   const auto names = plugins_in_path();
   const auto runtime = open_runtime("lent");
   ::unsetenv("COMITY_PLUGIN_PATH");
-  EXPECT_EQ(names, std::vector<std::string>({"failing", "hanging", "lent"}));
+  EXPECT_EQ(names, std::vector<std::string>({"failing", "hanging", "holding", "lent"}));
   ASSERT_TRUE(runtime.ok()) << runtime.status().message();
   EXPECT_EQ((*runtime)->name(), "lent");
 }

@@ -2,12 +2,15 @@
 // and the process goes on.
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <fstream>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "comity/comity.h"
+#include "src/base/clock.h"
 #include "tests/support/api_calls.h"
 #include "tests/support/ranks.h"
 
@@ -70,6 +73,45 @@ INSTANTIATE_TEST_SUITE_P(Device, DeviceFaults,
                          testing::Values(Fault{"failing", "COMITY_TEST_FAIL"},
                                          Fault{"hanging", "COMITY_TEST_HANG"}),
                          [](const auto& each) { return std::string(each.param.device); });
+
+// What was queued cannot be recalled: it is carried out when the communicator is long gone, on memory that
+// stays for it.
+TEST(DeviceAborts, WorkThatIsQueuedOutlivesItsCommunicator) {
+  const std::string trigger = testing::TempDir() + "comity_device_hold_" + std::to_string(::getpid());
+  ::setenv("COMITY_TEST_HOLD", trigger.c_str(), 1);
+  void* memory = nullptr;
+  constexpr size_t kLong = 1'000'003;
+  ASSERT_EQ(comityMemAllocOn(&memory, kLong * sizeof(float), "holding"), comitySuccess) << last();
+  {
+    Ranks ranks(2);
+    std::vector<float> host(kLong, 1);
+    std::ofstream(trigger) << "now";
+    std::atomic<int> inside{0};
+    std::thread aborts([&] {
+      while (inside.load() < 2) std::this_thread::yield();
+      // The copies are on the queue soon, and wait there.
+      const Deadline soon = Deadline::after_ms(100);
+      while (!soon.passed()) std::this_thread::yield();
+      for (comityComm_t& comm : ranks.comms) {
+        EXPECT_EQ(comityCommAbort(comm), comitySuccess) << last();
+        comm = nullptr;
+      }
+    });
+    const std::vector<comityComm_t> comms = ranks.comms;
+    ranks.run([&](int rank, comityComm_t) {
+      void* buffer = rank == 1 ? memory : host.data();
+      ++inside;
+      EXPECT_NE(comityAllReduce(buffer, buffer, kLong, comityFloat32, comitySum,
+                                comms[static_cast<size_t>(rank)], nullptr),
+                comitySuccess);
+    });
+    aborts.join();
+  }
+  ::unlink(trigger.c_str());
+  float values[4] = {};
+  EXPECT_EQ(comityMemCopy(values, memory, sizeof values), comitySuccess) << last();
+  ::unsetenv("COMITY_TEST_HOLD");
+}
 
 }  // namespace
 }  // namespace comity::test
