@@ -51,19 +51,34 @@ struct Measurer::Row {
   std::vector<ExpectedRun> expected;
   std::vector<size_t> send_counts, recv_counts;
 
-  void write_input(const Call& call, size_t shift) const {
-    if (has_input)
-      input.fill(static_cast<std::byte*>(const_cast<void*>(call.send)), 0, shape.send_count, shift);
-  }
-  uint64_t count_wrong(const Call& call, size_t shift) const {
+  // `host`: of what the call sends, and of what it received.
+  void write_input(std::byte* host, size_t shift) const { input.fill(host, 0, shape.send_count, shift); }
+  uint64_t count_wrong(const std::byte* host, size_t shift) const {
     uint64_t wrong = 0;
     for (const ExpectedRun& run : expected) {
-      const auto* at = static_cast<const std::byte*>(call.recv) + run.piece.recv_offset * element_bytes;
+      const std::byte* at = host + run.piece.recv_offset * element_bytes;
       wrong += run.pattern.count_wrong(at, run.piece.first, run.piece.count, shift);
     }
     return wrong;
   }
 };
+
+const Buffer& Measurer::buffer_of(const void* at) const {
+  return recv_.holds(at) ? recv_ : send_;
+}
+
+Status Measurer::write_input(const Row& row, const Call& call, size_t shift) const {
+  if (!row.has_input) return {};
+  const Buffer& buffer = buffer_of(call.send);
+  row.write_input(buffer.host(call.send), shift);
+  return buffer.push(call.send, row.shape.send_count * row.element_bytes);
+}
+
+Result<uint64_t> Measurer::count_wrong(const Row& row, const Call& call, size_t shift) const {
+  const Buffer& buffer = buffer_of(call.recv);
+  COMITY_RETURN_IF_ERROR(buffer.pull(call.recv, row.shape.recv_count * row.element_bytes));
+  return row.count_wrong(buffer.host(call.recv), shift);
+}
 
 Status Measurer::prepare_limit() {
   SharedBoard* board = session_.shared_board();
@@ -123,7 +138,7 @@ Result<PlacementResult> Measurer::run_placement(const Row& row, bool in_place) {
   if (options_.limit) {
     COMITY_ASSIGN_OR_RETURN(best_us, limit_us(row, in_place));
   }
-  row.write_input(call, 0);
+  COMITY_RETURN_IF_ERROR(write_input(row, call, 0));
   COMITY_RETURN_IF_ERROR(warm_up(row, call));
   COMITY_RETURN_IF_ERROR(options_.owner_writes ? time_one_by_one(row, call, result)
                                                : time_back_to_back(row, call, result));
@@ -144,7 +159,7 @@ Status Measurer::make_call(const Call& call) {
 
 Status Measurer::warm_up(const Row& row, const Call& call) {
   for (int i = 0; i < options_.warmup; ++i) {
-    if (options_.owner_writes) row.write_input(call, static_cast<size_t>(i));
+    if (options_.owner_writes) COMITY_RETURN_IF_ERROR(write_input(row, call, static_cast<size_t>(i)));
     COMITY_RETURN_IF_ERROR(session_.board().start_together());
     COMITY_RETURN_IF_ERROR(make_call(call));
   }
@@ -175,7 +190,7 @@ Result<double> Measurer::over_ranks(double time_us) {
 
 Status Measurer::time_back_to_back(const Row& row, const Call& call, PlacementResult& result) {
   std::vector<double> times_us(options_.iteration_times ? static_cast<size_t>(result.iterations) : 0);
-  row.write_input(call, 0);
+  COMITY_RETURN_IF_ERROR(write_input(row, call, 0));
   COMITY_RETURN_IF_ERROR(session_.board().start_together());
   const uint64_t begin = now_ns();
   uint64_t last = begin;
@@ -207,7 +222,7 @@ Status Measurer::time_one_by_one(const Row& row, const Call& call, PlacementResu
     COMITY_ASSIGN_OR_RETURN(line_ns[0], line_now_ns());
   }
   for (size_t i = 0; i < times_us.size(); ++i) {
-    row.write_input(call, i);
+    COMITY_RETURN_IF_ERROR(write_input(row, call, i));
     COMITY_RETURN_IF_ERROR(session_.board().start_together());
     const uint64_t begin = now_ns();
     const comityResult_t returned = spec_.call(call);
@@ -215,8 +230,8 @@ Status Measurer::time_one_by_one(const Row& row, const Call& call, PlacementResu
     if (returned != comitySuccess) return status_of(returned, call.comm, "the timed call");
   }
   if (options_.checks > 0) {  // the last timed result is as good as any to look at
-    COMITY_ASSIGN_OR_RETURN(result.wrong,
-                            session_.board().sum_over_ranks(row.count_wrong(call, times_us.size() - 1)));
+    COMITY_ASSIGN_OR_RETURN(const uint64_t wrong, count_wrong(row, call, times_us.size() - 1));
+    COMITY_ASSIGN_OR_RETURN(result.wrong, session_.board().sum_over_ranks(wrong));
   }
   if (watches_line()) {
     COMITY_ASSIGN_OR_RETURN(line_ns[1], line_now_ns());
@@ -255,15 +270,23 @@ Result<uint64_t> Measurer::check(const Row& row, const Call& call) {
 Result<uint64_t> Measurer::checked_call(const Row& row, const Call& call, size_t shift) {
   const bool in_place = call.send != send_.data();
   const size_t recv_bytes = row.shape.recv_count * row.element_bytes;
-  send_.set_guards(row.shape.send_count * row.element_bytes);
-  recv_.set_guards(in_place ? row.bytes : recv_bytes);
-  if (!in_place) std::memset(recv_.data(), kPoison, recv_bytes);
-  row.write_input(call, shift);
+  COMITY_RETURN_IF_ERROR(send_.set_guards(row.shape.send_count * row.element_bytes));
+  COMITY_RETURN_IF_ERROR(recv_.set_guards(in_place ? row.bytes : recv_bytes));
+  if (!in_place) {
+    std::memset(recv_.host(recv_.data()), kPoison, recv_bytes);
+    COMITY_RETURN_IF_ERROR(recv_.push(recv_.data(), recv_bytes));
+  }
+  COMITY_RETURN_IF_ERROR(write_input(row, call, shift));
   COMITY_RETURN_IF_ERROR(session_.board().start_together());
   COMITY_RETURN_IF_ERROR(make_call(call));
-  uint64_t wrong = row.count_wrong(call, shift) + send_.broken_guards() + recv_.broken_guards();
+  COMITY_ASSIGN_OR_RETURN(uint64_t wrong, count_wrong(row, call, shift));
+  for (const Buffer* buffer : {&send_, &recv_}) {
+    COMITY_ASSIGN_OR_RETURN(const uint64_t broken, buffer->broken_guards());
+    wrong += broken;
+  }
   if (!in_place && row.has_input) {  // an input is the caller's and must be as it was
-    wrong += row.input.count_wrong(send_.data(), 0, row.shape.send_count, shift);
+    COMITY_RETURN_IF_ERROR(send_.pull(send_.data(), row.shape.send_count * row.element_bytes));
+    wrong += row.input.count_wrong(send_.host(send_.data()), 0, row.shape.send_count, shift);
   }
   return wrong;
 }

@@ -65,6 +65,9 @@ class Measurer {
 
  private:
   struct Row;
+  const Buffer& buffer_of(const void* at) const;
+  Status write_input(const Row& row, const Call& call, size_t shift) const;
+  Result<uint64_t> count_wrong(const Row& row, const Call& call, size_t shift) const;
   Result<PlacementResult> run_placement(const Row& row, bool in_place);
   Status warm_up(const Row& row, const Call& call);
   comityResult_t iterate(const Call& call);

@@ -10,6 +10,7 @@
 #include "perf/job/affinity.h"
 #include "perf/job/sizes.h"
 #include "src/api/launch/variables.h"
+#include "src/base/text.h"
 
 namespace comity::perf {
 namespace {
@@ -25,6 +26,7 @@ struct Raw {
   std::string op = "sum";
   std::string type = "float";
   std::string buffers = "plain";
+  std::string device, devices;
   int average = static_cast<int>(Average::kMax);
   int parallel_init = 1;
   int iteration_times = 0;
@@ -71,6 +73,8 @@ void add_job_options(CLI::App& app, Options& o, Raw& raw) {
   app.add_flag("!--no-pin", o.pin, "leave the placement of ranks to the system");
   app.add_option("--buffers", raw.buffers, "plain (malloc) or registered (comityMemAlloc)")
       ->capture_default_str();
+  app.add_option("--device", raw.device, "buffers of all ranks on this device (opencl, opencl:1, a plugin)");
+  app.add_option("--devices", raw.devices, "by rank, over and over: host,opencl,host,...");
   app.add_flag("--owner-writes", o.owner_writes,
                "rewrite each input before each call and time calls one by one (default: back to back)");
   app.add_option("--transport", o.transport, "use only these (sets COMITY_TRANSPORTS)");
@@ -160,6 +164,13 @@ Status convert(const Raw& raw, Options& o) {
   if (raw.buffers != "plain" && raw.buffers != "registered") {
     return Status(Code::kInvalidArgument, "--buffers is plain or registered");
   }
+  if (!raw.device.empty() && !raw.devices.empty())
+    return Status(Code::kInvalidArgument, "--device is of all ranks, --devices by rank: give one");
+  for (const std::string_view device : split_list(raw.device.empty() ? raw.devices : raw.device))
+    o.devices_by_rank.emplace_back(device);
+  if (o.limit && !o.devices_by_rank.empty())
+    return Status(Code::kInvalidArgument,
+                  "--limit is of the host's memory: `comity device check` measures what a device can do");
   COMITY_RETURN_IF_ERROR(count_devices(o));
   o.buffers = raw.buffers == "plain" ? BufferKind::kPlain : BufferKind::kRegistered;
   const bool ranks_given = o.ranks != 0;
@@ -181,6 +192,11 @@ std::vector<uint64_t> Options::sizes() const {
     bytes = next;
   }
   return found;
+}
+
+std::string Options::device_of(int rank_of_job) const {
+  if (devices_by_rank.empty()) return "";
+  return devices_by_rank[static_cast<size_t>(rank_of_job) % devices_by_rank.size()];
 }
 
 int Options::iterations_for(uint64_t bytes) const {

@@ -30,6 +30,7 @@ struct Options {
   std::vector<DataType> types = {DataType::kFloat32};
   int root = 0;
   BufferKind buffers = BufferKind::kPlain;
+  std::vector<std::string> devices_by_rank;  // over and over; empty: all on the host
   bool owner_writes = false;
   bool limit = false;
   std::string transport;  // for COMITY_TRANSPORTS; empty: not set
@@ -52,6 +53,8 @@ struct Options {
 
   // The sizes in bytes, ascending.
   std::vector<uint64_t> sizes() const;
+  // Where that rank's buffers lie: "" or a device's name.
+  std::string device_of(int rank_of_job) const;
   // How often a row of so many bytes is timed.
   int iterations_for(uint64_t bytes) const;
 };

@@ -16,6 +16,12 @@ namespace {
 // What the library reads from the environment when communicators are made.
 void apply_settings(const CollectiveSpec& spec, const Options& options) {
   if (!options.transport.empty()) setenv("COMITY_TRANSPORTS", options.transport.c_str(), 1);
+  std::string devices;  // of all ranks: which is this one's is known when they have met
+  for (const std::string& device : options.devices_by_rank) {
+    if (fmt::format(",{},", devices).find(fmt::format(",{},", device)) == std::string::npos)
+      devices += fmt::format("{}{}", devices.empty() ? "" : ",", device);
+  }
+  if (!devices.empty()) setenv("COMITY_DEVICES", devices.c_str(), 1);
   if (options.algorithm.empty()) return;
   const bool qualified = options.algorithm.find(':') != std::string::npos;
   const std::string rule =
@@ -49,8 +55,9 @@ std::vector<RowKey> rows_of(const CollectiveSpec& spec, const Options& options, 
 // Everything after the ranks have met. The value: elements found wrong.
 Result<uint64_t> measure_all(const CollectiveSpec& spec, const Options& options, Session& session) {
   const size_t room = std::max<size_t>(options.max_bytes, 8192);
-  COMITY_ASSIGN_OR_RETURN(Buffer send, Buffer::allocate(options.buffers, room));
-  COMITY_ASSIGN_OR_RETURN(Buffer recv, Buffer::allocate(options.buffers, room));
+  const std::string device = options.device_of(session.rank());
+  COMITY_ASSIGN_OR_RETURN(Buffer send, Buffer::allocate(options.buffers, device, room));
+  COMITY_ASSIGN_OR_RETURN(Buffer recv, Buffer::allocate(options.buffers, device, room));
   Measurer measurer(spec, options, session, send, recv);
   const bool speaks = session.rank() == 0;
   Report report({fmt::format("{}_perf", name_of(spec)), session.nranks(), session.pinned()}, options);

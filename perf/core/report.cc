@@ -1,6 +1,7 @@
 #include "perf/core/report.h"
 
 #include <fmt/core.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -79,6 +80,7 @@ void Report::header() const {
   fmt::print("# nRanks {} minBytes {} maxBytes {} step: {}({}) warmup iters: {} iters: {} validation: {}\n",
              state_->context.nranks, o.min_bytes, o.max_bytes, factor ? o.step_factor : o.step_bytes,
              factor ? "factor" : "bytes", o.warmup, o.iterations, o.checks);
+  if (!o.devices_by_rank.empty()) fmt::print("# devices, by rank: {}\n", fmt::join(o.devices_by_rank, ","));
   fmt::print("# buffers: {} mode: {} pinned: {} transport: {} algorithm: {}\n#\n",
              o.buffers == BufferKind::kPlain ? "plain" : "registered",
              o.owner_writes ? "owner-writes" : "loop", state_->context.pinned ? "yes" : "no",
