@@ -34,17 +34,32 @@ def carriers(token):
     return found
 
 
+def runs(pid):
+    """Whether it still does anything: a zombie does not."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
 def reap(token):
-    """Kills every carrier and waits until none is left."""
+    """Kills every carrier and waits until none is left. Looks twice: a process that executes another program, or ends, has for a
+    moment no environment to read."""
     deadline = time.monotonic() + GRACE_S
-    while pids := carriers(token):
+    killed, empty_looks = set(), 0
+    while empty_looks < 2:
+        pids = carriers(token)
+        killed.update(pids)
         for pid in pids:
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
+        alive = [pid for pid in killed if runs(pid)]
+        empty_looks = 0 if pids or alive else empty_looks + 1
         if time.monotonic() > deadline:
-            raise RunFailed(f"processes {pids} cannot be killed")
+            raise RunFailed(f"processes {pids or alive} cannot be killed")
         time.sleep(0.02)
 
 
