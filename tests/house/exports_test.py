@@ -1,15 +1,17 @@
-"""libcomity.so exports what comity.h declares, all of it and nothing else: exports_test.py LIBRARY HEADER."""
+"""libcomity.so exports what its C headers declare, all of it and nothing else: exports_test.py LIBRARY HEADER..."""
 
 import re
 import subprocess
 import sys
 
 
-def main(library, header):
+def main(library, *headers):
     listing = subprocess.run(["nm", "-D", "--defined-only", library], capture_output=True, text=True, check=True)
     exported = {line.split()[-1].split("@")[0] for line in listing.stdout.splitlines()}
-    with open(header, encoding="utf-8") as file:
-        declared = set(re.findall(r"^COMITY_API [^;(]*?\b(comity\w+)\(", file.read(), re.M))
+    declared, header = set(), " or ".join(headers)
+    for path in headers:
+        with open(path, encoding="utf-8") as file:
+            declared |= set(re.findall(r"^COMITY_API [^;(]*?\b(comity\w+)\(", file.read(), re.M))
     for name in sorted(exported - declared):
         print(f"{name}: exported by {library}, and not in {header}")
     for name in sorted(declared - exported):

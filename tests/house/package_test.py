@@ -91,6 +91,21 @@ def through_pkg_config(prefix, libdir, folders):
         run(f"{folder}/stranger", env={**os.environ, "LD_LIBRARY_PATH": f"{prefix}/{libdir}"})
 
 
+def plugin_of_outsiders(prefix, libdir, folder):
+    """The device plugin of the documentation, built against the installed tree, keeps its contract and joins a communicator."""
+    source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "docs", "examples", "device_plugin")
+    build = f"{folder}/plugin"
+    run("cmake", "-S", source, "-B", build, f"-DCMAKE_PREFIX_PATH={prefix}")
+    run("cmake", "--build", build)
+    plugin = f"{build}/libcomity_device_lent.so"
+    said = run(f"{prefix}/bin/comity", "device", "check", plugin, "--report", f"{folder}/report.json")
+    if "0 fail" not in said or '"holds": true' not in open(f"{folder}/report.json", encoding="utf-8").read():
+        sys.exit(f"the plugin does not keep its contract:\n{said}")
+    environment = {**os.environ, "LD_LIBRARY_PATH": f"{prefix}/{libdir}", "COMITY_DEVICES": f"host,{plugin}"}
+    if "rank 1 on lent: 3 6 9 12" not in run(f"{build}/mixed", env=environment):
+        sys.exit("the mixed all-reduce is wrong")
+
+
 def programs_start(prefix):
     """Every installed program finds its library from where it lies; returns how many there are."""
     names = sorted(os.listdir(f"{prefix}/bin"))
@@ -120,6 +135,7 @@ def main(tree, libdir):
         folders = write_programs(folder)
         run("cmake", "--install", tree, "--prefix", first)
         through_cmake(f"-DCMAKE_PREFIX_PATH={first}", folders)
+        plugin_of_outsiders(first, libdir, folder)
         shutil.move(first, second)
         through_pkg_config(second, libdir, folders)
         if os.path.exists(f"{second}/{libdir}/libcomity.so"):
