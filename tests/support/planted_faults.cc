@@ -46,12 +46,12 @@ int32_t forgotten_event(comityDeviceQueue_t, comityDeviceEvent_t) {
   return COMITY_DEVICE_OK;
 }
 
-// Everything small is one piece of memory.
+// Everything of some sizes is one piece of memory: operands of reductions, which no copy has overlap.
 int32_t reused_buffer(uint32_t device, uint64_t bytes, void** pointer) {
-  constexpr uint64_t kSmall = uint64_t{1} << 20;
-  if (bytes > kSmall) return base.allocate(device, bytes, pointer);
+  constexpr uint64_t kLeast = 10'000, kMost = 40'100;
+  if (bytes < kLeast || bytes > kMost) return base.allocate(device, bytes, pointer);
   if (first_memory == nullptr) {
-    const int32_t result = base.allocate(device, kSmall, &first_memory);
+    const int32_t result = base.allocate(device, kMost, &first_memory);
     if (result != COMITY_DEVICE_OK) return result;
   }
   *pointer = first_memory;
@@ -130,7 +130,7 @@ const char* says_nothing() {
 const std::vector<PlantedFault>& planted_faults() {
   static const std::vector<PlantedFault> faults = {
       {"ForgottenEvent", "event is complete", [](auto& table) { table.event_record = forgotten_event; }},
-      {"ReusedBuffer", "copies in",
+      {"ReusedBuffer", "canonical bits",
        [](auto& table) {
          table.allocate = reused_buffer;
          table.release = keep_buffer;
