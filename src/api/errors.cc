@@ -8,7 +8,7 @@ thread_local std::string last;
 }  // namespace
 
 comityResult_t code_of(const Status& status) {
-  if (status.code() == Code::kUnsupported) return comityInternalError;
+  if (status.code() == Code::kUnsupported) return comityInvalidUsage;
   return static_cast<comityResult_t>(status.code());
 }
 

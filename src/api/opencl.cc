@@ -45,8 +45,8 @@ Status name(unsigned device, cl_mem buffer, void** ptr) {
   if (ptr == nullptr || buffer == nullptr) return Status(Code::kInvalidArgument, "buffer or ptr is NULL");
   *ptr = nullptr;
   COMITY_ASSIGN_OR_RETURN(opencl::Devices * devices, open());
-  COMITY_RETURN_IF_ERROR(ready(*devices, device).status());
-  COMITY_ASSIGN_OR_RETURN(*ptr, devices->memory().name(buffer, device));
+  COMITY_ASSIGN_OR_RETURN(const opencl::Accelerator* accelerator, ready(*devices, device));
+  COMITY_ASSIGN_OR_RETURN(*ptr, devices->memory().name(accelerator->context, buffer, device));
   return {};
 }
 

@@ -21,7 +21,6 @@ namespace {
 
 constexpr uint64_t kLong = uint64_t{1} << 20;  // a copy that takes a while
 constexpr uint64_t kLongest = uint64_t{8} << 20;
-constexpr uint64_t kHeldMs = 30;  // for which what must not begin is watched
 
 void expect(bool holds, const std::string& otherwise) {
   if (!holds) throw Broken(otherwise);
@@ -204,9 +203,9 @@ class Gate {
   comityDeviceGate_t gate_ = nullptr;
 };
 
-// For kHeldMs.
+// For a while.
 void expect_held(DeviceLab& lab, comityDeviceEvent_t event, const char* otherwise) {
-  const Deadline deadline = Deadline::after_ms(kHeldMs);
+  const Deadline deadline = Deadline::after_ms(lab.held_ms);
   while (!deadline.passed()) {
     expect(!lab.is_complete(event), otherwise);
     sched_yield();
@@ -327,6 +326,7 @@ DeviceReport check_device(const std::shared_ptr<DeviceRuntime>& runtime, uint32_
       const char* absent = check.absent == nullptr ? nullptr : check.absent(runtime->table());
       if (absent != nullptr) return absent;
       DeviceLab lab(runtime, number, options.patience_ms);
+      lab.held_ms = options.held_ms;
       check.run(lab);
       return {};
     }));

@@ -36,6 +36,7 @@ struct DeviceReport {
 struct CheckOptions {
   bool measures = true;
   uint64_t patience_ms = 60'000;  // for one event
+  uint64_t held_ms = 50;          // for which what must not begin is watched
 };
 
 // Runs every check on one device. Blocks for seconds. Never throws; an error of the table's is a check that

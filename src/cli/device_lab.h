@@ -34,6 +34,8 @@ class DeviceLab {
 
   const std::shared_ptr<DeviceRuntime>& runtime() const { return runtime_; }
   uint64_t patience_ms() const { return patience_ms_; }
+  // For how long a check watches that nothing happens.
+  uint64_t held_ms = 50;
   const comityDeviceTable& table() const { return runtime_->table(); }
   uint32_t device() const { return device_; }
   const comityDeviceProperties& properties() const { return properties_; }

@@ -8,8 +8,8 @@
 
 namespace comity {
 
-// The ranges do not overlap; each lies within one allocation. Any thread. Errors: those of Device::copy() and
-// poll().
-Status copy_and_wait(const DeviceRegistry& devices, void* to, const void* from, uint64_t bytes);
+// The ranges do not overlap. Any thread. kInvalidArgument: one begins in an allocation of a device and does
+// not end there; else the errors of Device::copy() and poll().
+Status copy_and_wait(DeviceRegistry& devices, void* to, const void* from, uint64_t bytes);
 
 }  // namespace comity

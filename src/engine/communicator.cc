@@ -177,7 +177,7 @@ Status Communicator::start(const Call& call) {
   }
   const Placement placement = placement_of(call, block_bytes);
   if (placement.input != nullptr) [[unlikely]] {
-    --number_;
+    --number_;  // it has not begun
     return stage(call, placement, block_bytes);
   }
   Device& device = *placement.device;
@@ -351,10 +351,11 @@ Progress Communicator::give_up(Status status) {
   else if (in_flight_ && alone_ == nullptr)
     executor_.abandon();
   if (registering_ != 0) end_memory();
-  device_goes_on_ = device_goes_on_ || (in_flight_ && !options_.devices->only_host());
+  if ((in_flight_ || waits_for_others()) && !options_.devices->only_host()) [[unlikely]]
+    begin_to_drain();
   in_flight_ = false;
   if (prologue_ != nullptr) prologue_->give_up();
-  if (!error_.ok()) return Progress::kFailed;
+  if (!error_.ok()) return poll_idle();
   undecided_ = std::move(status);
   const bool asks = options_.oversight != nullptr && !aborted();
   if (asks && !options_.oversight->condemned()) options_.oversight->declare(undecided_);
@@ -364,6 +365,7 @@ Progress Communicator::give_up(Status status) {
 
 Progress Communicator::poll_idle() {
   if (waits_for_others()) return poll_prologue();
+  if (!draining_.empty() && drains()) return Progress::kBusy;
   if (!undecided_.ok()) {
     if (!options_.oversight->condemned()) return Progress::kBusy;
     settle();
@@ -397,7 +399,7 @@ void Communicator::disarm(Sleeper& sleeper) {
 }
 
 bool Communicator::awaits_device() const {
-  if (waits_for_others()) return true;
+  if (waits_for_others() || !draining_.empty()) return true;
   if (exchanges()) return exchange_->awaits_device();
   return in_flight_ && alone_ == nullptr && executor_.awaits_device();
 }

@@ -216,6 +216,8 @@ class Communicator final : public BindingContext, public ExchangeContext, privat
   Status begin_scalar(const Call& call);
   void give_scalar_back();
   void leave_memory_to_devices();
+  void begin_to_drain();
+  bool drains();
   static DataType image_type_of(const Call& call) {
     return is_narrow_float(call.type) ? DataType::kFloat32 : call.type;
   }
@@ -279,7 +281,16 @@ class Communicator final : public BindingContext, public ExchangeContext, privat
   std::byte* device_scratch_ = nullptr;
   uint64_t device_scratch_bytes_ = 0;
   Device* scratch_device_ = nullptr;
-  bool device_goes_on_ = false;         // it was given work for a call that was given up
+  bool device_goes_on_ = false;  // it was given work for a call that was given up
+  // What was on the devices' queues then, until it is done or its time is up: the call has not ended before,
+  // as the buffers are its user's again when it has.
+  struct Draining {
+    Device* device;
+    uint32_t queue;
+    Token token;
+  };
+  std::vector<Draining> draining_;
+  uint64_t drains_until_ns_ = 0;
   std::unique_ptr<Prologue> prologue_;  // from the first call that has one on
   std::array<std::byte, 64> barrier_token_{};
 };

@@ -176,8 +176,10 @@ bool Exchange::poll_self() {
     copy.device = std::exchange(copy.then, nullptr);
     const Result<Token> token =
         copy.device->copy(kSelfQueue, copy.to, copy.bounce.data(), copy.bounce.bytes());
-    if (token.ok()) copy.token = *token;
-    error_ = token.status();
+    if (token.ok())
+      copy.token = *token;
+    else
+      error_ = token.status();
     return token.ok();
   }
   self_.pop_back();

@@ -8,7 +8,7 @@
 namespace comity::engine {
 namespace {
 
-constexpr uint32_t kQueue = 0;
+constexpr uint32_t kStagingQueue = 0;
 constexpr uint64_t kHopBytes = uint64_t{1} << 20;
 
 }  // namespace
@@ -35,7 +35,7 @@ Status Prologue::stage(const Call& call, Device& from, Device& to, uint64_t byte
   hop_ = Hop{};
   copier_ = to.host_addressable() ? &from : from.host_addressable() ? &to : nullptr;
   if (copier_ != nullptr) {
-    COMITY_ASSIGN_OR_RETURN(token_, copier_->copy(kQueue, memory_, input_, bytes));
+    COMITY_ASSIGN_OR_RETURN(token_, copier_->copy(kStagingQueue, memory_, input_, bytes));
   } else if (bounce_.data() == nullptr) {
     bounce_ = Mapping(kHopBytes);
     if (!bounce_.valid()) return Status(Code::kSystemError, "no memory to copy from device to device");
@@ -63,15 +63,17 @@ Status Prologue::provide(Device& to, uint64_t bytes) {
 }
 
 void Prologue::drop() {
-  if (memory_ != nullptr && !pending_) {
-    if (owner_ != nullptr) static_cast<void>(owner_->release(memory_));
-  } else if (memory_ != nullptr) {
-    devices_.keep(std::make_shared<Mapping>(std::move(host_)));
-    devices_.keep(std::make_shared<Mapping>(std::move(bounce_)));
-  }
+  if (memory_ != nullptr && pending_) return leave();
+  if (memory_ != nullptr && owner_ != nullptr) static_cast<void>(owner_->release(memory_));
   host_ = Mapping();
   memory_ = nullptr;
   capacity_ = 0;
+}
+
+void Prologue::leave() {
+  devices_.keep(std::make_shared<Mapping>(std::move(host_)));
+  devices_.keep(std::make_shared<Mapping>(std::move(bounce_)));
+  memory_ = nullptr;
 }
 
 void Prologue::give_up() {
@@ -89,7 +91,7 @@ Result<bool> Prologue::poll() {
   if (to_ != nullptr) {
     bool done = false;
     if (copier_ != nullptr) {
-      COMITY_ASSIGN_OR_RETURN(done, copier_->poll(kQueue, token_));
+      COMITY_ASSIGN_OR_RETURN(done, copier_->poll(kStagingQueue, token_));
     } else {
       COMITY_ASSIGN_OR_RETURN(done, poll_hop());
     }
@@ -104,16 +106,17 @@ Result<bool> Prologue::poll_hop() {
   while (hop_.done < bytes_) {
     if (hop_.leaving || hop_.arriving) {
       Device& mover = hop_.leaving ? *from_ : *to_;
-      COMITY_ASSIGN_OR_RETURN(const bool over, mover.poll(kQueue, hop_.token));
+      COMITY_ASSIGN_OR_RETURN(const bool over, mover.poll(kStagingQueue, hop_.token));
       if (!over) return false;
       if (hop_.arriving) hop_.done += hop_.piece;
     }
     if (hop_.leaving) {
-      COMITY_ASSIGN_OR_RETURN(hop_.token, to_->copy(kQueue, memory_ + hop_.done, bounce_.data(), hop_.piece));
+      COMITY_ASSIGN_OR_RETURN(hop_.token,
+                              to_->copy(kStagingQueue, memory_ + hop_.done, bounce_.data(), hop_.piece));
     } else if (hop_.done < bytes_) {
       hop_.piece = std::min(kHopBytes, bytes_ - hop_.done);
       COMITY_ASSIGN_OR_RETURN(hop_.token,
-                              from_->copy(kQueue, bounce_.data(), input_ + hop_.done, hop_.piece));
+                              from_->copy(kStagingQueue, bounce_.data(), input_ + hop_.done, hop_.piece));
     }
     hop_.arriving = std::exchange(hop_.leaving, !hop_.leaving);
   }

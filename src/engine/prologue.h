@@ -39,6 +39,8 @@ class Prologue {
   const Call& call() const { return call_; }
   // Forgets the call.
   void give_up();
+  // What is staged stays for the devices, which may still use it.
+  void leave();
 
  private:
   // Two devices have no copy in common: a piece at a time goes through memory of the host.

@@ -48,7 +48,13 @@ class Stream {
   uint64_t enqueued() const { return enqueued_; }
   // The last place that ended with all before it.
   uint64_t ended() const { return ended_; }
-  // With its passage on the device, or null; that is let go when the place has ended.
+  // The place's passage on the device, or null: whoever ends the place lets it go.
+  std::shared_ptr<Passage> take_passage(uint64_t place) {
+    if (device_ == nullptr) return nullptr;
+    auto passage = passages_.extract(place);
+    return passage.empty() ? nullptr : std::move(passage.mapped());
+  }
+  // With its passage on the device, or null.
   uint64_t take_place(std::shared_ptr<Passage> passage) {
     open_.push_back(true);
     ++enqueued_;
@@ -57,7 +63,6 @@ class Stream {
   }
   // Returns whether ended() grew.
   bool end(uint64_t place) {
-    if (device_ != nullptr) passages_.erase(place);
     open_[place - ended_ - 1] = false;
     const uint64_t before = ended_;
     for (; !open_.empty() && !open_.front(); ++ended_) open_.pop_front();

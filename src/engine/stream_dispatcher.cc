@@ -112,18 +112,36 @@ const Call* StreamDispatcher::next(CallQueue& queue) {
   return nullptr;
 }
 
+// Whoever sees that it has ended sees its gates open.
 void StreamDispatcher::ended(CallQueue& queue, const Status& status) {
+  Opening opening;
+  {
+    const std::lock_guard lock(mutex_);
+    take_passages(queue.waiting_.front(), opening);
+  }
+  opening.clear();
   const std::lock_guard lock(mutex_);
   queue.started_ = false;
-  const CallQueue::Waiting over = std::move(queue.waiting_.front());
+  CallQueue::Waiting over = std::move(queue.waiting_.front());
   queue.waiting_.pop_front();
-  settle(queue, over, status);
+  settle(queue, over, status, opening);
 }
 
 // --- ending ------------------------------------------------------------------------------------------------
 
+void StreamDispatcher::take_passages(CallQueue::Waiting& of, Opening& opening) {
+  for (std::shared_ptr<Passage>& each : of.ahead) opening.push_back(std::move(each));
+  of.ahead.clear();
+  for (const CallQueue::Place& place : of.places) {
+    if (auto passage = place.mark.stream->take_passage(place.mark.number))
+      opening.push_back(std::move(passage));
+  }
+}
+
 // A call that the queue no longer has.
-void StreamDispatcher::settle(CallQueue& queue, const CallQueue::Waiting& over, const Status& status) {
+void StreamDispatcher::settle(CallQueue& queue, CallQueue::Waiting& over, const Status& status,
+                              Opening& opening) {
+  take_passages(over, opening);
   if (!status.ok()) {
     const Status error = status.in(about_communicator(over.what.function, queue.name_));
     for (const CallQueue::Place& place : over.places) place.mark.stream->fail(error);
@@ -138,16 +156,17 @@ void StreamDispatcher::settle(CallQueue& queue, const CallQueue::Waiting& over, 
     turn->error = status;
   }
   if (over.what.outcome != nullptr) --over.what.outcome->left;
-  for (const CallQueue::Place& place : over.places) end_place(place.mark);
+  for (const CallQueue::Place& place : over.places) end_place(place.mark, opening);
   queue.pending_.fetch_sub(1, std::memory_order_release);
   changed_.notify_all();
 }
 
-void StreamDispatcher::end_place(Mark place) {
+void StreamDispatcher::end_place(Mark place, Opening& opening) {
   std::vector<Mark> ending{std::move(place)};
   while (!ending.empty()) {
     const Mark one = std::move(ending.back());
     ending.pop_back();
+    if (auto passage = one.stream->take_passage(one.number)) opening.push_back(std::move(passage));
     if (!one.stream->end(one.number)) continue;
     for (Stream::Waiter& waiter : one.stream->release()) {
       if (waiter.queue != nullptr)
@@ -159,11 +178,12 @@ void StreamDispatcher::end_place(Mark place) {
 }
 
 void StreamDispatcher::cancel(CallQueue& queue, const Status& error) {
+  Opening opening;
   const std::lock_guard lock(mutex_);
   std::list<CallQueue::Waiting> cancelled;
   const auto first = std::next(queue.waiting_.begin(), queue.started_ ? 1 : 0);
   cancelled.splice(cancelled.begin(), queue.waiting_, first, queue.waiting_.end());
-  for (const CallQueue::Waiting& over : cancelled) settle(queue, over, error);
+  for (CallQueue::Waiting& over : cancelled) settle(queue, over, error, opening);
 }
 
 // --- turns -------------------------------------------------------------------------------------------------
@@ -175,11 +195,12 @@ Status StreamDispatcher::await_turn(const Turn& turn) {
 }
 
 void StreamDispatcher::end_turn(CallQueue& queue, const Status& status) {
+  Opening opening;
   const std::lock_guard lock(mutex_);
   queue.started_ = queue.running_ = false;
-  const CallQueue::Waiting over = std::move(queue.waiting_.front());
+  CallQueue::Waiting over = std::move(queue.waiting_.front());
   queue.waiting_.pop_front();
-  settle(queue, over, status);
+  settle(queue, over, status, opening);
   consider(queue);
 }
 

@@ -140,8 +140,11 @@ class StreamDispatcher {
   bool ready(CallQueue& queue);
   void consider(CallQueue& queue);
   bool begin_turn(CallQueue& queue);
-  void settle(CallQueue& queue, const CallQueue::Waiting& over, const Status& status);
-  void end_place(Mark place);
+  // Passages of places that end, which are let go without the lock: a gate that opens is a driver's affair.
+  using Opening = std::vector<std::shared_ptr<Passage>>;
+  static void take_passages(CallQueue::Waiting& of, Opening& opening);
+  void settle(CallQueue& queue, CallQueue::Waiting& over, const Status& status, Opening& opening);
+  void end_place(Mark place, Opening& opening);
 
   std::mutex mutex_;
   std::condition_variable changed_;                         // something ended

@@ -9,7 +9,8 @@ namespace {
 std::unique_ptr<Device> open(const std::string& runtime, uint32_t number) {
   auto opened = open_runtime(runtime);
   if (!opened.ok()) {
-    EXPECT_EQ(opened.status().code(), Code::kUnsupported) << opened.status().message();
+    const Code why = opened.status().code();  // no driver, or built without OpenCL's headers
+    EXPECT_TRUE(why == Code::kUnsupported || why == Code::kInvalidArgument) << opened.status().message();
     return nullptr;
   }
   auto device = TableDevice::open(*opened, number);

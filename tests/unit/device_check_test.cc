@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "src/device/runtimes.h"
+#include "tests/support/effort.h"
 #include "tests/support/planted_faults.h"
 
 namespace comity::test {
@@ -39,7 +40,7 @@ TEST_P(Planted, IsFound) {
   if (sound == nullptr) GTEST_SKIP() << "needs an OpenCL driver (pocl-opencl-icd)";
   const auto faulty = DeviceRuntime::open(&with_fault(sound->table(), fault), "a test");
   ASSERT_TRUE(faulty.ok()) << faulty.status().message();
-  const cli::DeviceReport report = cli::check_device(*faulty, 0, {false, 2000});
+  const cli::DeviceReport report = cli::check_device(*faulty, 0, {false, 2000, 500});
   bool found = false;
   for (const Checked& check : report.checks) {
     if (check.outcome == Checked::Outcome::kFails && check.what.find(fault.found_by) != std::string::npos)
@@ -48,12 +49,15 @@ TEST_P(Planted, IsFound) {
   EXPECT_TRUE(found) << "no check that says \"" << fault.found_by << "\" fails";
 }
 
-// Every adapter: all of them on one, and on the others every third.
+// Every adapter: all of them on one, and on the others every third. What makes events lie lets threads race,
+// and under ThreadSanitizer a check takes ten seconds: a few there.
 std::vector<std::tuple<const char*, PlantedFault>> planted() {
   std::vector<std::tuple<const char*, PlantedFault>> all;
   const auto& faults = planted_faults();
   for (size_t i = 0; i < faults.size(); ++i) {
+    if (kThreadSanitized && i >= 3) break;
     all.emplace_back("sim", faults[i]);
+    if (kThreadSanitized) continue;
     if (i % 3 == 0) all.emplace_back("lent", faults[i]);
     if (i % 3 == 1 || i == 0) all.emplace_back("opencl", faults[i]);
   }

@@ -118,7 +118,7 @@ TEST(DeviceAborts, WorkThatIsQueuedOutlivesItsCommunicator) {
 
 int main(int argc, char** argv) {
   ::setenv("COMITY_DEVICES", "host," COMITY_FAILING_PLUGINS, 1);
-  ::setenv("COMITY_DEVICE_TIMEOUT", "1", 1);
+  ::setenv("COMITY_DEVICE_TIMEOUT", "4", 1);
   testing::InitGoogleTest(&argc, argv);
   return RUN_ALL_TESTS();
 }

@@ -93,6 +93,8 @@ class Device {
   // True once the work of `token` on `queue`, and all before it there, is complete and visible to the CPU's
   // transports. An error is fatal to the queue.
   virtual Result<bool> poll(uint32_t queue, Token token) = 0;
+  // What was issued last on the queue, by anybody; 0: nothing, or work is done when it is issued. Any thread.
+  virtual Token issued(uint32_t /*queue*/) const { return 0; }
 
   // Takes the next place on a user's stream, which is the runtime's own (cudaStream_t, cl_command_queue, ..);
   // null: its default stream, where it has one. The host waits for nothing. Any thread; never blocks.

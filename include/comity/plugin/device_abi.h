@@ -172,7 +172,8 @@ typedef struct comityDeviceTable {
   /* ---- Memory ----------------------------------------------------------------------------------------- */
   /* (required) Memory of the device, aligned to 128 at least; bytes > 0. Errors: NO_MEMORY, INVALID. */
   int32_t (*allocate)(uint32_t device, uint64_t bytes, void** pointer);
-  /* (required) Gives it back; queued work that uses it has ended. May wait for other work of the device.
+  /* (required) Gives it back; queued work that uses it has ended. May wait for other work of Comity's queues,
+   * and as allocate() not for a user's streams, which may be held by a gate that only the caller can open.
    * Errors: INVALID (`pointer` did not come from allocate of this device). */
   int32_t (*release)(uint32_t device, void* pointer);
   /* (required) Whose memory that is: what allocate() gave, and whatever else of the runtime's memory a user

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstring>
 
+#include "src/base/log.h"
 #include "src/device/host/reduce_source.h"
 
 namespace comity::opencl {
@@ -42,6 +43,7 @@ void Devices::describe(Accelerator& accelerator, cl_platform_id platform) const 
   cl_.clGetPlatformInfo(platform, CL_PLATFORM_NAME, platform_name.size() - 1, platform_name.data(), nullptr);
   accelerator.platform = platform_name.data();
   accelerator.is_cpu = (number_of<cl_device_type>(cl_, id, CL_DEVICE_TYPE) & CL_DEVICE_TYPE_CPU) != 0;
+  accelerator.largest_group = std::max<size_t>(number_of<size_t>(cl_, id, CL_DEVICE_MAX_WORK_GROUP_SIZE), 1);
   const auto shared = number_of<cl_device_svm_capabilities>(cl_, id, CL_DEVICE_SVM_CAPABILITIES);
   accelerator.shared_memory = (shared & CL_DEVICE_SVM_COARSE_GRAIN_BUFFER) != 0 &&
                               cl_.clSVMAlloc != nullptr && cl_.clSVMFree != nullptr;
@@ -68,6 +70,7 @@ void Devices::describe(Accelerator& accelerator, cl_platform_id platform) const 
 }
 
 Status Devices::find() {
+  const std::lock_guard lock(mutex_);
   if (!all_.empty()) return {};
   std::array<cl_platform_id, 64> platforms{};
   cl_uint platform_count = 0;
@@ -109,7 +112,12 @@ Status Devices::prepare(Accelerator& accelerator, bool kernels) {
   }
   accelerator.in_use = true;
   if (!kernels || accelerator.program != nullptr) return {};
-  COMITY_ASSIGN_OR_RETURN(accelerator.program, build_kernels(cl_, accelerator));
+  const Result<cl_program> built = build_kernels(cl_, accelerator);
+  if (built.ok())
+    accelerator.program = *built;
+  else
+    COMITY_LOG_WARN("the host reduces for the OpenCL device {}: {}", accelerator.properties.name,
+                    built.status().message());
   return {};
 }
 

@@ -22,6 +22,7 @@ struct Accelerator {
   bool doubles = false;
   bool rounds_division = false;  // by the compiler's option
   bool is_cpu = false;
+  size_t largest_group = 1;  // work items
   // Under `mutex`, made by prepare():
   std::mutex mutex;
   cl_context context = nullptr;
@@ -40,7 +41,8 @@ class Devices {
   uint32_t count() const { return static_cast<uint32_t>(all_.size()); }
   // kInvalidArgument: there is none of that number.
   Result<Accelerator*> at(uint32_t number);
-  // With a context; kernels too, if wanted: built, or from the cache on disk. Blocks.
+  // With a context; kernels too, if wanted: built, or from the cache on disk. Where they do not compile the
+  // log says why, and the host reduces. Blocks.
   Status prepare(Accelerator& accelerator, bool kernels);
   // The user's context instead of one of Comity's. kInvalidUsage: it is in use.
   Status use_context(uint32_t number, cl_context context);
@@ -50,6 +52,7 @@ class Devices {
 
   const Library& cl_;
   Memory memory_;
+  std::mutex mutex_;  // of find()
   std::vector<std::unique_ptr<Accelerator>> all_;
 };
 

@@ -17,7 +17,7 @@ namespace comity::opencl {
   F(clReleaseKernel) F(clSetKernelArg) F(clEnqueueNDRangeKernel) F(clEnqueueReadBuffer)              \
   F(clEnqueueWriteBuffer) F(clEnqueueCopyBuffer) F(clEnqueueMarkerWithWaitList)                      \
   F(clEnqueueBarrierWithWaitList) F(clFlush) F(clRetainEvent) F(clReleaseEvent) F(clGetEventInfo)    \
-  F(clCreateUserEvent) F(clSetUserEventStatus)
+  F(clCreateUserEvent) F(clSetUserEventStatus) F(clWaitForEvents)
 // clang-format on
 
 // Pointers to the loader's functions, by their own names. Those of OpenCL 2 may be null.

@@ -62,7 +62,14 @@ Result<void*> Memory::allocate(cl_context context, uint32_t device, uint64_t byt
   return pointer;
 }
 
-Result<void*> Memory::name(cl_mem buffer, uint32_t device) {
+Result<void*> Memory::name(cl_context context, cl_mem buffer, uint32_t device) {
+  cl_context its = nullptr;
+  if (const cl_int error =
+          cl_.clGetMemObjectInfo(buffer, CL_MEM_CONTEXT, sizeof its, static_cast<void*>(&its), nullptr);
+      error != CL_SUCCESS)
+    return failed("clGetMemObjectInfo", error);
+  if (its != context)
+    return Status(Code::kInvalidArgument, "the buffer is of another context than Comity's of this device");
   size_t bytes = 0;
   if (const cl_int error = cl_.clGetMemObjectInfo(buffer, CL_MEM_SIZE, sizeof bytes, &bytes, nullptr);
       error != CL_SUCCESS)

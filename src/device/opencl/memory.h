@@ -31,8 +31,9 @@ class Memory {
   Result<void*> allocate(cl_context context, uint32_t device, uint64_t bytes, bool shared);
   // Of allocate(); kInvalidArgument: it is none of that, or another device's.
   Status release(uint32_t device, void* pointer);
-  // Gives a user's buffer addresses; it is retained until forget().
-  Result<void*> name(cl_mem buffer, uint32_t device);
+  // Gives a user's buffer of the context addresses; it is retained until forget(). kInvalidArgument: it is of
+  // another context.
+  Result<void*> name(cl_context context, cl_mem buffer, uint32_t device);
   // Puts a buffer over a user's shared virtual memory.
   Status adopt(cl_context context, uint32_t device, void* pointer, uint64_t bytes);
   // Of name() or adopt(): the user's memory stays. kInvalidArgument: it is none of those.

@@ -1,5 +1,6 @@
 #include "src/device/opencl/opencl_table.h"
 
+#include <algorithm>
 #include <array>
 #include <memory>
 #include <optional>
@@ -216,7 +217,8 @@ class Arguments {
 };
 
 int32_t launch(Queue& queue, cl_kernel kernel, uint64_t count) {
-  const size_t group = queue.accelerator.is_cpu ? kGroupOfCpu : kGroupOfGpu;
+  const size_t group =
+      std::min<size_t>(queue.accelerator.is_cpu ? kGroupOfCpu : kGroupOfGpu, queue.accelerator.largest_group);
   const size_t items = (count + group - 1) / group * group;
   cl_event event = nullptr;
   const cl_int error =
@@ -229,6 +231,8 @@ int32_t reduce(comityDeviceQueue_t handle, const comityDeviceReduction* reductio
   if (reduction->source_count == 0 || reduction->source_count > kKernelSources ||
       reduction->type >= COMITY_DEVICE_TYPES || reduction->op >= COMITY_DEVICE_OPS)
     return refuse(COMITY_DEVICE_INVALID, "reduce: a type, an operation or a number of sources that is none");
+  if (queue.accelerator.program == nullptr)
+    return refuse(COMITY_DEVICE_UNSUPPORTED, "the kernels do not compile for this device");
   if (reduction->type == COMITY_DEVICE_FLOAT64 && !queue.accelerator.doubles)
     return refuse(COMITY_DEVICE_UNSUPPORTED, "the device has no double");
   const bool sum2 = reduction->source_count == 2 && reduction->op == COMITY_DEVICE_SUM &&
@@ -288,7 +292,9 @@ int32_t event_query(comityDeviceEvent_t event) {
       cl().clGetEventInfo(of(event).event, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof state, &state, nullptr);
   if (error != CL_SUCCESS) return answer("clGetEventInfo", error);
   if (state < 0) return answer("a command on the device", state);
-  return state == CL_COMPLETE ? COMITY_DEVICE_OK : COMITY_DEVICE_PENDING;
+  if (state != CL_COMPLETE) return COMITY_DEVICE_PENDING;
+  // Returns at once. To have seen the state is no promise of seeing the memory; this is.
+  return answer("clWaitForEvents", cl().clWaitForEvents(1, &of(event).event));
 }
 
 int32_t queue_wait(comityDeviceQueue_t queue, comityDeviceEvent_t event) {

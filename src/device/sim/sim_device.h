@@ -59,8 +59,7 @@ class SimDevice final : public Device {
   Result<Token> reduce(uint32_t queue, const ReduceWork& work) override;
   // kInvalidArgument: no such queue, or a token that it never gave.
   Result<bool> poll(uint32_t queue, Token token) override;
-  // What was issued last on the queue.
-  Token issued(uint32_t queue) const;
+  Token issued(uint32_t queue) const override;
   // Puts a gate on the queue: what is issued behind it waits until it is true, whoever polls.
   using Gate = std::shared_ptr<std::atomic<bool>>;
   Gate hold(uint32_t queue);

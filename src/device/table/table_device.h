@@ -36,6 +36,7 @@ class TableDevice final : public Device {
   Result<Token> copy(uint32_t queue, void* destination, const void* source, uint64_t bytes) override;
   Result<Token> reduce(uint32_t queue, const ReduceWork& work) override;
   Result<bool> poll(uint32_t queue, Token token) override;
+  Token issued(uint32_t queue) const override { return queues_[queue]->issued(); }
 
   Result<std::unique_ptr<Passage>> pass(void* stream) override {
     return TablePassage::make(runtime_, number_, stream);

@@ -10,7 +10,8 @@
 namespace comity {
 namespace {
 
-constexpr size_t kMostFlaggedSources = 64;  // bits of comityDeviceReduction::divided
+constexpr uint64_t kUnwatchedNs = 500'000'000;  // between two polls
+constexpr size_t kMostFlaggedSources = 64;      // bits of comityDeviceReduction::divided
 
 uint64_t accumulator_bytes(DataType type) {
   return is_narrow_float(type) ? sizeof(float) : size_of(type);
@@ -276,9 +277,17 @@ Status TableQueue::update() {
   return held_.empty() ? Status() : advance_held();
 }
 
+Token TableQueue::issued() const {
+  const std::lock_guard lock(mutex_);
+  return issued_;
+}
+
+// Time in which nobody asked says nothing of the device.
 Status TableQueue::watch() {
   const bool pending = !marked_.empty() || on_host_ != nullptr;
-  if (!pending || context_.timeout_ns == 0 || now_ns() - moved_ns_ < context_.timeout_ns) return {};
+  const uint64_t now = now_ns();
+  if (now - std::exchange(polled_ns_, now) > kUnwatchedNs) moved_ns_ = now;
+  if (!pending || context_.timeout_ns == 0 || now - moved_ns_ < context_.timeout_ns) return {};
   error_ =
       Status(Code::kUnhandledDeviceError,
              fmt::format("{}: device {} ({}) hangs: for {} s nothing that is on a queue of it has ended; "

@@ -40,6 +40,7 @@ class TableQueue {
   Result<Token> copy(void* to, const void* from, uint64_t bytes, uint32_t way);
   Result<Token> reduce(const ReduceWork& work);
   Result<bool> poll(Token token);
+  Token issued() const;
   // Of the queue, for the conformance suite.
   comityDeviceQueue_t raw() const { return queue_; }
 
@@ -84,10 +85,11 @@ class TableQueue {
 
   const Context context_;
   const comityDeviceQueue_t queue_;
-  std::mutex mutex_;  // all below
-  Status error_;      // fatal
+  mutable std::mutex mutex_;  // all below
+  Status error_;              // fatal
   Token issued_ = 0;
   Token done_ = 0;
+  uint64_t polled_ns_ = 0;
   uint64_t moved_ns_ = 0;  // when something was done last, or the queue stopped being empty
   std::deque<Marked> marked_;
   std::vector<comityDeviceEvent_t> idle_;
