@@ -61,7 +61,7 @@ Status Communicator::stage(const Call& call, const Placement& placement, uint64_
   Status staged = prologue().stage(call, *placement.input, *placement.device, bytes);
   if (staged.ok()) return staged;
   fail(staged.in(fmt::format("rank {}", options_.rank)));  // the others wait for this rank
-  return error_;  // or poll() says it, when it is decided
+  return error_;                                           // or poll() says it, when it is decided
 }
 
 Status Communicator::start(const Call& call, std::span<const std::shared_ptr<Passage>> ahead) {
