@@ -28,7 +28,7 @@ std::string memory_text(uint64_t bytes) {
 void print_runtime(std::string_view name) {
   const auto runtime = open_runtime(name);
   if (!runtime.ok()) {
-    fmt::print("{}: no: {}\n", name, runtime.status().message());
+    fmt::print("no {}\n", runtime.status().message());
     return;
   }
   for (uint32_t number = 0; number < (*runtime)->device_count(); ++number) {

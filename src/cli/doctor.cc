@@ -68,7 +68,8 @@ int examine() {
   missing += print_findings("devices", probe_devices());
   // Before the libraries below are opened: UCX hooks the memory calls of every thread that ends afterwards.
   missing += print_findings("sources of the topology", probe_topology());
-  print_findings("libraries on this machine (this version needs none of them)", probe_libraries());
+  print_findings("libraries on this machine (none is opened before something asks for it)",
+                 probe_libraries());
   const int wrong = print_settings();
   fmt::print("\n{}\n", missing > 0 ? "Something needed is missing: see above."
                        : wrong > 0

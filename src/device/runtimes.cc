@@ -10,6 +10,7 @@
 
 #include "src/base/settings.h"
 #include "src/base/text.h"
+#include "src/device/dialect/dialect_table.h"
 #include "src/device/host/host_table.h"
 #include "src/device/sim/sim_table.h"
 #ifdef COMITY_HAS_OPENCL
@@ -45,6 +46,9 @@ std::string plugin_file(std::string_view name) {
 
 Result<std::shared_ptr<DeviceRuntime>> open_anew(const std::string& name) {
   if (name.find('/') != std::string::npos) return DeviceRuntime::load(name);
+  for (const dialect::NamedTable& each : dialect::tables()) {
+    if (each.name == name) return DeviceRuntime::open(&each.table(), "built in");
+  }
   const auto* const known = std::find_if(std::begin(kBuiltIn), std::end(kBuiltIn),
                                          [&](const BuiltIn& each) { return each.name == name; });
   if (name == "host") return DeviceRuntime::open(&host_table(), "built in");
@@ -65,6 +69,8 @@ Result<std::shared_ptr<DeviceRuntime>> open_anew(const std::string& name) {
 std::vector<std::string_view> built_in_devices() {
   std::vector<std::string_view> names;
   for (const BuiltIn& each : kBuiltIn) names.push_back(each.name);
+  for (const dialect::NamedTable& each : dialect::tables()) names.push_back(each.name);
+  std::sort(names.begin(), names.end());
   return names;
 }
 

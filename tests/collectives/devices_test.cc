@@ -1,5 +1,7 @@
 // The table of collectives with ranks on devices: of one kind, of several in one communicator, and with input
-// and output of one rank on different ones. Real OpenCL where a driver is installed.
+// and output of one rank on different ones. Real OpenCL where a driver is installed; fakes of two other
+// makers' runtimes.
+#include <dlfcn.h>
 #include <gtest/gtest.h>
 
 #include <fmt/core.h>
@@ -19,6 +21,12 @@ namespace {
 bool opencl_is_here() {
   static const bool here = open_runtime("opencl").ok();
   return here;
+}
+
+// Which need nothing that this process alone has.
+std::string other_devices() {
+  const std::string devices = "host,sim," COMITY_LENT_PLUGIN;
+  return opencl_is_here() ? devices + ",opencl" : devices;
 }
 
 struct World {
@@ -54,6 +62,8 @@ TEST_P(Devices, GiveExactResultsInEveryRow) {
   choice.seed = world.nranks;
   choice.memories = {Memory::kDevice};
   choice.devices = world.devices;
+  const std::string own = std::getenv("COMITY_DEVICES");
+  const ScopedEnv for_children("COMITY_DEVICES", world.processes ? other_devices() : own);
   if (world.processes) return run_processes(choice, std::vector<std::string>(world.nranks));
   for (const Report& report : run_threads(choice)) expect_report(report, choice, make_rows(choice).size());
 }
@@ -64,7 +74,8 @@ std::vector<World> worlds() {
                                                           {"host", "sim", "opencl"},
                                                           {"host>opencl", "opencl>host", "sim>opencl"},
                                                           {"sim>sim:1", "host>sim"},
-                                                          {"lent", "host", "lent>host"}};
+                                                          {"lent", "host", "lent>host"},
+                                                          {"cuda", "hip", "host", "hip:1>cuda"}};
   std::vector<World> all;
   for (const auto& devices : mixtures) {
     for (const uint32_t nranks : {2u, 3u, 4u, 8u}) {
@@ -72,7 +83,8 @@ std::vector<World> worlds() {
       all.push_back({nranks, "", devices, false});
       if (nranks == 3) all.push_back({nranks, "tcp", devices, false});
     }
-    if (!kThreadSanitized) all.push_back({2, "", devices, true});
+    const bool faked = devices.front() == "cuda";  // in this process alone
+    if (!kThreadSanitized && !faked) all.push_back({2, "", devices, true});
   }
 #ifdef COMITY_HAS_UCX
   if (!kThreadSanitized) all.push_back({3, "ucx", mixtures[2], true});  // UCX itself is not instrumented
@@ -86,8 +98,11 @@ INSTANTIATE_TEST_SUITE_P(Table, Devices, testing::ValuesIn(worlds()), name_of_wo
 }  // namespace comity::test
 
 int main(int argc, char** argv) {
-  const std::string devices = "host,sim," COMITY_LENT_PLUGIN;
-  ::setenv("COMITY_DEVICES", (comity::test::opencl_is_here() ? devices + ",opencl" : devices).c_str(), 1);
+  // Fakes of two makers' runtimes, which are found by their own names as they are there already.
+  for (const char* fake : {COMITY_FAKES}) {
+    if (::dlopen(fake, RTLD_NOW | RTLD_LOCAL) == nullptr) return 1;
+  }
+  ::setenv("COMITY_DEVICES", (comity::test::other_devices() + ",cuda,hip").c_str(), 1);
   testing::InitGoogleTest(&argc, argv);
   return RUN_ALL_TESTS();
 }

@@ -81,8 +81,8 @@ TEST_F(SimDeviceTest, RefusesHostPointersInAReductionAndRangesPastAnAllocation) 
   sources[1] = memory_ + 64;
   work.count = UINT64_MAX / 2;
   EXPECT_EQ(device_->reduce(0, work).status().code(), Code::kInvalidArgument);
-  EXPECT_EQ(device_->copy(SimDevice::kQueues, local, memory_, 1).status().code(), Code::kInvalidArgument);
-  EXPECT_EQ(device_->poll(SimDevice::kQueues, 0).status().code(), Code::kInvalidArgument);
+  EXPECT_EQ(device_->copy(SimDevice::kStreams, local, memory_, 1).status().code(), Code::kInvalidArgument);
+  EXPECT_EQ(device_->poll(SimDevice::kStreams, 0).status().code(), Code::kInvalidArgument);
   EXPECT_EQ(device_->poll(1, 5).status().code(), Code::kInvalidArgument);
   ASSERT_TRUE(device_->release(memory_).ok());
   EXPECT_EQ(device_->copy(0, local, memory_, 1).status().code(), Code::kInvalidArgument);

@@ -110,8 +110,8 @@ Result<std::byte*> SimDevice::private_place(const void* pointer, uint64_t bytes,
 }
 
 Status SimDevice::check_queue(uint32_t queue) const {
-  if (queue < kQueues) return Status();
-  return Status(Code::kInvalidArgument, fmt::format("sim: queue {} of {}", queue, kQueues));
+  if (queue < kStreams) return Status();
+  return Status(Code::kInvalidArgument, fmt::format("sim: queue {} of {}", queue, kStreams));
 }
 
 Token SimDevice::enqueue(uint32_t queue, Work work) {
@@ -154,10 +154,12 @@ Result<Token> SimDevice::reduce(uint32_t queue, const ReduceWork& work) {
 void SimDevice::step(Queue& queue) {
   if (queue.waiting.empty()) return;
   Work& work = queue.waiting.front();
-  if (work.gate != nullptr && !work.gate->load()) return;
+  if (work.gate && !work.gate()) return;
   if (--work.polls_left > 0) return;
-  if (work.gate != nullptr) {
+  if (work.gate) {
     // It is open, and that is all.
+  } else if (work.kernel) {
+    work.kernel(work.destinations);
   } else if (work.is_copy) {
     copy_host(work.destinations[0], work.sources[0], work.bytes, false);
   } else if (work.reduce.count != 0) {
@@ -176,12 +178,32 @@ Token SimDevice::issued(uint32_t queue) const {
 }
 
 SimDevice::Gate SimDevice::hold(uint32_t queue) {
+  auto gate = std::make_shared<std::atomic<bool>>(false);
+  hold_until(queue, [gate] { return gate->load(); });
+  return gate;
+}
+
+void SimDevice::hold_until(uint32_t queue, std::function<bool()> open) {
   const std::lock_guard lock(mutex_);
   Work work{};
-  work.gate = std::make_shared<std::atomic<bool>>(false);
-  Gate gate = work.gate;
+  work.gate = std::move(open);
   enqueue(queue, std::move(work));
-  return gate;
+}
+
+void SimDevice::hold_until(uint32_t queue, uint32_t other, Token token) {
+  hold_until(queue, [this, other, token] { return queues_[other].done >= token; });
+}
+
+Result<Token> SimDevice::launch(uint32_t queue, const std::vector<Range>& ranges, Kernel run) {
+  COMITY_RETURN_IF_ERROR(check_queue(queue));
+  const std::lock_guard lock(mutex_);
+  Work work{};
+  work.kernel = std::move(run);
+  for (const Range& range : ranges) {
+    COMITY_ASSIGN_OR_RETURN(std::byte * place, private_place(range.pointer, range.bytes, false));
+    work.destinations.push_back(place);
+  }
+  return enqueue(queue, std::move(work));
 }
 
 Result<bool> SimDevice::poll(uint32_t queue, Token token) {
@@ -190,7 +212,8 @@ Result<bool> SimDevice::poll(uint32_t queue, Token token) {
   if (token > queues_[queue].issued) {
     return Status(Code::kInvalidArgument, fmt::format("sim: queue {} never gave token {}", queue, token));
   }
-  for (uint32_t other = 0; other < kQueues; ++other) {
+  for (uint32_t other = 0; other < kStreams; ++other) {
+    if (queues_[other].waiting.empty()) continue;
     if (other == queue || (random_() & 1) != 0) step(queues_[other]);
   }
   return token <= queues_[queue].done;

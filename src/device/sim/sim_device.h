@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -51,6 +52,7 @@ class SimDevice final : public Device {
   Result<MemoryHandle> export_memory(const void* pointer, uint64_t bytes) const override;
 
   static constexpr uint32_t kQueues = 4;
+  static constexpr uint32_t kStreams = 64;  // more queues, for runtimes that are made of it
   uint32_t queue_count() const override { return kQueues; }
   // kInvalidArgument: no such queue, or a range that begins in this device's memory and is not within one
   // allocation. Unlike a queue of a real device these may be used by several threads.
@@ -63,6 +65,17 @@ class SimDevice final : public Device {
   // Puts a gate on the queue: what is issued behind it waits until it is true, whoever polls.
   using Gate = std::shared_ptr<std::atomic<bool>>;
   Gate hold(uint32_t queue);
+  // The same by a function, which polls of any thread call until it is true, under this device's lock.
+  void hold_until(uint32_t queue, std::function<bool()> open);
+  // What is issued behind it waits for another queue's token.
+  void hold_until(uint32_t queue, uint32_t other, Token token);
+  // A kernel: `run` is called late, with the private places of these ranges. kInvalidArgument: as reduce().
+  struct Range {
+    void* pointer;
+    uint64_t bytes;
+  };
+  using Kernel = std::function<void(const std::vector<std::byte*>& places)>;
+  Result<Token> launch(uint32_t queue, const std::vector<Range>& ranges, Kernel run);
 
  private:
   struct Work {
@@ -73,7 +86,8 @@ class SimDevice final : public Device {
     std::vector<const std::byte*> sources;  // at the private place, as are destinations
     std::vector<std::byte*> destinations;
     std::vector<uint8_t> divided;
-    Gate gate = nullptr;  // not null: it is nothing else
+    std::function<bool()> gate = {};  // if there is one it is nothing else
+    Kernel kernel = {};               // likewise
   };
   struct Queue {
     std::deque<Work> waiting;
@@ -94,7 +108,7 @@ class SimDevice final : public Device {
   RangeAllocator ranges_;
   std::map<uint64_t, uint64_t> allocations_;  // offset -> bytes
   std::mt19937_64 random_;
-  Queue queues_[kQueues];
+  Queue queues_[kStreams];
 };
 
 }  // namespace comity
