@@ -189,6 +189,7 @@ int32_t Adapter::find(const void* pointer, comityDevicePointer* found) {
   const unsigned of_device = old_runtime ? 1 : 2;
   unsigned type = 0;
   int ordinal = 0;
+  const Current current(*this, 0);  // a thread without a context asks for nothing
   if (api_.pointer_attribute == nullptr || api_.pointer_attribute(&type, kMemoryType, address) != 0 ||
       type != of_device || api_.pointer_attribute(&ordinal, kOrdinal, address) != 0)
     return refuse(COMITY_DEVICE_INVALID, "no memory of this runtime");
@@ -323,7 +324,8 @@ int32_t Adapter::event_record(comityDeviceQueue_t queue, comityDeviceEvent_t eve
 }
 
 int32_t Adapter::event_query(comityDeviceEvent_t event) {
-  const int state = api_.event_query(of(event).event);
+  const Current current(*this, of(event).device);
+  const int state = current.error() != 0 ? current.error() : api_.event_query(of(event).event);
   return state == kNotReady ? int32_t{COMITY_DEVICE_PENDING} : answer("EventQuery", state);
 }
 
