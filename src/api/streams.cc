@@ -1,7 +1,6 @@
 // Streams and events of the C API.
 #include <fmt/core.h>
 
-#include <string>
 #include <utility>
 
 #include "src/api/assembly.h"
@@ -58,9 +57,7 @@ Status wrap(comityStream_t* stream, const char* device, void* native) {
   if (stream == nullptr) return Status(Code::kInvalidArgument, "stream is NULL");
   *stream = nullptr;
   COMITY_ASSIGN_OR_RETURN(Device * its, device_named(device));
-  if (Status takes = its->check_stream(native); !takes.ok())
-    return takes.code() == Code::kUnsupported ? Status(Code::kInvalidUsage, std::string(takes.message()))
-                                              : takes;
+  COMITY_RETURN_IF_ERROR(its->check_stream(native));
   return create(stream, std::make_shared<engine::Stream>(*its, native));
 }
 

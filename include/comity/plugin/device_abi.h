@@ -122,8 +122,7 @@ enum {
  * 8 and 16 bits, which are rounded once, to nearest even.
  *   divisor     0: none. Else the result is divided by it before it is rounded; or, with
  *               COMITY_DEVICE_DIVIDES_SOURCES, each source k whose bit k of `divided` is 0, before it is
- *               folded,
- *               and not the result. Integers truncate toward zero.
+ *               folded, and not the result. Integers truncate toward zero.
  * The destination may be one of the sources exactly, and overlaps none in part. Pointers are aligned to their
  * elements. Canonical bits, in which all devices and hosts agree: NaN is 0x7e00, 0x7fc00000,
  * 0x7ff8000000000000, 0x7fc0 (bfloat16), 0x7f (e4m3), 0x7e (e5m2); max and min of a NaN are NaN, and -0 is

@@ -1,9 +1,9 @@
 #include "src/device/host/host_table.h"
 
-#include <array>
 #include <cstdio>
 #include <string>
 
+#include "src/device/host/abi_words.h"
 #include "src/device/host/arena.h"
 #include "src/device/host/kernels.h"
 
@@ -77,27 +77,11 @@ int32_t copy(comityDeviceQueue_t, void* to, const void* from, uint64_t bytes, ui
 }
 
 int32_t reduce(comityDeviceQueue_t, const comityDeviceReduction* reduction) {
-  constexpr uint32_t kAccumulates = COMITY_DEVICE_FIRST_IS_ACCUMULATOR | COMITY_DEVICE_INTO_ACCUMULATOR;
-  const auto type = static_cast<DataType>(reduction->type);
   if (reduction->source_count > kMaxSources) return refuse(COMITY_DEVICE_INVALID, "too many sources");
-  if ((reduction->flags & kAccumulates) != 0 && is_narrow_float(type))
+  const AbiReduction its(*reduction);
+  const ReduceWork work = its.work();
+  if (its.accumulates() && is_narrow_float(work.type))
     return refuse(COMITY_DEVICE_UNSUPPORTED, "it takes all sources at once");
-  std::array<const std::byte*, kMaxSources> sources{};
-  std::array<uint8_t, kMaxSources> divided{};
-  for (uint32_t k = 0; k < reduction->source_count; ++k) {
-    sources[k] = static_cast<const std::byte*>(reduction->sources[k]);
-    divided[k] = static_cast<uint8_t>(reduction->divided >> k & 1);
-  }
-  auto* destination = static_cast<std::byte*>(reduction->destination);
-  ReduceWork work;
-  work.type = type;
-  work.op = static_cast<RedOp>(reduction->op);
-  work.sources = std::span(sources).first(reduction->source_count);
-  work.destinations = std::span(&destination, 1);
-  work.count = reduction->count;
-  work.divisor = reduction->divisor;
-  if ((reduction->flags & COMITY_DEVICE_DIVIDES_SOURCES) != 0)
-    work.divided = std::span(divided).first(reduction->source_count);
   reduce_host(work);
   return COMITY_DEVICE_OK;
 }

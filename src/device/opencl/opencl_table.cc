@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "src/base/settings.h"
+#include "src/device/host/abi_words.h"
 #include "src/device/host/reduce_source.h"
 #include "src/device/opencl/devices.h"
 
@@ -40,17 +41,7 @@ Event& of(comityDeviceEvent_t event) {
 int32_t answer(const Status& status) {
   if (status.ok()) return COMITY_DEVICE_OK;
   last_error = status.message();
-  switch (status.code()) {
-    case Code::kInvalidArgument:
-    case Code::kInvalidUsage:
-      return COMITY_DEVICE_INVALID;
-    case Code::kUnsupported:
-      return COMITY_DEVICE_UNSUPPORTED;
-    case Code::kSystemError:
-      return COMITY_DEVICE_NO_MEMORY;
-    default:
-      return COMITY_DEVICE_FAILED;
-  }
+  return device_result(status.code());
 }
 
 int32_t answer(const char* function, cl_int error) {

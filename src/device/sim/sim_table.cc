@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include "src/device/host/abi_words.h"
 #include "src/device/sim/sim_device.h"
 
 namespace comity {
@@ -38,16 +39,7 @@ SimEvent& of(comityDeviceEvent_t event) {
 int32_t answer(const Status& status) {
   if (status.ok()) return COMITY_DEVICE_OK;
   last_error = status.message();
-  switch (status.code()) {
-    case Code::kInvalidArgument:
-      return COMITY_DEVICE_INVALID;
-    case Code::kUnsupported:
-      return COMITY_DEVICE_UNSUPPORTED;
-    case Code::kSystemError:
-      return COMITY_DEVICE_NO_MEMORY;
-    default:
-      return COMITY_DEVICE_FAILED;
-  }
+  return device_result(status.code());
 }
 
 int32_t no_device() {
@@ -133,30 +125,16 @@ int32_t copy(comityDeviceQueue_t queue, void* to, const void* from, uint64_t byt
 
 // Sums of fp32 accumulators are what it does not have, so that there is something that it refuses.
 int32_t reduce(comityDeviceQueue_t queue, const comityDeviceReduction* reduction) {
-  const auto type = static_cast<DataType>(reduction->type);
-  const bool accumulates =
-      (reduction->flags & (COMITY_DEVICE_FIRST_IS_ACCUMULATOR | COMITY_DEVICE_INTO_ACCUMULATOR)) != 0;
-  if (accumulates && is_narrow_float(type)) {
+  if (reduction->source_count > kMaxSources) {
+    last_error = "the simulated device takes fewer sources at once";
+    return COMITY_DEVICE_INVALID;
+  }
+  const AbiReduction its(*reduction);
+  const ReduceWork work = its.work();
+  if (its.accumulates() && is_narrow_float(work.type)) {
     last_error = "the simulated device has no accumulators of narrow floats";
     return COMITY_DEVICE_UNSUPPORTED;
   }
-  std::array<const std::byte*, kMaxSources> sources{};
-  std::array<uint8_t, kMaxSources> divided{};
-  const uint32_t count = reduction->source_count;
-  if (count > kMaxSources) return COMITY_DEVICE_INVALID;
-  for (uint32_t k = 0; k < count; ++k) {
-    sources[k] = static_cast<const std::byte*>(reduction->sources[k]);
-    divided[k] = (reduction->divided >> k & 1) != 0 ? 1 : 0;
-  }
-  auto* destination = static_cast<std::byte*>(reduction->destination);
-  ReduceWork work;
-  work.type = type;
-  work.op = static_cast<RedOp>(reduction->op);
-  work.sources = std::span(sources).first(count);
-  work.destinations = std::span(&destination, 1);
-  work.count = reduction->count;
-  work.divisor = reduction->divisor;
-  if ((reduction->flags & COMITY_DEVICE_DIVIDES_SOURCES) != 0) work.divided = std::span(divided).first(count);
   return answer(of(queue).device->reduce(of(queue).number, work).status());
 }
 
